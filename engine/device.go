@@ -1,0 +1,215 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Device is an open device. It is safe for concurrent use. Close it after everything that was made by it.
+type Device struct {
+	spec       string
+	d          driver.Device
+	fallbackTo string // spec of the device to fall back to, "" for none
+
+	mu        sync.Mutex
+	fallback  *Device // opened on first need
+	fallbacks []Fallback
+	closed    bool
+}
+
+// Fallback is one problem that ran elsewhere than asked.
+type Fallback struct {
+	Problem  problem.Problem
+	From, To string // device specs
+	Reason   error  // wraps ErrUnsupported or ErrOutOfMemory
+}
+
+func (f *Fallback) String() string {
+	return fmt.Sprintf("%s runs on %s instead of %s: %v", f.Problem.String(), f.To, f.From, f.Reason)
+}
+
+// Option is an option of Open.
+type Option func(*options)
+
+type options struct {
+	driver.Options
+	fallback string
+}
+
+// NoFallback makes a problem that the device cannot run an error instead of running it on the cpu.
+func NoFallback() Option { return func(o *options) { o.fallback = "" } }
+
+// WithDriverOptions passes options to the driver.
+func WithDriverOptions(d driver.Options) Option { return func(o *options) { o.Options = d } }
+
+// Open opens the device of a spec (see Resolve). A spec that matches several opens the first.
+func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
+	o := options{fallback: "cpu"}
+	for _, f := range opts {
+		f(&o)
+	}
+	found, err := Resolve(spec)
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(ctx, found[0], o.Options)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := lookup(o.fallback); !ok || o.fallback == found[0] {
+		o.fallback = ""
+	}
+	return &Device{spec: found[0], d: d, fallbackTo: o.fallback}, nil
+}
+
+// Spec is the resolved spec, such as "vulkan:0".
+func (d *Device) Spec() string { return d.spec }
+
+// Info describes the device.
+func (d *Device) Info() driver.Info { return d.d.Info() }
+
+// Driver is the driver's own device, for its optional interfaces (driver.Oracle, driver.SelfTester,
+// driver.MemoryReporter).
+func (d *Device) Driver() driver.Device { return d.d }
+
+// Algorithms lists the algorithms that can run the problem, best guess first.
+func (d *Device) Algorithms(p problem.Problem) []string { return d.d.Algorithms(p) }
+
+// Fallbacks lists the plans that went to another device.
+func (d *Device) Fallbacks() []Fallback {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]Fallback(nil), d.fallbacks...)
+}
+
+// Close frees the device.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var err error
+	if d.fallback != nil {
+		err = d.fallback.Close()
+	}
+	return errors.Join(d.d.Close(), err)
+}
+
+// Plan chooses an algorithm for the problem and compiles it. If the device cannot run the problem the plan is for the
+// fallback device, unless that was ruled out.
+func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	dp, err := d.d.Plan(ctx, p, o)
+	if err == nil {
+		return &Plan{dev: d, p: p, d: dp}, nil
+	}
+	err = fmt.Errorf("%s: %w", d.spec, err)
+	if d.fallbackTo == "" || o.Algorithm != "" || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
+		return nil, err
+	}
+	other, openErr := d.openFallback(ctx)
+	if openErr != nil {
+		return nil, errors.Join(err, openErr)
+	}
+	pl, planErr := other.Plan(ctx, p, o)
+	if planErr != nil {
+		return nil, fmt.Errorf("%w; and its fallback: %w", err, planErr)
+	}
+	f := Fallback{Problem: p, From: d.spec, To: other.spec, Reason: err}
+	pl.fallback = &f
+	d.mu.Lock()
+	d.fallbacks = append(d.fallbacks, f)
+	d.mu.Unlock()
+	slog.WarnContext(ctx, "fallback", "problem", p.String(), "from", f.From, "to", f.To, "reason", err)
+	return pl, nil
+}
+
+func (d *Device) openFallback(ctx context.Context) (*Device, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("%s: %w", d.spec, ErrClosed)
+	}
+	if d.fallback == nil {
+		other, err := Open(ctx, d.fallbackTo, NoFallback())
+		if err != nil {
+			return nil, err
+		}
+		d.fallback = other
+	}
+	return d.fallback, nil
+}
+
+// Conv convolves src [N, C, spatial…] with wei [OC, C/groups, kernel…] and adds bia [OC] (nil for none), from host to
+// host. Make a Plan instead when the same weights serve several sources.
+func (d *Device) Conv(ctx context.Context, src, wei, bia *Tensor, o problem.Params) (*Tensor, error) {
+	o.Bias = bia != nil
+	p, err := problem.NewConv(src.Shape(), wei.Shape(), o)
+	if err != nil {
+		return nil, err
+	}
+	return d.once(ctx, p, src, wei, bia)
+}
+
+// Pool pools src [N, C, spatial…] with windows of the kernel's size (nil: whole planes), from host to host.
+func (d *Device) Pool(ctx context.Context, kind problem.PoolKind, src *Tensor, kernel []int, o problem.Params) (*Tensor, error) {
+	p, err := problem.NewPool(kind, src.Shape(), kernel, o)
+	if err != nil {
+		return nil, err
+	}
+	return d.once(ctx, p, src, nil, nil)
+}
+
+func (d *Device) once(ctx context.Context, p problem.Problem, src, wei, bia *Tensor) (*Tensor, error) {
+	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer pl.Close()
+	if wei != nil {
+		if err := pl.SetWeights(ctx, wei, bia); err != nil {
+			return nil, err
+		}
+	}
+	return pl.RunHost(ctx, src)
+}
+
+// DeviceTensor is a tensor in a device's memory.
+type DeviceTensor struct {
+	dev   *Device
+	shape []int
+	buf   driver.Buffer
+}
+
+// NewTensor takes device memory for an f32 tensor of the shape. Its contents are undefined.
+func (d *Device) NewTensor(shape ...int) (*DeviceTensor, error) {
+	bytes, err := sizeOf(problem.F32, shape)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.d.Alloc(bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
+	}
+	return &DeviceTensor{d, append([]int(nil), shape...), b}, nil
+}
+
+// Shape is the sizes, outermost first.
+func (t *DeviceTensor) Shape() []int { return t.shape }
+
+// Free gives the memory back once work in flight is done with it.
+func (t *DeviceTensor) Free() {
+	if t != nil {
+		t.buf.Free()
+	}
+}

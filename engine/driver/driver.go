@@ -1,0 +1,193 @@
+// Package driver is the contract between package engine and the drivers that run problems (cpu, vulkan, opencl), in
+// the manner of database/sql/driver: users import engine, driver authors import this. Whatever only some devices have
+// is an optional interface, found by assertion.
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// What a driver's errors wrap, so that callers can tell them apart with errors.Is.
+var (
+	// ErrUnsupported: the device cannot run this problem, or not this large, or not by the algorithm asked for.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrOutOfMemory: memory could not be had now.
+	ErrOutOfMemory = errors.New("out of memory")
+	// ErrDeviceLost: the device is gone; open it again.
+	ErrDeviceLost = errors.New("device lost")
+	// ErrNoDevices: the driver's API, its loader or its vendor driver is not installed, or lists nothing.
+	ErrNoDevices = errors.New("no devices")
+	// ErrClosed: a device, stream, plan or buffer was used after its Close or Free.
+	ErrClosed = errors.New("used after close")
+	// ErrInvalid: the arguments contradict the problem or each other.
+	ErrInvalid = errors.New("invalid argument")
+)
+
+// Driver lists and opens devices. Registering a driver opens nothing.
+type Driver interface {
+	// Devices lists the driver's devices in an order that is stable from run to run. A driver that has none returns
+	// an error that wraps ErrNoDevices and says why; it never stops other drivers.
+	Devices() ([]Info, error)
+	// Open opens the i-th device of the list.
+	Open(ctx context.Context, i int, o Options) (Device, error)
+}
+
+// Options of Open. The zero value is what users get by default.
+type Options struct {
+	// Validate asks for the API's own validation (Vulkan's Khronos layer). Its messages become errors of Close.
+	Validate bool
+	// Staged keeps the driver from sharing memory with the host where it could, for tests of the transfer path.
+	Staged bool
+	// NoCache does without the on-disk cache.
+	NoCache bool
+}
+
+// Type says what sort of hardware a device is.
+type Type string
+
+// The device types.
+const (
+	CPU        Type = "cpu"
+	Integrated Type = "integrated"
+	Discrete   Type = "discrete"
+	Virtual    Type = "virtual"
+	Other      Type = "other"
+)
+
+// Info describes a device before and after it is opened.
+type Info struct {
+	Name           string // the vendor's name of the device
+	Vendor         string
+	Type           Type
+	API            string // "Vulkan 1.3.230", "OpenCL 3.0", "Go"
+	Driver         string // name and version of the vendor's driver
+	ID             string // stable identity of device and driver version: the key of whatever is cached for them
+	MemoryBytes    int64  // memory that tensors can live in
+	MaxTensorBytes int64  // largest tensor
+	ComputeUnits   int    // cores, compute units, SMs; 0 if unknown
+	Limits         []Fact // further limits and features, for people
+}
+
+// Fact is a named value for people to read.
+type Fact struct{ Name, Value string }
+
+// Device runs problems. Its methods are safe for concurrent use.
+type Device interface {
+	Info() Info
+	// Alloc takes memory for a tensor. Its contents are undefined.
+	Alloc(bytes int64) (Buffer, error)
+	// NewStream makes a queue of work.
+	NewStream() (Stream, error)
+	// Plan chooses how to run p and compiles it. It takes no memory for tensors: a problem that the device cannot
+	// hold is refused here, with an error that wraps ErrUnsupported and names the limit.
+	Plan(ctx context.Context, p problem.Problem, o PlanOptions) (Plan, error)
+	// Algorithms lists the algorithms that could run p, best guess first.
+	Algorithms(p problem.Problem) []string
+	// Close frees the device. Buffers, streams and plans must have been freed.
+	Close() error
+}
+
+// PlanOptions of Device.Plan.
+type PlanOptions struct {
+	// Algorithm forces one of Device.Algorithms; empty chooses.
+	Algorithm string
+}
+
+// Buffer is memory on a device. Free may be called while work that uses the buffer is in flight: the memory is reused
+// when that work is done. The same holds for Weights.
+type Buffer interface {
+	Bytes() int64
+	Free()
+}
+
+// Plan is a problem compiled for a device by an algorithm. It is safe for concurrent use.
+type Plan interface {
+	Info() PlanInfo
+	// Pack brings weights and bias (nil if the problem has none) into the form that the plan's kernels read. The
+	// sources may be freed when Pack's event is done. Pooling has no weights: Pack is not called.
+	Pack(ctx context.Context, s Stream, wei, bia Buffer) (Weights, Event, error)
+	// Run computes a.Dst on the stream and returns at once.
+	Run(ctx context.Context, s Stream, a Args) (Event, error)
+	Close() error
+}
+
+// Args are the operands of a run of a forward plan.
+type Args struct {
+	Src, Dst Buffer
+	Weights  Weights // what Pack returned; nil for pooling
+}
+
+// Weights are packed weights: immutable, usable by any number of runs of the plan that packed them.
+type Weights interface {
+	Bytes() int64
+	Free()
+}
+
+// PlanInfo is what a plan answers before any memory is taken.
+type PlanInfo struct {
+	Algorithm      string // direct, igemm, gemm, reference …
+	Tile           string // the tile and other tunables, for people and reports
+	Why            string // why this algorithm
+	WorkspaceBytes int64  // memory a run takes beside its tensors
+	WeightsBytes   int64  // memory that packed weights take
+}
+
+// Stream is an in-order queue: each operation sees the effects of those before it. It is safe for concurrent use,
+// and the order is then that of the calls' return.
+type Stream interface {
+	// Write copies from host memory, which the caller may reuse at return.
+	Write(ctx context.Context, dst Buffer, off int64, src []byte) error
+	// Read copies to host memory and returns when the data is there.
+	Read(ctx context.Context, dst []byte, src Buffer, off int64) error
+	// Fill writes the word to each 4 bytes of the buffer.
+	Fill(ctx context.Context, dst Buffer, word uint32) error
+	// Wait returns when everything submitted so far is done.
+	Wait(ctx context.Context) error
+	Close() error
+}
+
+// Event is the completion of one operation.
+type Event interface {
+	Wait(ctx context.Context) error
+	// DeviceTime is the device's own measure of the operation's kernels, valid after Wait; ok is false where the
+	// device cannot tell.
+	DeviceTime() (d time.Duration, ok bool)
+}
+
+// Oracle is the float64 reference, an optional interface of a Device (the cpu driver's has it).
+type Oracle interface {
+	// Reference computes p in float64 by plain loops, for the elements of the result listed in at (nil: all, in order).
+	Reference(ctx context.Context, p problem.Problem, in Operands, at []int64) (Truth, error)
+}
+
+// Operands are the host's tensors that a problem's direction reads, each flat in row-major order; the others are nil.
+type Operands struct{ Src, Wei, Bia, DiffDst []float32 }
+
+// Truth is what the oracle says of some elements of a result.
+type Truth struct {
+	Value     []float64
+	Magnitude []float64 // Σ|products| + |bia|, which the a-priori error bound scales with
+	Terms     []int64   // products (pooling: values) that were summed
+}
+
+// SelfTester is an optional interface of a Device: what the device proved about itself when it was opened.
+type SelfTester interface {
+	SelfTest() []Check
+}
+
+// Check is one finding of a self-test.
+type Check struct {
+	Name   string // "loop count", "barrier", "fma"
+	Passed bool
+	Detail string // what was measured or what is worked around
+}
+
+// MemoryReporter is an optional interface of a Device: bytes in use for tensors and weights, and bytes held from the
+// API, for leak checks and reports.
+type MemoryReporter interface {
+	MemoryInUse() (used, held int64)
+}

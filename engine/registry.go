@@ -1,0 +1,246 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+)
+
+var registry struct {
+	sync.RWMutex
+	drivers map[string]driver.Driver
+}
+
+// order is how drivers are listed; others follow by name.
+var order = []string{"cpu", "vulkan", "opencl"}
+
+// Register makes a driver available under a name. Drivers call it from init; it opens nothing. It panics if the name
+// is taken or not a plain word.
+func Register(name string, d driver.Driver) {
+	registry.Lock()
+	defer registry.Unlock()
+	if name == "" || strings.ContainsAny(name, ":,*? ") || name == "auto" || name == "all" {
+		panic("engine: bad driver name " + strconv.Quote(name))
+	}
+	if _, taken := registry.drivers[name]; taken {
+		panic("engine: driver " + name + " registered twice")
+	}
+	if registry.drivers == nil {
+		registry.drivers = map[string]driver.Driver{}
+	}
+	registry.drivers[name] = d
+}
+
+// Drivers returns the names of the registered drivers: cpu, vulkan, opencl, then others.
+func Drivers() []string {
+	registry.RLock()
+	defer registry.RUnlock()
+	names := make([]string, 0, len(registry.drivers))
+	for n := range registry.drivers {
+		names = append(names, n)
+	}
+	rank := func(n string) int {
+		if i := slices.Index(order, n); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	return names
+}
+
+func lookup(name string) (driver.Driver, bool) {
+	registry.RLock()
+	defer registry.RUnlock()
+	d, ok := registry.drivers[name]
+	return d, ok
+}
+
+// Listing is a device that could be opened, or a driver that has none and why.
+type Listing struct {
+	Spec string // what Open takes; the driver's name alone if it has no devices
+	Info driver.Info
+	Err  error // wraps ErrNoDevices when the driver has none
+}
+
+// Devices lists the devices of all drivers. It opens none of them.
+func Devices() []Listing {
+	var all []Listing
+	for _, name := range Drivers() {
+		all = append(all, devicesOf(name)...)
+	}
+	return all
+}
+
+func devicesOf(name string) []Listing {
+	d, _ := lookup(name)
+	infos, err := d.Devices()
+	if err == nil && len(infos) == 0 {
+		err = ErrNoDevices
+	}
+	if err != nil {
+		return []Listing{{Spec: name, Err: err}}
+	}
+	all := make([]Listing, len(infos))
+	for i, info := range infos {
+		spec := name
+		if name != "cpu" {
+			spec += ":" + strconv.Itoa(i)
+		}
+		all[i] = Listing{Spec: spec, Info: info}
+	}
+	return all
+}
+
+// Resolve turns a comma-separated list of device specs into the specs of single devices, without duplicates: "cpu",
+// "vulkan:0", "opencl:1", a driver alone ("vulkan": all of its devices), a glob over device names ("vulkan:*H100*",
+// "*:*nvidia*", case ignored), "all", and "auto": the first discrete, else integrated GPU, Vulkan before OpenCL, else
+// the cpu. GPU drivers that run on the processor itself (llvmpipe, PoCL) are never picked by auto.
+func Resolve(specs string) ([]string, error) {
+	var out []string
+	for spec := range strings.SplitSeq(specs, ",") {
+		found, err := resolve(strings.TrimSpace(spec))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out, nil
+}
+
+func resolve(spec string) ([]string, error) {
+	switch spec {
+	case "auto":
+		return pickAuto()
+	case "all":
+		return match(spec, Devices(), func(Listing) bool { return true })
+	}
+	name, which, _ := strings.Cut(spec, ":")
+	var list []Listing
+	if name == "*" {
+		list = Devices()
+	} else if _, ok := lookup(name); ok {
+		list = devicesOf(name)
+	} else {
+		return nil, fmt.Errorf("%w: device %q: no driver %q is built in; there are %s, auto and all",
+			ErrUnknownDevice, spec, name, strings.Join(Drivers(), ", "))
+	}
+	if i, err := strconv.Atoi(which); err == nil {
+		if len(list) == 1 && list[0].Err != nil {
+			return nil, fmt.Errorf("%w: device %q: %w", ErrUnknownDevice, spec, list[0].Err)
+		}
+		if i < 0 || i >= len(list) || name == "*" {
+			return nil, fmt.Errorf("%w: device %q: %s has %d, numbered from 0; `gonvolve devices` lists them", ErrUnknownDevice, spec, name, len(list))
+		}
+		return []string{list[i].Spec}, nil
+	}
+	if which == "" {
+		which = "*"
+	}
+	if _, err := path.Match(which, ""); err != nil {
+		return nil, fmt.Errorf("%w: device %q: bad pattern %q", ErrUnknownDevice, spec, which)
+	}
+	return match(spec, list, func(l Listing) bool {
+		// A device name is no path: slashes must not stop the asterisk.
+		plain := strings.NewReplacer("/", " ")
+		ok, _ := path.Match(strings.ToLower(plain.Replace(which)), strings.ToLower(plain.Replace(l.Info.Name)))
+		return ok
+	})
+}
+
+func match(spec string, list []Listing, want func(Listing) bool) ([]string, error) {
+	var out []string
+	var why []error
+	for _, l := range list {
+		if l.Err != nil {
+			why = append(why, l.Err)
+		} else if want(l) {
+			out = append(out, l.Spec)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: %q matches no device; `gonvolve devices` lists them%w", ErrUnknownDevice, spec, reasons(why))
+	}
+	return out, nil
+}
+
+// reasons joins errors into one line.
+func reasons(why []error) error { return joined(why) }
+
+type joined []error
+
+func (j joined) Error() string {
+	var b strings.Builder
+	for _, e := range j {
+		b.WriteString("; ")
+		b.WriteString(e.Error())
+	}
+	return b.String()
+}
+
+func (j joined) Unwrap() []error { return j }
+
+func pickAuto() ([]string, error) {
+	list := Devices()
+	for _, want := range []driver.Type{driver.Discrete, driver.Integrated} {
+		for _, l := range list {
+			if l.Err == nil && l.Info.Type == want {
+				return []string{l.Spec}, nil
+			}
+		}
+	}
+	if _, ok := lookup("cpu"); ok {
+		return []string{"cpu"}, nil
+	}
+	return match("auto", list, func(Listing) bool { return true })
+}
+
+// open opens the driver's device behind a resolved spec.
+func open(ctx context.Context, spec string, o driver.Options) (driver.Device, error) {
+	name, index, _ := strings.Cut(spec, ":")
+	d, ok := lookup(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownDevice, spec)
+	}
+	i := 0
+	if index != "" {
+		var err error
+		if i, err = strconv.Atoi(index); err != nil {
+			return nil, fmt.Errorf("%w: %q", ErrUnknownDevice, spec)
+		}
+	}
+	dev, err := d.Open(ctx, i, o)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", spec, err)
+	}
+	return dev, nil
+}
+
+// ErrUnknownDevice is what Resolve and Open return for a spec that names no device.
+var ErrUnknownDevice = errors.New("unknown device")
+
+// The sentinels of the driver contract, for users of this package.
+var (
+	ErrUnsupported = driver.ErrUnsupported
+	ErrOutOfMemory = driver.ErrOutOfMemory
+	ErrDeviceLost  = driver.ErrDeviceLost
+	ErrNoDevices   = driver.ErrNoDevices
+	ErrClosed      = driver.ErrClosed
+	ErrInvalid     = driver.ErrInvalid
+)

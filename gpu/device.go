@@ -1,0 +1,114 @@
+package gpu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/gonvolve/gonvolve/engine/cache"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/gpu/hal"
+)
+
+// Driver is a driver on one GPU API.
+type Driver struct{ api hal.API }
+
+// NewDriver makes a driver of an API.
+func NewDriver(api hal.API) *Driver { return &Driver{api} }
+
+// Devices implements driver.Driver.
+func (d *Driver) Devices() ([]driver.Info, error) {
+	adapters, err := d.api.Adapters()
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]driver.Info, len(adapters))
+	for i := range adapters {
+		infos[i] = describe(&adapters[i])
+	}
+	return infos, nil
+}
+
+// describe completes what an adapter says of itself with what follows for tensors.
+func describe(a *hal.Info) driver.Info {
+	info := a.Info
+	info.MaxTensorBytes = min(a.MaxBindingBytes, a.MaxBufferBytes) &^ 3
+	return info
+}
+
+// Open implements driver.Driver. The device proves itself first: a device that fails what every kernel relies on is
+// refused.
+func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Device, error) {
+	var kept *cache.Cache
+	if !o.NoCache {
+		kept = cache.Open()
+	}
+	h, err := d.api.Open(i, hal.Options{Blob: kept, Validate: o.Validate, Staged: o.Staged})
+	if err != nil {
+		return nil, err
+	}
+	limits := h.Info()
+	dev := &Device{
+		hal:     h,
+		api:     d.api.Name(),
+		limits:  limits,
+		info:    describe(&limits),
+		pool:    newPool(h),
+		streams: map[*stream]struct{}{},
+		kernels: map[kernelKey]*kernel{},
+	}
+	if err := dev.prove(ctx, kept); err != nil {
+		return nil, errors.Join(err, dev.Close())
+	}
+	return dev, nil
+}
+
+// Device is an open GPU.
+type Device struct {
+	hal    hal.Device
+	api    string
+	limits hal.Info
+	info   driver.Info
+	pool   *pool
+	proof  proof
+
+	mu      sync.Mutex
+	streams map[*stream]struct{}
+	kernels map[kernelKey]*kernel
+	clock   int64 // counts uses of kernels
+}
+
+// Info implements driver.Device.
+func (d *Device) Info() driver.Info { return d.info }
+
+// SelfTest implements driver.SelfTester.
+func (d *Device) SelfTest() []driver.Check { return d.proof.Checks }
+
+// MemoryInUse implements driver.MemoryReporter.
+func (d *Device) MemoryInUse() (used, held int64) { return d.pool.usage() }
+
+// Close implements driver.Device. Streams that are still open are closed; buffers that were not freed are reported.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	open := make([]*stream, 0, len(d.streams))
+	for s := range d.streams {
+		open = append(open, s)
+	}
+	d.mu.Unlock()
+	var errs []error
+	for _, s := range open {
+		errs = append(errs, s.Close())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range d.kernels {
+		k.hal.Free()
+	}
+	clear(d.kernels)
+	if used, _ := d.pool.usage(); used > 0 {
+		errs = append(errs, fmt.Errorf("%d bytes of buffers or weights were not freed before Close", used))
+	}
+	d.pool.close()
+	return errors.Join(append(errs, d.hal.Close())...)
+}

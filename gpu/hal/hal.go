@@ -1,0 +1,159 @@
+// Package hal is the contract between package gpu, which plans problems, picks kernels and manages memory, and the
+// two GPU APIs below it (gpu/vulkan and gpu/opencl). It is deliberately small: memory blocks, kernels, and queues that
+// run lists of plain commands in order. An implementation keeps every type of its API to itself.
+//
+// Errors wrap the sentinels of engine/driver: driver.ErrUnsupported, driver.ErrOutOfMemory, driver.ErrDeviceLost,
+// driver.ErrNoDevices.
+package hal
+
+import (
+	"context"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/shaders"
+)
+
+// API is one way to reach GPUs. Its methods are safe for concurrent use.
+type API interface {
+	// Name is the first part of a device spec: "vulkan", "opencl".
+	Name() string
+	// Adapters lists every device of every platform, in an order that is stable from run to run. When the API's
+	// loader or its drivers are missing it returns an error that wraps driver.ErrNoDevices and says why.
+	Adapters() ([]Info, error)
+	// Open opens the i-th adapter of the list.
+	Open(i int, o Options) (Device, error)
+}
+
+// Options of Open.
+type Options struct {
+	// Blob loads and stores what the API compiled (pipeline cache, program binaries) by key. Nil: nothing is kept.
+	Blob Blobs
+	// Validate asks for the API's validation layer, where it has one. Its messages are errors that Device.Close
+	// returns joined; a missing layer is an error of Open.
+	Validate bool
+	// Staged makes a device that could share the host's memory behave like one that cannot, for tests.
+	Staged bool
+}
+
+// Blobs is the part of the on-disk cache that an API needs. Get returns nil for whatever is absent, truncated or not
+// what was Put.
+type Blobs interface {
+	Get(key string) []byte
+	Put(key string, data []byte) error
+}
+
+// Info describes an adapter.
+type Info struct {
+	driver.Info
+	// MaxBindingBytes is the largest range of a buffer that a kernel may see.
+	MaxBindingBytes int64
+	// MaxBufferBytes is the largest single Memory.
+	MaxBufferBytes int64
+	// ViewAlignment is what the offset of a View must be a multiple of.
+	ViewAlignment int64
+	// MaxGroupSize and MaxGroupItems limit a work-group; MaxGroupCount limits the number of groups.
+	MaxGroupSize  [3]int
+	MaxGroupItems int
+	MaxGroupCount [3]int64
+	// LocalBytes is the local (shared) memory of a work-group.
+	LocalBytes int64
+	// VectorWidth is how many floats an explicit vector should have: 1 or 4 on GPUs and on drivers that map
+	// work-items to SIMD lanes, 8 or 16 on those that run each work-item as straight code.
+	VectorWidth int
+	// Unified says that Device memory has Bytes: the host reads and writes it in place.
+	Unified bool
+	// Timestamps says that Fence.Times measures.
+	Timestamps bool
+}
+
+// MemoryKind says what a Memory is for.
+type MemoryKind int
+
+const (
+	// DeviceMemory is what kernels read and write.
+	DeviceMemory MemoryKind = iota
+	// StagingMemory is pinned memory of the host for transfers. It always has Bytes.
+	StagingMemory
+)
+
+// Device is an open adapter. All methods are safe for concurrent use, except that Close is called last, once, after
+// everything made by the device was freed.
+type Device interface {
+	Info() Info
+	// Alloc takes one block of memory. Its contents are undefined.
+	Alloc(bytes int64, kind MemoryKind) (Memory, error)
+	// NewKernel compiles k with a value for each of its tunables (k.Tunables order; work-group size first).
+	NewKernel(ctx context.Context, k *shaders.Kernel, tunables []int32) (Kernel, error)
+	// NewQueue makes an in-order queue.
+	NewQueue() (Queue, error)
+	Close() error
+}
+
+// Memory is one block.
+type Memory interface {
+	Size() int64
+	// Bytes is the block in the host's address space, or nil. It is valid until Free. What the host writes before
+	// Submit is seen by the commands; what commands wrote is seen after Fence.Wait.
+	Bytes() []byte
+	// View makes a range of device memory usable as a kernel's buffer. off is a multiple of Info.ViewAlignment and
+	// bytes at most Info.MaxBindingBytes. A View keeps nothing alive: free it before its Memory.
+	View(off, bytes int64) (View, error)
+	Free()
+}
+
+// View is a range of device memory as a kernel sees it.
+type View interface{ Free() }
+
+// Kernel is a compiled kernel.
+type Kernel interface{ Free() }
+
+// Op is what a Command does.
+type Op int
+
+const (
+	// Dispatch runs Kernel over Groups work-groups with Views as its buffers and Params as its parameters.
+	Dispatch Op = iota
+	// Copy copies Bytes bytes from Src+SrcOff to Dst+DstOff; either may be staging memory. Offsets and Bytes are
+	// multiples of 4.
+	Copy
+	// Fill writes Value to each 4-byte word of Dst from DstOff for Bytes bytes (multiples of 4).
+	Fill
+)
+
+// Command is one step of a submission.
+type Command struct {
+	Op Op
+
+	Kernel Kernel
+	Groups [3]int
+	Views  []View
+	Params []byte // little-endian int32 and float32 fields, as the kernel's PARAMS has them
+
+	Dst, Src       Memory
+	DstOff, SrcOff int64
+	Bytes          int64
+	Value          uint32
+}
+
+// Queue runs commands in the order they were submitted, each command seeing the effects of all before it on this
+// queue. A Queue is used by one goroutine at a time; different queues of a device may be used concurrently.
+type Queue interface {
+	// Submit starts the commands and returns without waiting for them. The slice and what it points to may be
+	// reused at return; kernels, views and memory must live until the fence is done.
+	Submit(cmds []Command) (Fence, error)
+	// Free waits for what is in flight.
+	Free()
+}
+
+// Fence is the completion of one Submit.
+type Fence interface {
+	// Wait returns when the commands are done, or with ctx's error when ctx ends first (the commands go on: Wait
+	// again, or Free, which waits).
+	Wait(ctx context.Context) error
+	// Times returns, after a successful Wait, the device's own measure of each command of the submission, in
+	// order; nil where Info.Timestamps is false.
+	Times() []time.Duration
+	// Free waits for the commands if need be and releases the fence.
+	Free()
+}

@@ -1,0 +1,245 @@
+//go:build cgo && !novulkan
+
+package vulkan
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/gonvolve/gonvolve/gpu/hal"
+	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
+)
+
+// queue records submissions for the device's one VkQueue. It owns the frames that its submissions use.
+type queue struct {
+	d      *device
+	ranges []vkshim.BufferRange // Submit's scratch
+
+	mu      sync.Mutex // guards what follows: fences are freed by whoever holds them
+	idle    []*frame
+	running map[*fence]struct{}
+	freed   bool
+}
+
+func (d *device) NewQueue() (hal.Queue, error) {
+	q := &queue{d: d, running: map[*fence]struct{}{}}
+	f, err := d.newFrame() // a queue that cannot submit should not come to be
+	if err != nil {
+		return nil, err
+	}
+	q.idle = []*frame{f}
+	return q, nil
+}
+
+func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
+	sets, buffers := 0, 0
+	for i := range cmds {
+		if err := q.d.checkCommand(&cmds[i]); err != nil {
+			return nil, err
+		}
+		if cmds[i].Op == hal.Dispatch {
+			sets++
+			buffers += len(cmds[i].Views)
+		}
+	}
+	queries := 0
+	if q.d.info.Timestamps {
+		queries = len(cmds) + 1
+	}
+	f, err := q.take()
+	if err != nil {
+		return nil, err
+	}
+	out := &fence{q: q, f: f, number: number(f.fence), queries: queries}
+	if err = f.grow(sets, buffers, queries); err == nil {
+		err = q.record(f, cmds, queries)
+	}
+	if err == nil {
+		q.d.queueMu.Lock()
+		err = check("submit", f.cmds.Submit(unsafe.Pointer(q.d.queue), out.number))
+		q.d.queueMu.Unlock()
+	}
+	if err != nil {
+		q.put(f)
+		return nil, err
+	}
+	q.mu.Lock()
+	q.running[out] = struct{}{}
+	q.mu.Unlock()
+	return out, nil
+}
+
+// record puts the commands into the frame's command buffer. Timestamp i is written when command i-1 is done and
+// command i has not begun, which the barrier between them sees to.
+func (q *queue) record(f *frame, cmds []hal.Command, queries int) error {
+	c := f.cmds
+	if err := check("begin a command buffer", c.Begin(number(f.fence), number(f.sets), number(f.pool), number(f.queries), queries)); err != nil {
+		return err
+	}
+	for i := range cmds {
+		c.Barrier()
+		if queries > 0 && i == 0 {
+			c.Timestamp(number(f.queries), 0)
+		}
+		if err := q.command(f, &cmds[i]); err != nil {
+			return err
+		}
+		if queries > 0 {
+			c.Timestamp(number(f.queries), i+1)
+		}
+	}
+	if queries > 0 && len(cmds) == 0 {
+		c.Timestamp(number(f.queries), 0)
+	}
+	c.HostBarrier()
+	return check("end a command buffer", c.End())
+}
+
+func (q *queue) command(f *frame, cmd *hal.Command) error {
+	switch cmd.Op {
+	case hal.Dispatch:
+		k := cmd.Kernel.(*kernel)
+		q.ranges = q.ranges[:0]
+		for _, v := range cmd.Views {
+			v := v.(*view)
+			q.ranges = append(q.ranges, vkshim.BufferRange{Buffer: number(v.m.buffer), Offset: uint64(v.off), Bytes: uint64(v.bytes)})
+		}
+		set, r := q.d.fn.StorageSet(number(f.sets), k.set, q.ranges)
+		if err := check("make a descriptor set", r); err != nil {
+			return err
+		}
+		f.cmds.Dispatch(k.pipeline, k.layout, set, cmd.Params, cmd.Groups)
+	case hal.Copy:
+		if cmd.Bytes > 0 {
+			dst, src := cmd.Dst.(*memory), cmd.Src.(*memory)
+			f.cmds.Copy(number(src.buffer), number(dst.buffer), uint64(cmd.SrcOff), uint64(cmd.DstOff), uint64(cmd.Bytes))
+		}
+	case hal.Fill:
+		if cmd.Bytes > 0 {
+			f.cmds.Fill(number(cmd.Dst.(*memory).buffer), uint64(cmd.DstOff), uint64(cmd.Bytes), cmd.Value)
+		}
+	}
+	return nil
+}
+
+// take returns an idle frame, or a new one when all are at work.
+func (q *queue) take() (*frame, error) {
+	q.mu.Lock()
+	if q.freed {
+		q.mu.Unlock()
+		return nil, closed("submit")
+	}
+	if n := len(q.idle); n > 0 {
+		f := q.idle[n-1]
+		q.idle = q.idle[:n-1]
+		q.mu.Unlock()
+		return f, nil
+	}
+	q.mu.Unlock()
+	return q.d.newFrame()
+}
+
+// put takes a frame back. A fence may outlive its queue: its frame goes with it then.
+func (q *queue) put(f *frame) {
+	q.mu.Lock()
+	keep := !q.freed
+	if keep {
+		q.idle = append(q.idle, f)
+	}
+	q.mu.Unlock()
+	if !keep {
+		f.destroy()
+	}
+}
+
+func (q *queue) Free() {
+	q.mu.Lock()
+	idle, freed := q.idle, q.freed
+	q.idle, q.freed = nil, true
+	running := make([]*fence, 0, len(q.running))
+	for f := range q.running {
+		running = append(running, f)
+	}
+	q.mu.Unlock()
+	if freed {
+		return
+	}
+	for _, f := range running {
+		f.finish()
+	}
+	for _, f := range idle {
+		f.destroy()
+	}
+}
+
+// checkCommand finds what Vulkan would take for undefined behaviour.
+func (d *device) checkCommand(c *hal.Command) error {
+	switch c.Op {
+	case hal.Dispatch:
+		return d.checkDispatch(c)
+	case hal.Copy:
+		dst, err := d.checkRange("copy to", c.Dst, c.DstOff, c.Bytes)
+		if err != nil {
+			return err
+		}
+		src, err := d.checkRange("copy from", c.Src, c.SrcOff, c.Bytes)
+		if err != nil {
+			return err
+		}
+		if dst == src && c.DstOff < c.SrcOff+c.Bytes && c.SrcOff < c.DstOff+c.Bytes && c.Bytes > 0 {
+			return invalid("copy %d bytes from %d to %d of the same memory: they overlap", c.Bytes, c.SrcOff, c.DstOff)
+		}
+		return nil
+	case hal.Fill:
+		_, err := d.checkRange("fill", c.Dst, c.DstOff, c.Bytes)
+		return err
+	}
+	return invalid("command %d", c.Op)
+}
+
+func (d *device) checkDispatch(c *hal.Command) error {
+	k, ok := c.Kernel.(*kernel)
+	switch {
+	case !ok || k.d != d:
+		return invalid("dispatch of another device's kernel")
+	case k.freed.Load():
+		return closed("dispatch " + k.name)
+	case len(c.Views) != k.buffers:
+		return invalid("dispatch %s with %d buffers, not %d", k.name, len(c.Views), k.buffers)
+	case len(c.Params) != k.paramBytes:
+		return invalid("dispatch %s with %d bytes of parameters, not %d", k.name, len(c.Params), k.paramBytes)
+	}
+	for i, n := range c.Groups {
+		if n < 0 {
+			return invalid("dispatch %s over %v work-groups", k.name, c.Groups)
+		}
+		if int64(n) > d.info.MaxGroupCount[i] {
+			return unsupported("dispatch %s over %v work-groups: the device's limit is %v", k.name, c.Groups, d.info.MaxGroupCount)
+		}
+	}
+	for i, v := range c.Views {
+		v, ok := v.(*view)
+		if !ok || v.m.d != d {
+			return invalid("dispatch %s: buffer %d is another device's", k.name, i)
+		}
+		if v.m.freed.Load() {
+			return closed("dispatch " + k.name)
+		}
+	}
+	return nil
+}
+
+func (d *device) checkRange(doing string, m hal.Memory, off, bytes int64) (*memory, error) {
+	mem, ok := m.(*memory)
+	switch {
+	case !ok || mem.d != d:
+		return nil, invalid("%s another device's memory", doing)
+	case mem.freed.Load():
+		return nil, closed(doing + " memory")
+	case off < 0 || bytes < 0 || off > mem.words-bytes:
+		return nil, invalid("%s %d bytes at %d of a block of %d", doing, bytes, off, mem.size)
+	case off%4 != 0 || bytes%4 != 0:
+		return nil, invalid("%s %d bytes at %d: not whole words", doing, bytes, off)
+	}
+	return mem, nil
+}

@@ -1,0 +1,143 @@
+// Package dialect reads kernel bodies: what a body declares (parameters, buffers, tunables), and the complete source
+// that each API's compiler gets. The generator uses it when it compiles, package shaders when it loads, so the two
+// cannot disagree.
+package dialect
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// ErrBody is what errors about a malformed kernel body wrap.
+var ErrBody = errors.New("malformed kernel body")
+
+// FirstTunable is the id of a body's first own tunable: 0, 1 and 2 are LX, LY and LZ.
+const FirstTunable = 3
+
+// MaxParamBytes is what Vulkan promises for push constants.
+const MaxParamBytes = 128
+
+// Field is one parameter. Every type has four bytes, so that both APIs lay the parameters out alike.
+type Field struct{ Name, Type string }
+
+// Tunable is one compile-time constant.
+type Tunable struct {
+	Name    string
+	ID      int
+	Default int32
+}
+
+// Decl is what a body declares.
+type Decl struct {
+	Name     string
+	Params   []Field
+	Buffers  []string
+	Tunables []Tunable // without LX, LY, LZ
+}
+
+var (
+	comments    = regexp.MustCompile(`(?s)//[^\n]*|/\*.*?\*/`)
+	kernelWord  = regexp.MustCompile(`\bKERNEL\(\s*(\w+)\s*,`)
+	paramsWord  = regexp.MustCompile(`\bPARAMS\(([^)]*)\)`)
+	fieldForm   = regexp.MustCompile(`^(int|uint|float)\s+(\w+)$`)
+	bufferWord  = regexp.MustCompile(`\bBUF_(?:IN|OUT)\(\s*(\d+)\s*,\s*\w+\s*,\s*(\w+)\s*\)`)
+	tunableWord = regexp.MustCompile(`\bTUNABLE\(\s*(\d+)\s*,\s*(\w+)\s*,\s*(-?\d+)\s*\)`)
+	anyTunable  = regexp.MustCompile(`\bTUNABLE\(`)
+	localWord   = regexp.MustCompile(`\bLOCAL_(GLOBAL|KERNEL)_SCOPE\(([^\n;]*)\)`)
+)
+
+// Parse reads the declarations of the body in the file NAME.k.
+func Parse(name, body string) (Decl, error) {
+	d := Decl{Name: name}
+	fail := func(format string, args ...any) (Decl, error) {
+		return Decl{}, fmt.Errorf("%w %s.k: %s", ErrBody, name, fmt.Sprintf(format, args...))
+	}
+	code := comments.ReplaceAllString(body, " ")
+
+	k := kernelWord.FindAllStringSubmatch(code, -1)
+	if len(k) != 1 || k[0][1] != name {
+		return fail("want exactly one KERNEL(%s, …)", name)
+	}
+
+	p := paramsWord.FindAllStringSubmatch(code, -1)
+	if len(p) != 1 {
+		return fail("want exactly one PARAMS(…)")
+	}
+	for s := range strings.SplitSeq(p[0][1], ";") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		f := fieldForm.FindStringSubmatch(s)
+		if f == nil {
+			return fail("parameter %q: write one int, uint or float scalar a declaration", s)
+		}
+		d.Params = append(d.Params, Field{Name: f[2], Type: f[1]})
+	}
+	if n := 4 * len(d.Params); n == 0 || n > MaxParamBytes {
+		return fail("%d bytes of parameters: want 4 to %d", n, MaxParamBytes)
+	}
+
+	for i, m := range bufferWord.FindAllStringSubmatch(code, -1) {
+		if m[1] != strconv.Itoa(i) {
+			return fail("buffer %s has number %s: number them 0, 1, 2 … in order", m[2], m[1])
+		}
+		d.Buffers = append(d.Buffers, m[2])
+	}
+	if len(d.Buffers) == 0 {
+		return fail("no BUF_IN or BUF_OUT")
+	}
+
+	ts := tunableWord.FindAllStringSubmatch(code, -1)
+	if len(ts) != len(anyTunable.FindAllString(code, -1)) {
+		return fail("write TUNABLE(id, name, default) with decimal integers")
+	}
+	for i, m := range ts {
+		if m[1] != strconv.Itoa(FirstTunable+i) {
+			return fail("tunable %s has id %s: number them %d, %d … in order", m[2], m[1], FirstTunable, FirstTunable+1)
+		}
+		v, err := strconv.ParseInt(m[3], 10, 32)
+		if err != nil {
+			return fail("tunable %s: default %s is not an int", m[2], m[3])
+		}
+		d.Tunables = append(d.Tunables, Tunable{Name: m[2], ID: FirstTunable + i, Default: int32(v)})
+	}
+
+	// A body that declares local memory for one API only compiles for that one alone, or worse, for both.
+	scope := map[string][]string{}
+	for _, m := range localWord.FindAllStringSubmatch(code, -1) {
+		scope[m[1]] = append(scope[m[1]], strings.Join(strings.Fields(m[2]), " "))
+	}
+	if g, k := strings.Join(scope["GLOBAL"], ";"), strings.Join(scope["KERNEL"], ";"); g != k {
+		return fail("LOCAL_GLOBAL_SCOPE(%s) and LOCAL_KERNEL_SCOPE(%s) differ", g, k)
+	}
+	return d, nil
+}
+
+// Assemble joins a prelude, the functions that all bodies share and a body into what a compiler gets.
+func Assemble(prelude, common, body string) string {
+	return prelude + "\n" + common + "\n" + body
+}
+
+// Hash identifies a source in the manifest.
+func Hash(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+// Entry is a kernel's line in the manifest.
+type Entry struct {
+	Source string `json:"source"` // Hash of the assembled GLSL
+	SPIRV  string `json:"spirv"`  // Hash of the module
+}
+
+// Manifest says what the committed SPIR-V was made from.
+type Manifest struct {
+	Compiler string           `json:"compiler"`
+	Flags    []string         `json:"flags"`
+	Kernels  map[string]Entry `json:"kernels"`
+}

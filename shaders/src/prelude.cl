@@ -1,0 +1,70 @@
+// prelude.cl: the kernel dialect spelled in OpenCL C 1.2. Its twin is prelude.glsl; README.md lists the words.
+// Nothing may be fused or reordered behind the body's back: both APIs have to round alike.
+#pragma OPENCL FP_CONTRACT OFF
+
+// Tunables, the work-group size LX, LY, LZ and the vector width VW among them, come as -D.
+#define TUNABLE(id, name, value)
+
+// Kernel signature: PARAMS are one struct by value, the last argument.
+#define PARAMS(fields) typedef struct { fields } Params;
+#define BUF_IN(i, T, name) __global const T *restrict name,
+#define BUF_OUT(i, T, name) __global T *restrict name,
+#define KERNEL(name, buffers) __kernel __attribute__((reqd_work_group_size(LX, LY, LZ))) void name(buffers const Params p)
+#define FUNC static inline
+
+// Ids.
+#define GLOBAL_ID(d) ((int)get_global_id(d))
+#define LOCAL_ID(d) ((int)get_local_id(d))
+#define GROUP_ID(d) ((int)get_group_id(d))
+
+// Local memory: declared at file scope in GLSL, inside the kernel in OpenCL C, so it has one macro for each place.
+#define LOCAL_GLOBAL_SCOPE(T, name, n)
+#define LOCAL_KERNEL_SCOPE(T, name, n) __local T name[n];
+#define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
+
+// Vectors: VW floats. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
+#if VW == 16
+#define VEC float16
+#define VLOAD(buf, i) vload16(0, (buf) + (i))
+#define VSTORE(buf, i, v) vstore16(v, 0, (buf) + (i))
+#elif VW == 8
+#define VEC float8
+#define VLOAD(buf, i) vload8(0, (buf) + (i))
+#define VSTORE(buf, i, v) vstore8(v, 0, (buf) + (i))
+#elif VW == 4
+#define VEC float4
+#define VLOAD(buf, i) vload4(0, (buf) + (i))
+#define VSTORE(buf, i, v) vstore4(v, 0, (buf) + (i))
+#elif VW == 1
+#define VEC float
+#define VLOAD(buf, i) ((buf)[i])
+#define VSTORE(buf, i, v) ((buf)[i] = (v))
+#else
+#error "VW, the vector width, has to be 1, 4, 8 or 16"
+#endif
+#define VEC_SPLAT(x) ((VEC)(x))
+#define LANE(v, i) (((float *)&(v))[i])
+
+// Scalars from wide loads: compilers of straight code broadcast from memory, so a QUAD is a single float here.
+#define QUAD float
+#define QUAD_WIDTH 1
+#define QUAD_AT(q, i) (q)
+
+// OpenCL C 1.2 has no subgroups: a kernel that can share through them is told not to.
+#define SUBGROUP_SHUFFLE(v, i) (v)
+
+// Arithmetic. PRECISE marks a variable whose value is computed as written: OpenCL C does that anyway.
+#define FMA(a, b, c) fma(a, b, c)
+#define ABS(x) fabs(x)
+#define PRECISE
+#define INFINITY_F INFINITY
+#define IS_NAN(x) ((as_uint(x) & 0x7fffffffu) > 0x7f800000u)
+#define AS_UINT(x) as_uint(x)
+#define AS_FLOAT(x) as_float(x)
+#define TO_FLOAT(x) ((float)(x))
+#define TO_INT(x) ((int)(x))
+#define TO_UINT(x) ((uint)(x))
+
+// Loops.
+#define UNROLL _Pragma("unroll")
+#define LOOP _Pragma("nounroll")

@@ -1,0 +1,61 @@
+// prelude.glsl: the kernel dialect spelled in GLSL 4.60 for Vulkan. Its twin is prelude.cl; README.md lists the words.
+#version 460
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+// Tunables are specialization constants. 0, 1 and 2 are the work-group size of every kernel.
+layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
+#define LX int(gl_WorkGroupSize.x)
+#define LY int(gl_WorkGroupSize.y)
+#define LZ int(gl_WorkGroupSize.z)
+#define TUNABLE(id, name, value) layout(constant_id = id) const int name = value;
+
+// Kernel signature: PARAMS are push constants, buffers are numbered storage buffers.
+#define PARAMS(fields) layout(push_constant) uniform Params { fields } p;
+#define BUF_IN(i, T, name) layout(std430, set = 0, binding = i) readonly restrict buffer Buffer##i { T name[]; };
+#define BUF_OUT(i, T, name) layout(std430, set = 0, binding = i) restrict buffer Buffer##i { T name[]; };
+#define KERNEL(name, buffers) buffers void main()
+#define FUNC
+
+// Ids.
+#define GLOBAL_ID(d) int(gl_GlobalInvocationID[d])
+#define LOCAL_ID(d) int(gl_LocalInvocationID[d])
+#define GROUP_ID(d) int(gl_WorkGroupID[d])
+
+// Local memory: declared at file scope in GLSL, inside the kernel in OpenCL C, so it has one macro for each place.
+#define LOCAL_GLOBAL_SCOPE(T, name, n) shared T name[n];
+#define LOCAL_KERNEL_SCOPE(T, name, n)
+#define BARRIER() barrier()
+
+// Vectors: VW floats. GLSL has 4 at most, so a wider tile is more registers, never a wider type.
+// VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
+#define VW 4
+#define VEC vec4
+#define VLOAD(buf, i) vec4(buf[i], buf[(i) + 1], buf[(i) + 2], buf[(i) + 3])
+#define VSTORE(buf, i, v) { buf[i] = (v).x; buf[(i) + 1] = (v).y; buf[(i) + 2] = (v).z; buf[(i) + 3] = (v).w; }
+#define VEC_SPLAT(x) vec4(x)
+#define LANE(v, i) ((v)[i])
+
+// Scalars from wide loads: a QUAD is QUAD_WIDTH neighbouring floats, read one by one with QUAD_AT.
+#define QUAD vec4
+#define QUAD_WIDTH 4
+#define QUAD_AT(q, i) ((q)[i])
+
+// Lane i's value of v, i a constant. Only kernels that use it need the device to have subgroup shuffles.
+#define SUBGROUP_SHUFFLE(v, i) subgroupShuffle(v, i)
+
+// Arithmetic. PRECISE marks a variable whose value is computed as written: nothing fused, nothing reordered.
+#define FMA(a, b, c) fma(a, b, c)
+#define ABS(x) abs(x)
+#define PRECISE precise
+#define INFINITY_F uintBitsToFloat(0x7f800000u)
+#define IS_NAN(x) ((floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u)
+#define AS_UINT(x) floatBitsToUint(x)
+#define AS_FLOAT(x) uintBitsToFloat(x)
+#define TO_FLOAT(x) float(x)
+#define TO_INT(x) int(x)
+#define TO_UINT(x) uint(x)
+
+// Loops.
+#define UNROLL [[unroll]]
+#define LOOP [[dont_unroll]]
