@@ -34,8 +34,8 @@ func NewDeconv(src, wei []int, o Params) (Problem, error) {
 		return Problem{}, fmt.Errorf("%w: source %v and weights %v must both be [N, C, 1 to 3 spatial sizes]", ErrInvalid, src, wei)
 	}
 	p := Problem{Op: Deconv, N: src[0], IC: src[1], OC: wei[1] * o.groups(), Groups: o.groups(), Bias: o.Bias, Act: o.Act}
-	if wei[0] != p.IC {
-		return Problem{}, fmt.Errorf("%w: source has %d channels, weights want %d", ErrInvalid, p.IC, wei[0])
+	if wei[0] != p.IC || wei[1] < 1 || wei[1] > MaxDim {
+		return Problem{}, fmt.Errorf("%w: source has %d channels, weights want %d and make %d in each group", ErrInvalid, p.IC, wei[0], wei[1])
 	}
 	return p.finish(src[2:], wei[2:], o)
 }
@@ -111,14 +111,14 @@ func (p Problem) finish(in, kernel []int, o Params) (Problem, error) {
 // fill computes same-padding and the output size from an axis whose other numbers are set but not yet validated.
 func (a *Axis) fill(op Op, o Params, outPad int) error {
 	for _, v := range []int{a.In, a.Kernel, a.Stride, a.Dilation} {
-		if v < 1 || v > MaxDim {
-			return fmt.Errorf("%w: sizes, strides and dilations are 1 to %d, not %d", ErrInvalid, MaxDim, v)
+		if v < 1 || v > MaxSize {
+			return fmt.Errorf("%w: sizes, strides and dilations are at least 1, not %d", ErrInvalid, v)
 		}
 	}
 	if o.SameUpper || o.Lower {
 		total := max(0, ((a.In+a.Stride-1)/a.Stride-1)*a.Stride+a.Extent()-a.In)
 		if op == Deconv {
-			total = max(0, a.Extent()-a.Stride)
+			total = max(0, a.Extent()+outPad-a.Stride) // such that the output is In·Stride
 		}
 		a.PadL, a.PadR = total/2, total-total/2
 		if o.Lower {

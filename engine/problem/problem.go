@@ -4,6 +4,7 @@
 package problem
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -13,8 +14,11 @@ import (
 // ErrInvalid is what every error of this package wraps: the text or the numbers do not describe an operation.
 var ErrInvalid = errors.New("invalid problem")
 
-// MaxDim is the largest value of any single number of a problem.
-const MaxDim = math.MaxInt32
+// The largest numbers of a problem.
+const (
+	MaxSize = 1 << 40       // of source and output sizes, and of paddings either way
+	MaxDim  = math.MaxInt32 // of everything else
+)
 
 // Op is the operation.
 type Op uint8
@@ -305,13 +309,12 @@ func (p *Problem) Validate() error {
 			return err
 		}
 	}
-	for _, shape := range [][]int{p.SrcShape(), p.WeiShape(), p.DstShape()} {
+	q := *p
+	q.N = max(1, p.N) // an empty batch must not hide an image that is too large
+	for _, shape := range [][]int{q.SrcShape(), q.WeiShape(), q.DstShape(), {q.Axes[0].Kernel, q.Axes[1].Kernel, q.Axes[2].Kernel}} {
 		if !fits(shape) {
-			return bad("tensor %v has more than 2^60 elements", shape)
+			return bad("tensor or window %v has more than 2^%d elements", shape, maxElemsLog2)
 		}
-	}
-	if p.Op != Pool && !fits([]int{p.IC / p.Groups, p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel}) {
-		return bad("kernel of more than 2^60 elements")
 	}
 	return nil
 }
@@ -320,22 +323,28 @@ func (a Axis) validate(op Op, axis byte) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: axis %c: %s", ErrInvalid, axis, fmt.Sprintf(format, args...))
 	}
-	for _, c := range []struct {
-		name     string
-		v, least int
-	}{
-		{"source size i", a.In, 1}, {"kernel k", a.Kernel, 1}, {"stride s", a.Stride, 1}, {"dilation", a.Dilation, 1},
-		{"left padding p", a.PadL, -MaxDim}, {"right padding r", a.PadR, -MaxDim},
-	} {
-		if c.v < c.least || c.v > MaxDim {
-			return bad("%s is %d; %d to %d is possible", c.name, c.v, c.least, MaxDim)
+	within := func(what string, v, least, most int) error {
+		if v < least || v > most {
+			return bad("%s is %d; %d to %d is possible", what, v, least, most)
 		}
+		return nil
 	}
-	if int64(a.Kernel-1)*int64(a.Dilation) >= MaxDim {
-		return bad("the dilated kernel spans more than %d", MaxDim)
+	// In this order: what comes later cannot overflow once what comes before is in range.
+	if err := cmp.Or(within("source size i", a.In, 1, MaxSize), within("kernel k", a.Kernel, 1, MaxDim),
+		within("stride s", a.Stride, 1, MaxDim), within("dilation", a.Dilation, 1, MaxDim)); err != nil {
+		return err
+	}
+	if err := cmp.Or(within("extent of the dilated kernel", a.Extent(), 1, MaxDim), within("output o", a.Out, math.MinInt, MaxSize)); err != nil {
+		return err
+	}
+	if max(a.In, a.Out) > 1<<60/a.Stride {
+		return bad("sizes i and o times stride s are at most 2^60")
+	}
+	if err := cmp.Or(within("left padding p", a.PadL, -MaxSize, MaxSize), within("right padding r", a.PadR, -MaxSize, MaxSize)); err != nil {
+		return err
 	}
 	if op == Deconv {
-		if least := a.outDeconv(); a.Out < 1 || a.Out > MaxDim || a.Out < least || a.Out-least >= max(a.Stride, a.Dilation) {
+		if least := a.outDeconv(); a.Out < 1 || a.Out < least || a.Out-least >= max(a.Stride, a.Dilation) {
 			return bad("output o is %d; this transposed convolution makes %d to %d", a.Out, least, least+max(a.Stride, a.Dilation)-1)
 		}
 		return nil
@@ -354,12 +363,15 @@ func (a Axis) validate(op Op, axis byte) error {
 	return nil
 }
 
-// fits says whether the shape has at most 2^60 elements.
+// maxElemsLog2 limits tensors and windows such that no sum of a problem's sizes in bytes overflows.
+const maxElemsLog2 = 58
+
+// fits says whether the shape has at most 2^maxElemsLog2 elements.
 func fits(shape []int) bool {
 	n := uint64(1)
 	for _, d := range shape {
 		hi, lo := bits.Mul64(n, uint64(d))
-		if hi != 0 || lo > 1<<60 {
+		if hi != 0 || lo > 1<<maxElemsLog2 {
 			return false
 		}
 		n = lo

@@ -94,8 +94,8 @@ func scan(s string) (raw, string, error) {
 		if err != nil {
 			return nil, "", fmt.Errorf("%w: %s wants a whole number after it, not %.20q", ErrInvalid, key, s)
 		}
-		if v > MaxDim || v < -MaxDim {
-			return nil, "", fmt.Errorf("%w: %s%d; numbers up to %d are possible", ErrInvalid, key, v, MaxDim)
+		if v > MaxSize || v < -MaxSize {
+			return nil, "", fmt.Errorf("%w: %s%d; numbers up to %d are possible", ErrInvalid, key, v, MaxSize)
 		}
 		r[key], s = v, s[end:]
 	}
@@ -126,10 +126,10 @@ func (r raw) fill(p *Problem) error {
 	for i := range p.Axes {
 		p.Axes[i] = identity
 		axis := string("dhw"[i])
-		for _, k := range []string{"i", "o", "k", "s", "p", "d", "r"} {
-			if _, ok := r[k+axis]; ok {
-				given[i] = true
-			}
+		// As in benchdnn, a value that is the default anyway (ph0, sh1) does not make an axis, nor does a dilation.
+		given[i] = get("s"+axis, 1) != 1
+		for _, k := range []string{"i", "o", "k", "p", "r"} {
+			given[i] = given[i] || r[k+axis] != 0
 		}
 		if !given[i] {
 			continue

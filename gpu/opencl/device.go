@@ -4,6 +4,7 @@ package opencl
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
@@ -17,6 +18,7 @@ type device struct {
 	ctx   *cl.Context
 	setup *cl.CommandQueue // maps staging memory and commits device memory; nobody else's work waits in it
 	blobs hal.Blobs
+	used  atomic.Int64 // bytes allocated of info.MemoryBytes
 }
 
 func open(a adapter, o hal.Options) (hal.Device, error) {

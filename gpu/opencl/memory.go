@@ -21,6 +21,8 @@ type memory struct {
 	kind   hal.MemoryKind
 	host   unsafe.Pointer
 	mapped *cl.MappedMemObject
+
+	reserved bool // counted in dev.used
 }
 
 func (d *device) Alloc(bytes int64, kind hal.MemoryKind) (hal.Memory, error) {
@@ -32,6 +34,9 @@ func (d *device) Alloc(bytes int64, kind hal.MemoryKind) (hal.Memory, error) {
 			bytes, d.info.MaxBufferBytes, driver.ErrOutOfMemory)
 	}
 	m := &memory{dev: d, size: bytes, kind: kind}
+	if err := m.reserve(); err != nil {
+		return nil, err
+	}
 	var err error
 	switch {
 	case kind == hal.StagingMemory:
@@ -46,6 +51,22 @@ func (d *device) Alloc(bytes int64, kind hal.MemoryKind) (hal.Memory, error) {
 		return nil, failed(fmt.Sprintf("allocate %d bytes", bytes), err)
 	}
 	return m, nil
+}
+
+// reserve counts the memory against what the device says it has. Drivers for CPUs hand out more, and the system kills
+// the process once it is written. Staging memory counts where it is the device's memory too.
+func (m *memory) reserve() error {
+	if m.kind == hal.StagingMemory && m.dev.info.Type != driver.CPU {
+		return nil
+	}
+	used := m.dev.used.Add(m.size)
+	if used > m.dev.info.MemoryBytes {
+		m.dev.used.Add(-m.size)
+		return fmt.Errorf("opencl: allocate %d bytes: %d of the device's %d are in use: %w",
+			m.size, used-m.size, m.dev.info.MemoryBytes, driver.ErrOutOfMemory)
+	}
+	m.reserved = true
+	return nil
 }
 
 // allocStaging maps the buffer for its whole life.
@@ -118,6 +139,11 @@ func (m *memory) Free() {
 		clshim.SVMFree(handle(m.dev.ctx), m.host)
 	}
 	m.host = nil
+	if m.reserved {
+		m.dev.used.Add(-m.size)
+		m.reserved = false
+	}
+	runtime.KeepAlive(m)
 }
 
 // view is a buffer of its own over a range, or another reference to the whole.

@@ -94,7 +94,9 @@ func adapters() ([]adapter, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, noDevices("no platform has a usable device (%w)", err)
 	}
-	return nil, noDevices("no platform has a device; install a driver such as pocl-opencl-icd")
+	// PoCL hides its devices where it cannot make its cache folder.
+	return nil, noDevices("no platform has a device; install a driver such as pocl-opencl-icd, and see that " +
+		"POCL_CACHE_DIR or HOME is writable if it is installed")
 }
 
 // platformAdapters lists the devices of a platform. One that cannot be asked about itself is left out, with its error.

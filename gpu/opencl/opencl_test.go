@@ -271,7 +271,6 @@ func TestCopyAndFill(t *testing.T) {
 
 func TestViews(t *testing.T) {
 	both(t, func(t *testing.T, d hal.Device) {
-		const n = 100
 		q := must(d.NewQueue())(t)
 		defer q.Free()
 		k := must(d.NewKernel(context.Background(), scale, scaleTunables))(t)

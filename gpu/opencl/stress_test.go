@@ -12,9 +12,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
+	"github.com/gonvolve/gonvolve/gpu/opencl/clshim"
 	"github.com/gonvolve/gonvolve/shaders"
 )
 
@@ -155,6 +157,57 @@ func TestOpenClose(t *testing.T) {
 	if after-before > 4<<20 || filesAfter > filesBefore {
 		t.Errorf("200 cycles leave %d bytes and %d files", after-before, filesAfter-filesBefore)
 	}
+}
+
+// TestMemoryLimit takes memory until the device has no more, which a device must say rather than be killed for.
+func TestMemoryLimit(t *testing.T) {
+	both(t, func(t *testing.T, d hal.Device) {
+		if d.Info().Type != driver.CPU {
+			t.Skip("would take all memory of a GPU that others use")
+		}
+		var taken []hal.Memory
+		var err error
+		for err == nil {
+			var m hal.Memory
+			if m, err = d.Alloc(d.Info().MaxBufferBytes, hal.DeviceMemory); err == nil {
+				taken = append(taken, m)
+			}
+		}
+		if !errors.Is(err, driver.ErrOutOfMemory) {
+			t.Error(err)
+		}
+		if n := d.Info().MemoryBytes / d.Info().MaxBufferBytes; int64(len(taken)) > n {
+			t.Errorf("%d blocks were handed out, the device has room for %d", len(taken), n)
+		}
+		for _, m := range taken {
+			m.Free()
+		}
+		alloc(t, d, d.Info().MaxBufferBytes, hal.DeviceMemory).Free()
+	})
+}
+
+// TestFailedCommand: a command that fails on the device is an error of the wait, with the sentinel of its code. A user
+// event stands in for one, since no kernel fails on purpose.
+func TestFailedCommand(t *testing.T) {
+	forEach(t, hal.Options{}, func(t *testing.T, d hal.Device) {
+		q := must(d.NewQueue())(t)
+		defer q.Free()
+		for code, want := range map[clshim.Code]error{
+			clshim.OutOfResources:     driver.ErrOutOfMemory,
+			clshim.DeviceNotAvailable: driver.ErrDeviceLost,
+		} {
+			user := must(d.(*device).ctx.CreateUserEvent())(t)
+			if err := user.SetUserEventStatus(int(code)); err != nil {
+				t.Fatal(err)
+			}
+			f := &fence{queue: q.(*queue), events: []uintptr{*(*uintptr)(unsafe.Pointer(user))}, commands: 1}
+			err := f.Wait(context.Background())
+			if !errors.Is(err, want) || !errors.Is(err, code) || !strings.Contains(err.Error(), code.Error()) {
+				t.Errorf("%v: %v", code, err)
+			}
+			user.Release()
+		}
+	})
 }
 
 // spin keeps the device busy for a while in one work-item.

@@ -121,8 +121,20 @@ func (a *api) validated() (*instance, error) {
 	return inst, nil
 }
 
-// bind points the binding at a loader, once: its function pointers are global and belong to no instance.
-var bind sync.Once
+// The binding's function pointers are global and belong to no instance. The loader's functions are the same for every
+// instance, so looking them up once is enough, and later would be a race with whoever is calling them.
+var bindLoader, bindInstance once
+
+// once is a sync.Once that remembers how it went.
+type once struct {
+	sync.Once
+	err error
+}
+
+func (o *once) do(f func() error) error {
+	o.Do(func() { o.err = f() })
+	return o.err
+}
 
 // instance is a VkInstance, with messages if it validates.
 type instance struct {
@@ -134,10 +146,9 @@ type instance struct {
 }
 
 func newInstance(loader *vkshim.Loader, m *vkshim.Messages) (*instance, error) {
-	var err error
-	bind.Do(func() {
+	err := bindLoader.do(func() error {
 		vk.SetGetInstanceProcAddr(loader.GetInstanceProcAddr())
-		err = vk.Init()
+		return vk.Init()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("vulkan: %w: %w", driver.ErrNoDevices, err)
@@ -148,7 +159,9 @@ func newInstance(loader *vkshim.Loader, m *vkshim.Messages) (*instance, error) {
 	}
 	create := vkshim.InstanceInfo(inst.version, loader.HasExtension("VK_KHR_portability_enumeration"), m)
 	defer vkshim.Free(create)
-	r := vk.CreateInstance(vk.NewInstanceCreateInfoRef(create), nil, &inst.handle)
+	var h vk.Instance // a local: cgo lets C write to no field of a struct that has Go pointers
+	r := vk.CreateInstance(vk.NewInstanceCreateInfoRef(create), nil, &h)
+	inst.handle = h
 	switch {
 	case r == vk.ErrorIncompatibleDriver:
 		return nil, fmt.Errorf("vulkan: %w: the loader found no driver; install one such as mesa-vulkan-drivers, or look at VK_DRIVER_FILES and VK_ICD_FILENAMES", driver.ErrNoDevices)
@@ -157,7 +170,7 @@ func newInstance(loader *vkshim.Loader, m *vkshim.Messages) (*instance, error) {
 	case r != vk.Success:
 		return nil, fmt.Errorf("vulkan: %w: %w", driver.ErrNoDevices, checkVK("create an instance", r))
 	}
-	if err := initInstance(inst.handle); err != nil {
+	if err := bindInstance.do(func() error { return vk.InitInstance(h) }); err != nil {
 		vk.DestroyInstance(inst.handle, nil)
 		return nil, fmt.Errorf("vulkan: %w: %w", driver.ErrNoDevices, err)
 	}
@@ -171,16 +184,6 @@ func newInstance(loader *vkshim.Loader, m *vkshim.Messages) (*instance, error) {
 	}
 	return inst, nil
 }
-
-// initInstance gives the binding its functions. The loader's are the same for every instance, so once is enough, and
-// later would be a race with whoever is calling them.
-var initInstance = func() func(vk.Instance) error {
-	var once sync.Once
-	return func(h vk.Instance) (err error) {
-		once.Do(func() { err = vk.InitInstance(h) })
-		return err
-	}
-}()
 
 // release destroys an instance that belongs to one device and returns what its validation layer said, as errors. The
 // shared instance stays.

@@ -12,8 +12,8 @@ import (
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
-// slice is how long a wait that may be cancelled stays in the driver before it looks at its context again.
-const slice = 20 * time.Millisecond
+// waitSlice is how long a wait that may be cancelled stays in the driver before it looks at its context again.
+const waitSlice = 20 * time.Millisecond
 
 // fence is a submission in flight, or done and not yet freed: it has its frame until Free.
 type fence struct {
@@ -42,7 +42,7 @@ func (f *fence) Wait(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			limit = slice
+			limit = waitSlice
 		}
 		r = f.q.d.fn.FenceWait(f.number, limit)
 	}

@@ -70,26 +70,28 @@ func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
 }
 
 // record puts the commands into the frame's command buffer. Timestamp i is written when command i-1 is done and
-// command i has not begun, which the barrier between them sees to.
+// command i has not begun, which the barrier between them sees to. They are not free everywhere: llvmpipe draws an
+// empty scene for each (20 µs, measured with Mesa 22.3), where a command without takes 1 µs.
 func (q *queue) record(f *frame, cmds []hal.Command, queries int) error {
 	c := f.cmds
+	stamp := func(i int) {
+		if queries > 0 {
+			c.Timestamp(number(f.queries), i)
+		}
+	}
 	if err := check("begin a command buffer", c.Begin(number(f.fence), number(f.sets), number(f.pool), number(f.queries), queries)); err != nil {
 		return err
 	}
+	c.Barrier() // for what was submitted before
+	stamp(0)
 	for i := range cmds {
-		c.Barrier()
-		if queries > 0 && i == 0 {
-			c.Timestamp(number(f.queries), 0)
+		if i > 0 {
+			c.Barrier()
 		}
 		if err := q.command(f, &cmds[i]); err != nil {
 			return err
 		}
-		if queries > 0 {
-			c.Timestamp(number(f.queries), i+1)
-		}
-	}
-	if queries > 0 && len(cmds) == 0 {
-		c.Timestamp(number(f.queries), 0)
+		stamp(i + 1)
 	}
 	c.HostBarrier()
 	return check("end a command buffer", c.End())

@@ -51,6 +51,7 @@
 #define QUAD_AT(q, i) (q)
 
 // OpenCL C 1.2 has no subgroups: a kernel that can share through them is told not to.
+#define SUBGROUP_LANE() 0
 #define SUBGROUP_SHUFFLE(v, i) (v)
 
 // Arithmetic. PRECISE marks a variable whose value is computed as written: OpenCL C does that anyway.

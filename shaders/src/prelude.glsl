@@ -1,6 +1,7 @@
 // prelude.glsl: the kernel dialect spelled in GLSL 4.60 for Vulkan. Its twin is prelude.cl; README.md lists the words.
 #version 460
 #extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 // Tunables are specialization constants. 0, 1 and 2 are the work-group size of every kernel.
@@ -41,7 +42,9 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define QUAD_WIDTH 4
 #define QUAD_AT(q, i) ((q)[i])
 
-// Lane i's value of v, i a constant. Only kernels that use it need the device to have subgroup shuffles.
+// Subgroups: this work-item's lane, and lane i's value of v, i a constant. Only kernels that use them need the device to
+// have subgroup shuffles.
+#define SUBGROUP_LANE() int(gl_SubgroupInvocationID)
 #define SUBGROUP_SHUFFLE(v, i) subgroupShuffle(v, i)
 
 // Arithmetic. PRECISE marks a variable whose value is computed as written: nothing fused, nothing reordered.

@@ -9,21 +9,20 @@ type Code int32
 
 // The codes that callers treat apart.
 const (
-	DeviceNotFound          Code = -1
-	DeviceNotAvailable      Code = -2
-	MemAllocationFailure    Code = -4
-	OutOfResources          Code = -5
-	OutOfHostMemory         Code = -6
-	BuildProgramFailure     Code = -11
-	ExecStatusErrorInWait   Code = -14
-	InvalidBufferSize       Code = -61
-	PlatformNotFound        Code = -1001
-	Missing                 Code = -99999 // the loaded library has no such function
-	notAnError              Code = 0
-	highestDocumentedNumber      = 72
+	DeviceNotFound       Code = -1
+	DeviceNotAvailable   Code = -2
+	MemAllocationFailure Code = -4
+	OutOfResources       Code = -5
+	OutOfHostMemory      Code = -6
+	InvalidValue         Code = -30
+	InvalidBinary        Code = -42
+	InvalidBufferSize    Code = -61
+	PlatformNotFound     Code = -1001
+	Missing              Code = -99999 // the loaded library has no such function
 )
 
-var names = [highestDocumentedNumber + 1]string{
+// names are those of cl.h, by the negated code.
+var names = [...]string{
 	1: "CL_DEVICE_NOT_FOUND", 2: "CL_DEVICE_NOT_AVAILABLE", 3: "CL_COMPILER_NOT_AVAILABLE",
 	4: "CL_MEM_OBJECT_ALLOCATION_FAILURE", 5: "CL_OUT_OF_RESOURCES", 6: "CL_OUT_OF_HOST_MEMORY",
 	7: "CL_PROFILING_INFO_NOT_AVAILABLE", 8: "CL_MEM_COPY_OVERLAP", 9: "CL_IMAGE_FORMAT_MISMATCH",
@@ -54,7 +53,7 @@ func (c Code) Error() string {
 		return "CL_PLATFORM_NOT_FOUND_KHR"
 	case c == Missing:
 		return "not a function of the installed OpenCL loader; update it"
-	case c < 0 && c >= -highestDocumentedNumber && names[-c] != "":
+	case c < 0 && int(-c) < len(names) && names[-c] != "":
 		return names[-c]
 	}
 	return fmt.Sprintf("OpenCL error %d", int32(c))
@@ -62,7 +61,7 @@ func (c Code) Error() string {
 
 // check makes an error of a code that is one.
 func check(code int32) error {
-	if Code(code) == notAnError {
+	if code == 0 {
 		return nil
 	}
 	return Code(code)

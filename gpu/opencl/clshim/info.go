@@ -15,38 +15,42 @@ import (
 // Param names something that a platform, a device or a kernel knows about itself: the constants of cl.h.
 type Param uint32
 
-// What platforms and devices are asked for.
+// What platforms, devices and kernels are asked for.
 const (
 	PlatformName    Param = 0x0902
 	PlatformVersion Param = 0x0901
 
-	DeviceMaxComputeUnits             Param = 0x1002
-	DeviceMaxWorkGroupSize            Param = 0x1004
-	DeviceMaxWorkItemSizes            Param = 0x1005
-	DevicePreferredWidthFloat         Param = 0x100A
-	DeviceMaxMemAllocSize             Param = 0x1010
-	DeviceType                        Param = 0x1000
-	DeviceMemBaseAddrAlign            Param = 0x1019
-	DeviceGlobalMemSize               Param = 0x101F
-	DeviceLocalMemSize                Param = 0x1023
-	DeviceAvailable                   Param = 0x1027
-	DeviceCompilerAvailable           Param = 0x1028
-	DeviceQueueProperties             Param = 0x102A
-	DeviceName                        Param = 0x102B
-	DeviceVendor                      Param = 0x102C
-	DriverVersion                     Param = 0x102D
-	DeviceVersion                     Param = 0x102F
-	DeviceExtensions                  Param = 0x1030
-	DeviceHostUnifiedMemory           Param = 0x1035
-	DeviceNativeWidthFloat            Param = 0x103A
-	DeviceSVMCapabilities             Param = 0x1053
-	DeviceUUID                        Param = 0x106A // cl_khr_device_uuid: 16 bytes
-	DevicePCIBusInfo                  Param = 0x410F // cl_khr_pci_bus_info: domain, bus, device, function, 4 bytes each
-	KernelWorkGroupSize               Param = 0x11B0
-	KernelLocalMemSize                Param = 0x11B2
-	QueueProfiling                          = 1 << 1 // bit of DeviceQueueProperties
-	SVMFineGrainBuffer                      = 1 << 1 // bit of DeviceSVMCapabilities
-	TypeCPU, TypeGPU, TypeAccelerator       = 1 << 1, 1 << 2, 1 << 3
+	DeviceMaxComputeUnits     Param = 0x1002
+	DeviceMaxWorkGroupSize    Param = 0x1004
+	DeviceMaxWorkItemSizes    Param = 0x1005
+	DevicePreferredWidthFloat Param = 0x100A
+	DeviceMaxMemAllocSize     Param = 0x1010
+	DeviceType                Param = 0x1000
+	DeviceMemBaseAddrAlign    Param = 0x1019
+	DeviceGlobalMemSize       Param = 0x101F
+	DeviceLocalMemSize        Param = 0x1023
+	DeviceCompilerAvailable   Param = 0x1028
+	DeviceQueueProperties     Param = 0x102A
+	DeviceName                Param = 0x102B
+	DeviceVendor              Param = 0x102C
+	DriverVersion             Param = 0x102D
+	DeviceVersion             Param = 0x102F
+	DeviceExtensions          Param = 0x1030
+	DeviceHostUnifiedMemory   Param = 0x1035
+	DeviceSVMCapabilities     Param = 0x1053
+	DeviceUUID                Param = 0x106A // cl_khr_device_uuid: 16 bytes
+	DevicePCIBusInfo          Param = 0x410F // cl_khr_pci_bus_info: domain, bus, device, function, 4 bytes each
+	KernelWorkGroupSize       Param = 0x11B0
+	KernelLocalMemSize        Param = 0x11B2
+)
+
+// Bits of some of the answers.
+const (
+	TypeCPU            = 1 << 1 // of DeviceType
+	TypeGPU            = 1 << 2
+	TypeAccelerator    = 1 << 3
+	QueueProfiling     = 1 << 1 // of DeviceQueueProperties
+	SVMFineGrainBuffer = 1 << 1 // of DeviceSVMCapabilities
 )
 
 // PlatformCount is how many platforms there are; the binding reads past its array when there are more than 32.
@@ -93,7 +97,7 @@ func DeviceUint(device uintptr, p Param) (uint64, error) {
 	if u := Words(b, len(b)); len(u) == 1 {
 		return u[0], nil
 	}
-	return 0, check(-30)
+	return 0, InvalidValue
 }
 
 // DeviceSizes asks a device for an array of size_t.

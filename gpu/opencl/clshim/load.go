@@ -61,11 +61,15 @@ var loaded struct {
 	done bool
 }
 
-// Load opens the OpenCL library. Before it succeeds every function here, and in the binding, returns Missing.
+// Load opens the OpenCL library, unless one was preloaded into the process, as oclgrind does. Before it succeeds every function here, and in the binding, returns Missing.
 func Load() error {
 	loaded.Lock()
 	defer loaded.Unlock()
 	if loaded.done || len(Libraries) == 0 {
+		return nil
+	}
+	if C.clshim_open_preloaded() != 0 {
+		loaded.done = true
 		return nil
 	}
 	var whys []string

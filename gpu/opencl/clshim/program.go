@@ -28,7 +28,7 @@ func Build(program, device uintptr, options string) (log string, err error) {
 // ProgramWithBinary makes a program of what Binary returned for the same device. It must still be built.
 func ProgramWithBinary(context, device uintptr, binary []byte) (program uintptr, err error) {
 	if len(binary) == 0 {
-		return 0, Code(-42)
+		return 0, InvalidBinary
 	}
 	var p C.uintptr_t
 	err = check(int32(C.clshim_program_with_binary(C.uintptr_t(context), C.uintptr_t(device),

@@ -22,6 +22,8 @@
 
 // clshim_open opens the library called name. It returns NULL or why it could not.
 const char *clshim_open(const char *name);
+// clshim_open_preloaded uses the OpenCL that the process began with, if it did: tools such as oclgrind are preloaded.
+int clshim_open_preloaded(void);
 // clshim_has tells whether the opened library has the function.
 int clshim_has(const char *name);
 // clshim_symbol looks name up in the opened library and keeps the answer in *slot.

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/bench"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+func newBenchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench [flags] [PROBLEM…]",
+		Short: "Compare the timings of devices on real layers, each result checked",
+		Long: `Compare the timings of devices on real layers, each result checked.
+
+Without arguments: every device on a small suite of real layers.
+  device ms  kernels alone, by the device's own clock
+  wall ms    submit to finish, tensors on the device
+  e2e ms     host tensor to host tensor, transfers included
+  first ms   plan and first run
+  GFLOP/s    the direct algorithm's operations, whatever algorithm ran
+  × cpu      wall time of the cpu by this one's
+Times are medians; json and csv have minimum and 95th percentile too. A result
+that fails its check is never timed. Built-in suites: --suite completes them.`,
+		Example: `  gonvolve bench
+  gonvolve bench --device cpu,vulkan:0 --suite resnet50
+  gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
+  gonvolve bench --format json -o before.json --min-time 1s`,
+	}
+	device := deviceFlag(cmd, "all")
+	out := outputFlags(cmd)
+	problems := addProblemFlags(cmd)
+	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
+	mode := cmd.Flags().String("mode", "both", "both, device (tensors stay there) or e2e (host to host)")
+	minTime := cmd.Flags().Duration("min-time", 200*time.Millisecond, "measure each for at least so long")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		m, err := bench.ParseMode(*mode)
+		if err != nil {
+			return err
+		}
+		options := bench.Options{Mode: m, MinTime: *minTime}
+		job := &job{alg: *alg, fill: verify.Int, out: out, columns: report.BenchColumns}
+		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
+			options.Algorithm = alg
+			return bench.Measure(ctx, dev, c, options)
+		}
+		list, err := problems.problems(cmd, args, bench.DefaultSuite)
+		if err != nil {
+			return err
+		}
+		return job.run(cmd, *device, list)
+	}
+	return cmd
+}
+
+// job runs problems on devices and prints the records: what bench and verify have in common.
+type job struct {
+	alg     string
+	fill    verify.Fill
+	options driver.Options
+	out     *output
+	columns []report.Column
+	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
+}
+
+func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
+	if err := j.out.check(); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	devs, closeAll, err := devices(ctx, specs, j.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	oracle, err := verify.Oracle(ctx)
+	if err != nil {
+		return err
+	}
+	defer oracle.Close()
+	bar := newProgress(cmd, len(list)*len(devs))
+	var records []report.Record
+	for i := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		records = append(records, j.problem(ctx, oracle, devs, &list[i], bar)...)
+		// Tensors of the last problem are garbage now; the next one's may be large.
+		runtime.GC()
+	}
+	bar.end()
+	report.Speedups(records)
+	if err := j.out.records(cmd, records, j.columns); err != nil {
+		return err
+	}
+	return conclude(ctx, records, len(list)*len(devs))
+}
+
+// problem runs one problem on all devices.
+func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine.Device, p *problem.Problem, bar *progress) []report.Record {
+	var records []report.Record
+	c, caseErr := verify.NewCase(ctx, oracle, *p, j.fill, verify.DefaultBudget)
+	for _, d := range devs {
+		bar.start(d.Spec() + " " + p.String())
+		for _, alg := range algorithms(d, *p, j.alg) {
+			if ctx.Err() != nil {
+				return records
+			}
+			if caseErr == nil {
+				records = append(records, j.check(ctx, d, c, alg))
+				continue
+			}
+			// Without inputs the device's own reason to refuse says more, if it has one.
+			r := report.New(p, d)
+			r.Repro = verify.Repro(p, d.Spec(), alg, j.fill)
+			pl, err := d.Plan(ctx, *p, driver.PlanOptions{Algorithm: alg})
+			if err == nil {
+				err = errors.Join(caseErr, pl.Close())
+			}
+			r.Fail(err)
+			records = append(records, r)
+		}
+		bar.step()
+	}
+	return records
+}
+
+// conclude turns records into the command's end.
+func conclude(ctx context.Context, records []report.Record, wanted int) error {
+	count := map[report.Status]int{}
+	for _, r := range records {
+		count[r.Status]++
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: interrupted after %d of %d", errNothingRan, count[report.Passed]+count[report.Failed], wanted)
+	case count[report.Failed] > 0:
+		for _, r := range records {
+			if r.Status == report.Failed {
+				return fmt.Errorf("%w: %d of %d results; run the first again with: %s", errFailed, count[report.Failed], len(records), r.Repro)
+			}
+		}
+	case len(records) > 0 && count[report.Passed] == 0:
+		return fmt.Errorf("%w: %s", errNothingRan, records[0].Reason)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/bench"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// problemFlags say which problems a command works on.
+type problemFlags struct {
+	suite, batch, dir, dt, act string
+	mb                         int
+	bias                       bool
+}
+
+func addProblemFlags(cmd *cobra.Command) *problemFlags {
+	f := &problemFlags{}
+	fl := cmd.Flags()
+	fl.StringVar(&f.suite, "suite", "", "a built-in list of problems")
+	fl.StringVar(&f.batch, "batch", "", "a `file` with a list of problems")
+	fl.StringVar(&f.dir, "dir", "FWD", "direction: FWD, BWD_D or BWD_W")
+	fl.StringVar(&f.dt, "dt", "f32", "data type: f32")
+	fl.StringVar(&f.act, "act", "none", "activation of convolutions: none or relu")
+	fl.IntVar(&f.mb, "mb", 0, "batch of every problem instead of its own")
+	fl.BoolVar(&f.bias, "bias", false, "convolutions add a bias")
+	_ = cmd.RegisterFlagCompletionFunc("suite", cobra.FixedCompletions(bench.Suites(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	return f
+}
+
+// problems reads the problems of arguments, --suite and --batch; without any, those of the fallback suite.
+func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback string) ([]problem.Problem, error) {
+	var list []problem.Problem
+	for _, a := range args {
+		p, err := problem.Parse(a)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	if f.suite == "" && f.batch == "" && len(args) == 0 {
+		f.suite = fallback
+	}
+	if f.suite != "" {
+		more, err := bench.Suite(f.suite)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	if f.batch != "" {
+		more, err := readBatch(f.batch)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	dir, err := problem.Lookup[problem.Dir](f.dir)
+	if err != nil {
+		return nil, fmt.Errorf("--dir: %w", err)
+	}
+	dt, err := problem.Lookup[problem.DataType](f.dt)
+	if err != nil {
+		return nil, fmt.Errorf("--dt: %w", err)
+	}
+	act, err := problem.Lookup[problem.Activation](f.act)
+	if err != nil {
+		return nil, fmt.Errorf("--act: %w", err)
+	}
+	for i := range list {
+		p := &list[i]
+		p.Dir, p.Type = dir, dt
+		if cmd.Flags().Changed("mb") {
+			p.N = f.mb
+		}
+		if p.Op != problem.Pool {
+			p.Bias, p.Act = f.bias, act
+		}
+		if err := p.Validate(); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.String(), err)
+		}
+	}
+	return list, nil
+}
+
+// readBatch reads a problem list. Lists below a folder named pool or deconv, as oneDNN's are, mean that operation.
+func readBatch(file string) ([]problem.Problem, error) {
+	prefix := ""
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	switch filepath.Base(filepath.Dir(abs)) {
+	case "pool":
+		prefix = "pool:max:"
+	case "deconv":
+		prefix = "deconv:"
+	}
+	// Includes may name files of other folders, so the whole file system is in reach, as for any program's arguments.
+	root := filepath.VolumeName(abs) + string(filepath.Separator)
+	rel, err := filepath.Rel(root, abs)
+	if err != nil {
+		return nil, err
+	}
+	list, err := problem.ReadList(os.DirFS(root), filepath.ToSlash(rel), prefix)
+	if err != nil {
+		return nil, fmt.Errorf("--batch %s: %w", file, err)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("--batch %s: %w: the file holds no problems", file, problem.ErrInvalid)
+	}
+	return list, nil
+}
+
+// devices opens the devices of a list of specs, without fallback: what a device cannot run is reported, not run
+// elsewhere. The returned function closes them.
+func devices(ctx context.Context, specs string, o driver.Options) ([]*engine.Device, func() error, error) {
+	found, err := engine.Resolve(specs)
+	if err != nil {
+		return nil, nil, err
+	}
+	var open []*engine.Device
+	closeAll := func() error {
+		var errs []error
+		for _, d := range open {
+			if err := d.Close(); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", d.Spec(), err))
+			}
+		}
+		return errors.Join(errs...)
+	}
+	for _, s := range found {
+		d, err := engine.Open(ctx, s, engine.NoFallback(), engine.WithDriverOptions(o))
+		if err != nil {
+			return nil, nil, errors.Join(err, closeAll())
+		}
+		open = append(open, d)
+	}
+	return open, closeAll, nil
+}
+
+// algorithms lists what --alg asks of a device: auto (one empty name), all, or a name.
+func algorithms(dev *engine.Device, p problem.Problem, alg string) []string {
+	switch alg {
+	case "auto", "":
+		return []string{""}
+	case "all":
+		if names := dev.Algorithms(p); len(names) > 0 {
+			return names
+		}
+		return []string{""}
+	}
+	return []string{alg}
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"cmp"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gonvolve",
+		Short: "Convolution and pooling on any device: run, verify, benchmark",
+		Long: `gonvolve runs neural-network convolution and pooling on whatever a machine has:
+any GPU through Vulkan or OpenCL, or the CPU. Every result can be checked
+against a float64 reference.
+
+Devices are named cpu, vulkan:0, opencl:1, by a pattern over their names
+(vulkan:*H100*), auto (the first real GPU, else the cpu) or all.
+GONVOLVE_DEVICE is the default of --device.
+
+Problems are written in the grammar of oneDNN's benchdnn, such as
+mb1ic64ih56oc64oh56kh3ph1 or pool:max:mb1ic64ih112oh56kh3sh2ph1
+(without mb the grammar means a batch of 2).`,
+		Example: `  gonvolve devices
+  gonvolve run conv --src photo.png --wei gaussian:5 --dst blurred.png
+  gonvolve bench
+  gonvolve verify --device all mb1ic64ih56oc64oh56kh3ph1`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand())
+	return root
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// deviceFlag adds --device with its default from GONVOLVE_DEVICE.
+func deviceFlag(cmd *cobra.Command, fallback string) *string {
+	return cmd.Flags().String("device", cmp.Or(os.Getenv("GONVOLVE_DEVICE"), fallback), "devices, comma separated: cpu, vulkan:0, opencl:*name*, auto, all")
+}

@@ -1,0 +1,164 @@
+// Package bench measures problems on devices: first run, kernels alone, submit to finish, and host to host, each result
+// checked against the oracle before and after it was timed.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+// Mode says what is measured beside the first run.
+type Mode string
+
+// The modes.
+const (
+	Both   Mode = "both"   // Device and E2E
+	Device Mode = "device" // tensors stay on the device
+	E2E    Mode = "e2e"    // host tensor to host tensor
+)
+
+// ParseMode reads a mode's name.
+func ParseMode(s string) (Mode, error) {
+	switch m := Mode(s); m {
+	case Both, Device, E2E:
+		return m, nil
+	}
+	return "", fmt.Errorf("%w: mode %q; use both, device or e2e", driver.ErrInvalid, s)
+}
+
+// Options of Measure.
+type Options struct {
+	Algorithm string        // empty: the device's choice
+	Mode      Mode          // empty: Both
+	MinTime   time.Duration // each measurement goes on for at least so long …
+	MinRuns   int           // … and so many runs
+	MaxRuns   int           // but no more than so many
+}
+
+// withDefaults fills what was left zero.
+func (o Options) withDefaults() Options {
+	if o.Mode == "" {
+		o.Mode = Both
+	}
+	if o.MinRuns == 0 {
+		o.MinRuns = 3
+	}
+	if o.MaxRuns == 0 {
+		o.MaxRuns = 10000
+	}
+	return o
+}
+
+// Measure runs a case on a device. The record says what went wrong, if anything; a result that fails its check has no
+// times. When ctx ends the record is Skipped.
+func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options) report.Record {
+	r := report.New(&c.Problem, dev)
+	r.Repro = verify.Repro(&c.Problem, dev.Spec(), o.Algorithm, c.Fill)
+	err := measure(ctx, dev, c, o.withDefaults(), &r)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		r.Status, r.Verified, r.Reason = report.Skipped, false, "interrupted"
+	default:
+		r.Fail(err)
+	}
+	return r
+}
+
+func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options, r *report.Record) (err error) {
+	start := time.Now()
+	pl, err := dev.Plan(ctx, c.Problem, driver.PlanOptions{Algorithm: o.Algorithm})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pl.Close()) }()
+	planned := time.Since(start)
+	r.Planned(pl)
+	p, err := c.Prepare(ctx, pl)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	run := func() (wall, kernels time.Duration, err error) {
+		start := time.Now()
+		ev, err := pl.Run(ctx, p.Stream, p.Src, p.Dst)
+		if err != nil {
+			return 0, 0, err
+		}
+		if err := ev.Wait(ctx); err != nil {
+			return 0, 0, err
+		}
+		wall = time.Since(start)
+		kernels, _ = ev.DeviceTime()
+		return wall, kernels, nil
+	}
+	first, _, err := run()
+	if err != nil {
+		return err
+	}
+	r.FirstMS = report.Milliseconds(planned + first)
+	// judge checks a fresh result; it is also the warm-up.
+	judge := func() error {
+		got, err := p.Result(ctx)
+		if err == nil {
+			c.Judge(r, got)
+		}
+		return err
+	}
+	if err := judge(); err != nil || !r.Verified {
+		return err
+	}
+	if o.Mode != E2E {
+		var wall, kernels []time.Duration
+		for begin := time.Now(); more(len(wall), time.Since(begin), o); {
+			w, k, err := run()
+			if err != nil {
+				return err
+			}
+			wall = append(wall, w)
+			if k > 0 {
+				kernels = append(kernels, k)
+			}
+		}
+		r.Runs, r.WallMS, r.DeviceMS = len(wall), report.Summarise(wall), report.Summarise(kernels)
+		r.Rate(&c.Problem)
+		if err := judge(); err != nil || !r.Verified {
+			return err
+		}
+	}
+	if o.Mode != Device {
+		out, err := engine.NewTensor(c.Problem.Type, c.Problem.DstShape()...)
+		if err != nil {
+			return err
+		}
+		var e2e []time.Duration
+		for begin := time.Now(); more(len(e2e), time.Since(begin), o); {
+			start := time.Now()
+			if err := p.Stream.Write(ctx, p.Src, c.Src); err != nil {
+				return err
+			}
+			if _, err := pl.Run(ctx, p.Stream, p.Src, p.Dst); err != nil {
+				return err
+			}
+			if err := p.Stream.Download(ctx, out, p.Dst); err != nil {
+				return err
+			}
+			e2e = append(e2e, time.Since(start))
+		}
+		r.E2EMS = report.Summarise(e2e)
+		r.Runs = max(r.Runs, len(e2e))
+	}
+	return nil
+}
+
+// more says whether a measurement goes on.
+func more(runs int, took time.Duration, o Options) bool {
+	return runs < o.MinRuns || (took < o.MinTime && runs < o.MaxRuns)
+}

@@ -1,0 +1,144 @@
+// Package report holds the one result record that every measurement and every check fills in, and writes lists of them
+// as a table, JSON (one object a line), CSV or Markdown.
+package report
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Status says how a check or measurement ended.
+type Status string
+
+// The statuses.
+const (
+	Passed      Status = "passed"
+	Failed      Status = "failed"      // ran, and the result is wrong
+	Unsupported Status = "unsupported" // the device cannot run the problem; nothing was run elsewhere
+	Skipped     Status = "skipped"     // not run: interrupted, or the device failed before
+)
+
+// Times summarises a list of durations, in milliseconds.
+type Times struct {
+	Min    float64 `json:"min"`
+	Median float64 `json:"median"`
+	P95    float64 `json:"p95"`
+}
+
+// Summarise returns nil for no durations.
+func Summarise(d []time.Duration) *Times {
+	if len(d) == 0 {
+		return nil
+	}
+	s := slices.Sorted(slices.Values(d))
+	at := func(q float64) float64 {
+		return Milliseconds(s[min(len(s)-1, int(math.Ceil(q*float64(len(s))))-1)])
+	}
+	median := at(0.5)
+	if n := len(s); n%2 == 0 {
+		median = (Milliseconds(s[n/2-1]) + Milliseconds(s[n/2])) / 2
+	}
+	return &Times{Min: Milliseconds(s[0]), Median: median, P95: at(0.95)}
+}
+
+// Milliseconds is d as a number.
+func Milliseconds(d time.Duration) float64 { return float64(d) / 1e6 }
+
+// Record is one result. Its JSON names are a promise to consumers: fields are added, never renamed.
+type Record struct {
+	Problem        string   `json:"problem"`
+	Op             string   `json:"op"`
+	Dir            string   `json:"dir"`
+	Type           string   `json:"dt"`
+	Device         string   `json:"device"`
+	DeviceName     string   `json:"device_name"`
+	API            string   `json:"api"`
+	Driver         string   `json:"driver"`
+	Algorithm      string   `json:"algorithm"`
+	Tile           string   `json:"tile"`
+	WorkspaceBytes int64    `json:"workspace_bytes"`
+	Runs           int      `json:"runs"`
+	DeviceMS       *Times   `json:"device_ms"`   // kernels only, by the device's clock
+	WallMS         *Times   `json:"wall_ms"`     // submit to finish, data resident
+	E2EMS          *Times   `json:"e2e_ms"`      // host tensor to host tensor
+	FirstMS        float64  `json:"first_ms"`    // plan, weights and first run, this process's caches cold
+	GFLOPS         float64  `json:"gflops"`      // direct algorithm's operations by median device time, else wall time
+	GBPS           float64  `json:"gbps"`        // each tensor once, by the same time
+	PeakPct        *float64 `json:"peak_pct"`    // of the device's measured FMA peak; null where none was measured
+	Verified       bool     `json:"verified"`    // the result was checked and is right
+	Check          string   `json:"check"`       // exact or bounded
+	Checked        int64    `json:"checked"`     // elements compared with the oracle …
+	Elements       int64    `json:"elements"`    // … of so many
+	MaxAbsErr      float64  `json:"max_abs_err"` // over the compared elements
+	MaxULP         float64  `json:"max_ulp"`     // error in units of the last place of the true value
+	BoundUsed      float64  `json:"bound_used"`  // largest share of the a-priori bound that an error takes
+	Speedup        *float64 `json:"speedup"`     // wall time of the cpu in the same report by this one; null without
+	Fallback       *string  `json:"fallback"`    // null, or the device that ran instead and why
+	Status         Status   `json:"status"`
+	Reason         string   `json:"reason"`
+	Repro          string   `json:"repro"` // command that runs this check again
+}
+
+// New starts the record of a problem on a device.
+func New(p *problem.Problem, dev *engine.Device) Record {
+	info := dev.Info()
+	return Record{
+		Problem: p.String(), Op: p.Op.String(), Dir: p.Dir.String(), Type: p.Type.String(),
+		Device: dev.Spec(), DeviceName: info.Name, API: info.API, Driver: info.Driver,
+		Elements: problem.Elems(p.ResultShape()),
+	}
+}
+
+// Planned notes what a plan says of itself.
+func (r *Record) Planned(pl *engine.Plan) {
+	i := pl.Info()
+	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
+	if f := pl.Fallback(); f != nil {
+		s := f.String()
+		r.Fallback = &s
+	}
+}
+
+// Fail notes an error: what the device does not support is not a failed check.
+func (r *Record) Fail(err error) {
+	r.Verified, r.Status, r.Reason = false, Failed, err.Error()
+	if errors.Is(err, engine.ErrUnsupported) {
+		r.Status = Unsupported
+	}
+}
+
+// Rate fills GFLOPS and GBPS from the times that are there.
+func (r *Record) Rate(p *problem.Problem) {
+	t := r.DeviceMS
+	if t == nil || t.Median == 0 {
+		t = r.WallMS
+	}
+	if t != nil && t.Median > 0 {
+		r.GFLOPS = p.FLOPs() / t.Median * 1e-6
+		r.GBPS = float64(p.Bytes()) / t.Median * 1e-6
+	}
+}
+
+// Speedups fills Speedup of each record from the cpu's record of the same problem.
+func Speedups(records []Record) {
+	base := map[string]float64{}
+	for _, r := range records {
+		if r.Device == "cpu" && r.WallMS != nil && r.Status == Passed {
+			if t, ok := base[r.Problem]; !ok || r.WallMS.Median < t {
+				base[r.Problem] = r.WallMS.Median
+			}
+		}
+	}
+	for i := range records {
+		r := &records[i]
+		if t, ok := base[r.Problem]; ok && r.WallMS != nil && r.WallMS.Median > 0 {
+			s := t / r.WallMS.Median
+			r.Speedup = &s
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package report
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// ErrFormat is returned for a format that Write does not know.
+var ErrFormat = errors.New("unknown output format; use table, json, csv or markdown")
+
+// Formats lists what Write knows.
+var Formats = []string{"table", "json", "csv", "markdown"}
+
+// Column is one column of a table for people.
+type Column struct {
+	Title string
+	Right bool // numbers
+	Value func(*Record) string
+}
+
+// BenchColumns are the columns of a benchmark, VerifyColumns those of a check.
+var (
+	BenchColumns = []Column{
+		{"problem", false, func(r *Record) string { return title(r) }},
+		{"device", false, func(r *Record) string { return r.Device }},
+		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
+		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
+		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
+		{"e2e ms", true, func(r *Record) string { return median(r.E2EMS) }},
+		{"first ms", true, func(r *Record) string { return number(r.FirstMS) }},
+		{"GFLOP/s", true, func(r *Record) string { return number(r.GFLOPS) }},
+		{"GB/s", true, func(r *Record) string { return number(r.GBPS) }},
+		{"× cpu", true, func(r *Record) string { return optional(r.Speedup) }},
+		{"check", false, verdict},
+	}
+	VerifyColumns = []Column{
+		{"problem", false, func(r *Record) string { return r.Problem }},
+		{"device", false, func(r *Record) string { return r.Device }},
+		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
+		{"checked", true, func(r *Record) string { return strconv.FormatInt(r.Checked, 10) }},
+		{"max error", true, func(r *Record) string { return strconv.FormatFloat(r.MaxAbsErr, 'g', 3, 64) }},
+		{"of bound", true, func(r *Record) string { return strconv.FormatFloat(100*r.BoundUsed, 'f', 1, 64) + " %" }},
+		{"check", false, verdict},
+	}
+)
+
+// title is the problem's name if it has one.
+func title(r *Record) string {
+	if _, name, ok := strings.Cut(r.Problem, `n"`); ok {
+		return strings.TrimSuffix(name, `"`)
+	}
+	return r.Problem
+}
+
+func median(t *Times) string {
+	if t == nil {
+		return "–"
+	}
+	return number(t.Median)
+}
+
+func optional(v *float64) string {
+	if v == nil {
+		return "–"
+	}
+	return number(*v)
+}
+
+// number has three significant digits or more.
+func number(v float64) string {
+	switch {
+	case v == 0:
+		return "–"
+	case v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case v >= 1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 3, 64)
+}
+
+func verdict(r *Record) string {
+	if r.Status == Passed {
+		s := r.Check + " ok"
+		if r.Fallback != nil {
+			s += ", fell back"
+		}
+		return s
+	}
+	return string(r.Status) + ": " + r.Reason
+}
+
+// Options of Write.
+type Options struct {
+	Columns []Column // of table and markdown
+	Colour  bool
+	Width   int // of the terminal; 0 does not limit
+}
+
+// Write writes the records in one of Formats.
+func Write(w io.Writer, format string, records []Record, o Options) error {
+	switch format {
+	case "json":
+		enc := json.NewEncoder(w)
+		for _, r := range records {
+			if err := enc.Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "csv":
+		return writeCSV(w, records)
+	case "table", "markdown":
+		if len(records) == 0 {
+			return nil
+		}
+		_, err := fmt.Fprintln(w, render(format, records, o))
+		return err
+	}
+	return fmt.Errorf("%w (not %q)", ErrFormat, format)
+}
+
+// render makes a table of records, a line between problems.
+func render(format string, records []Record, o Options) string {
+	t := Table{Width: o.Width}
+	for _, c := range o.Columns {
+		t.Head, t.Right = append(t.Head, c.Title), append(t.Right, c.Right)
+	}
+	for i := range records {
+		r := &records[i]
+		if i > 0 && records[i-1].Problem != r.Problem {
+			t.Rows = append(t.Rows, nil)
+		}
+		var row []string
+		for _, c := range o.Columns {
+			v := c.Value(r)
+			if o.Colour && c.Title == "check" {
+				v = colour(r.Status).Sprint(v)
+			}
+			row = append(row, v)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t.Render(format)
+}
+
+// Table is a table for people.
+type Table struct {
+	Head  []string
+	Right []bool     // columns of numbers
+	Rows  [][]string // nil draws a line
+	Width int        // of the terminal; 0 does not limit
+}
+
+// Render draws the table, as Markdown if format says so.
+func (t Table) Render(format string) string {
+	w := table.NewWriter()
+	w.SetStyle(table.StyleLight)
+	w.Style().Format.Header = text.FormatDefault
+	w.Style().Options.SeparateColumns = false
+	w.Style().Options.DrawBorder = false
+	w.Style().Size.WidthMax = t.Width
+	row := func(cells []string) table.Row {
+		r := make(table.Row, len(cells))
+		for i, c := range cells {
+			r[i] = c
+		}
+		return r
+	}
+	w.AppendHeader(row(t.Head))
+	var configs []table.ColumnConfig
+	for i, right := range t.Right {
+		if right {
+			configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+		}
+	}
+	w.SetColumnConfigs(configs)
+	for _, r := range t.Rows {
+		switch {
+		case r != nil:
+			w.AppendRow(row(r))
+		case format != "markdown":
+			w.AppendSeparator()
+		}
+	}
+	if format == "markdown" {
+		return w.RenderMarkdown()
+	}
+	return w.Render()
+}
+
+func colour(s Status) text.Colors {
+	switch s {
+	case Passed:
+		return text.Colors{text.FgGreen}
+	case Failed:
+		return text.Colors{text.FgRed, text.Bold}
+	}
+	return text.Colors{text.FgYellow}
+}
+
+// writeCSV writes the fields of the JSON record, times flattened.
+func writeCSV(w io.Writer, records []Record) error {
+	out := csv.NewWriter(w)
+	head := []string{"problem", "op", "dir", "dt", "device", "device_name", "api", "driver", "algorithm", "tile",
+		"workspace_bytes", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
+		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "verified",
+		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "fallback", "status", "reason", "repro"}
+	rows := [][]string{head}
+	f := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	ptr := func(v *float64) string {
+		if v == nil {
+			return ""
+		}
+		return f(*v)
+	}
+	for i := range records {
+		r := &records[i]
+		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile,
+			strconv.FormatInt(r.WorkspaceBytes, 10), strconv.Itoa(r.Runs)}
+		for _, t := range []*Times{r.DeviceMS, r.WallMS, r.E2EMS} {
+			if t == nil {
+				row = append(row, "", "", "")
+			} else {
+				row = append(row, f(t.Min), f(t.Median), f(t.P95))
+			}
+		}
+		fallback := ""
+		if r.Fallback != nil {
+			fallback = *r.Fallback
+		}
+		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), strconv.FormatBool(r.Verified),
+			r.Check, strconv.FormatInt(r.Checked, 10), strconv.FormatInt(r.Elements, 10), f(r.MaxAbsErr), f(r.MaxULP),
+			f(r.BoundUsed), ptr(r.Speedup), fallback, string(r.Status), r.Reason, r.Repro))
+	}
+	return out.WriteAll(rows)
+}
+
+// CSV writes the table as comma-separated values.
+func (t Table) CSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	rows := [][]string{t.Head}
+	for _, r := range t.Rows {
+		if r != nil {
+			rows = append(rows, r)
+		}
+	}
+	return out.WriteAll(rows)
+}

@@ -1,0 +1,71 @@
+// Package verify proves results: it makes inputs, asks the oracle for the truth in float64, and judges what a device
+// computed, element by element. In exact mode small integers make every float32 sum exact, so any summation order must
+// give the same bits; in bounded mode real inputs are judged by an error bound that follows from the arithmetic.
+package verify
+
+import (
+	"fmt"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+)
+
+// Fill says what the inputs are.
+type Fill string
+
+// The fills.
+const (
+	Int     Fill = "int"     // whole numbers from −3 to 3: exact mode
+	Uniform Fill = "uniform" // reals from −1 to 1: bounded mode
+)
+
+// ParseFill reads a fill's name.
+func ParseFill(s string) (Fill, error) {
+	if f := Fill(s); f == Int || f == Uniform {
+		return f, nil
+	}
+	return "", fmt.Errorf("%w: fill %q; use int (exact mode) or uniform (bounded mode)", driver.ErrInvalid, s)
+}
+
+// Seeds of the tensors.
+const (
+	SeedSrc     = 1
+	SeedWei     = 2
+	SeedBia     = 3
+	SeedDiffDst = 4
+)
+
+const golden = 0x9E3779B97F4A7C15
+
+// mix is the finaliser of SplitMix64.
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+	z = (z ^ z>>27) * 0x94D049BB133111EB
+	return z ^ z>>31
+}
+
+// Values fills dst: element i depends on seed and i alone.
+func (f Fill) Values(dst []float32, seed uint64) {
+	base := seed * 0xD1342543DE82EF95
+	for i := range dst {
+		z := mix(base + uint64(i+1)*golden)
+		if f == Int {
+			dst[i] = float32(int(z>>33%7) - 3)
+		} else {
+			dst[i] = float32(int32(z>>40)-1<<23) / (1 << 23)
+		}
+	}
+}
+
+// Hash is an order-independent checksum of a tensor of whole numbers: Σ int64(t_i)·(mix((i+1)·G)|1) mod 2^64. ok is
+// false if some element is not a whole number.
+func Hash(t []float32) (h uint64, ok bool) {
+	ok = true
+	for i, v := range t {
+		n := int64(v)
+		if float32(n) != v {
+			ok = false
+		}
+		h += uint64(n) * (mix(uint64(i+1)*golden) | 1)
+	}
+	return h, ok
+}

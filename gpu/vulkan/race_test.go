@@ -1,0 +1,6 @@
+//go:build race
+
+package vulkan
+
+// raceEnabled: the detector's own memory grows with what it watches.
+const raceEnabled = true
