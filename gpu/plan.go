@@ -51,6 +51,7 @@ type algorithm struct {
 
 // algorithms, best first.
 var algorithms = []algorithm{
+	{"igemm", canIgemm, buildIgemm},
 	{"direct", canDirect, buildDirect},
 	{"direct", canPool, buildPool},
 }
@@ -122,6 +123,9 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 		}
 		if err := a.can(d, &p); err != nil {
 			why = fmt.Errorf("%s: %w", a.name, err)
+			continue
+		}
+		if a.name == "igemm" && o.Algorithm == "" && p.FLOPs() < igemmWorth {
 			continue
 		}
 		pl := &plan{dev: d, p: p, info: driver.PlanInfo{Algorithm: a.name}}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gonvolve/gonvolve/engine"
-	"github.com/gonvolve/gonvolve/engine/bench"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/onnx"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
@@ -75,7 +76,6 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		}
 		return job.run(cmd, *device, list)
 	}
-	_ = bench.DefaultSuite
 	return cmd
 }
 
@@ -161,5 +161,38 @@ func (l *listing) golden(cmd *cobra.Command, file string) error {
 		defer bar.end()
 		bar.start(dev.Spec() + " " + filepath.Base(file))
 		return verify.Golden(ctx, oracle, dev, l.algorithm(), in, func(r report.Record) { each(r); bar.step() })
+	})
+}
+
+// lines counts the lines of a file, for the progress bar.
+func lines(file string) int {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	n := 0
+	for in := bufio.NewReader(f); ; n++ {
+		if _, err := in.ReadSlice('\n'); err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return n
+		}
+	}
+}
+
+func (l *listing) onnx(cmd *cobra.Command, dir string) error {
+	return l.run(cmd, func(ctx context.Context, _, dev *engine.Device, each func(report.Record)) error {
+		return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
+			info := dev.Info()
+			r := report.Record{
+				Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: "f32", Device: dev.Spec(), DeviceName: info.Name, API: info.API,
+				Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: "bounded", Status: report.Status(res.Status),
+				Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
+				Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
+			}
+			if r.Problem == "" {
+				r.Problem = res.Name
+			}
+			each(r)
+		})
 	})
 }

@@ -16,7 +16,7 @@ var ErrInvalid = errors.New("invalid problem")
 
 // The largest numbers of a problem.
 const (
-	MaxSize = 1 << 40       // of source and output sizes, and of paddings either way
+	MaxSize = 1 << 40       // of batch, channels, source and output sizes, and of paddings either way
 	MaxDim  = math.MaxInt32 // of everything else
 )
 
@@ -281,15 +281,15 @@ func (p *Problem) Validate() error {
 	if p.Rank < 1 || p.Rank > 3 {
 		return bad("%d spatial dimensions; 1 to 3 are possible", p.Rank)
 	}
-	if p.N < 0 || p.N > MaxDim {
-		return bad("batch mb%d; 0 to %d is possible", p.N, MaxDim)
+	if p.N < 0 || p.N > MaxSize {
+		return bad("batch mb%d; 0 to %d is possible", p.N, MaxSize)
 	}
 	for _, c := range []struct {
 		name string
 		v    int
 	}{{"g", p.Groups}, {"ic", p.IC}, {"oc", p.OC}} {
-		if c.v < 1 || c.v > MaxDim {
-			return bad("%s%d; 1 to %d is possible", c.name, c.v, MaxDim)
+		if c.v < 1 || c.v > MaxSize {
+			return bad("%s%d; 1 to %d is possible", c.name, c.v, MaxSize)
 		}
 	}
 	if p.IC%p.Groups != 0 || p.OC%p.Groups != 0 {

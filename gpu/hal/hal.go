@@ -61,6 +61,12 @@ type Info struct {
 	// VectorWidth is how many floats an explicit vector should have: 1 or 4 on GPUs and on drivers that map
 	// work-items to SIMD lanes, 8 or 16 on those that run each work-item as straight code.
 	VectorWidth int
+	// ShuffleLanes is the size of a subgroup whose work-items can exchange values by shuffles; 0 where kernels of this
+	// API cannot.
+	ShuffleLanes int
+	// GLSL says that kernels come from the GLSL dialect: rows are loaded four floats at a time, and a device without
+	// subgroup shuffles cannot take kernels that declare them.
+	GLSL bool
 	// Unified says that Device memory has Bytes: the host reads and writes it in place.
 	Unified bool
 	// Timestamps says that Fence.Times measures.

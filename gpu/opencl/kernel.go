@@ -83,7 +83,7 @@ func groupSize(k *shaders.Kernel, tunables []int32) [3]uintptr {
 // parts) have no place here: results are checked bit by bit.
 func buildOptions(k *shaders.Kernel, tunables []int32, vectorWidth int) string {
 	var b strings.Builder
-	b.WriteString("-cl-std=CL1.2")
+	b.WriteString("-cl-std=CL1.2 -w") // some drivers print warnings to the terminal
 	width := int32(vectorWidth)
 	for i, t := range k.Tunables {
 		if t.Name == "VW" {

@@ -141,6 +141,10 @@ func (a *adapter) describe() {
 	info.MaxGroupItems = int(l.MaxComputeWorkGroupInvocations)
 	info.LocalBytes = int64(l.MaxComputeSharedMemorySize)
 	info.VectorWidth = 4
+	info.GLSL = true
+	if a.facts.SubgroupShuffle {
+		info.ShuffleLanes = int(a.facts.SubgroupSize)
+	}
 	info.Unified = a.memory.unified
 	info.Timestamps = a.timestampBits > 0 && l.TimestampPeriod > 0
 	info.Limits = a.limits()

@@ -93,6 +93,7 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	out->max_allocation = m3.maxMemoryAllocationSize;
 	out->max_buffer = m4.maxBufferSize;
 	out->subgroup_size = subgroup.subgroupSize;
+	out->subgroup_shuffle = (subgroup.supportedStages & 0x20 /* compute */) && (subgroup.supportedOperations & 0x10 /* shuffle */);
 	out->compute_units = nv.shaderSMCount;
 	if (ext & VKS_EXT_SHADER_CORE)
 		out->compute_units = amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;

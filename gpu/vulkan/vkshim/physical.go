@@ -32,6 +32,7 @@ type Facts struct {
 	MaxAllocation          uint64
 	MaxBuffer              uint64
 	SubgroupSize           uint32
+	SubgroupShuffle        bool // in compute shaders
 	ComputeUnits           uint32
 	Features               uint32
 	Extensions             uint32
@@ -42,14 +43,15 @@ func (l *Loader) Facts(instance, phys unsafe.Pointer, api uint32) (Facts, Result
 	var c C.vks_facts
 	r := Result(C.vks_device_facts(l.gipa, C.VkInstance(instance), C.VkPhysicalDevice(phys), C.uint32_t(api), &c))
 	f := Facts{
-		DriverName:    C.GoString(&c.driver_name[0]),
-		DriverInfo:    C.GoString(&c.driver_info[0]),
-		MaxAllocation: uint64(c.max_allocation),
-		MaxBuffer:     uint64(c.max_buffer),
-		SubgroupSize:  uint32(c.subgroup_size),
-		ComputeUnits:  uint32(c.compute_units),
-		Features:      uint32(c.features),
-		Extensions:    uint32(c.extensions),
+		DriverName:      C.GoString(&c.driver_name[0]),
+		DriverInfo:      C.GoString(&c.driver_info[0]),
+		MaxAllocation:   uint64(c.max_allocation),
+		MaxBuffer:       uint64(c.max_buffer),
+		SubgroupSize:    uint32(c.subgroup_size),
+		SubgroupShuffle: c.subgroup_shuffle != 0,
+		ComputeUnits:    uint32(c.compute_units),
+		Features:        uint32(c.features),
+		Extensions:      uint32(c.extensions),
 	}
 	for i := range f.DeviceUUID {
 		f.DeviceUUID[i] = byte(c.device_uuid[i])

@@ -61,6 +61,7 @@ typedef struct {
 	uint64_t max_allocation;
 	uint64_t max_buffer;
 	uint32_t subgroup_size;
+	uint32_t subgroup_shuffle; // in compute shaders
 	uint32_t compute_units;
 	uint32_t features;   // VKS_FLOAT16 ...
 	uint32_t extensions; // VKS_EXT_...

@@ -1,0 +1,94 @@
+# Every command that the README, CONTRIBUTING.md and .ci/run name. `make` lists them.
+
+# .ci/env finds go and tells it what this machine can build.
+GO := .ci/env go
+
+# What `make setup` installs.
+PARTS ?= build run test generate
+
+# Folder of public test cases with golden/*.csv; what needs it is left out where there is none.
+CASES := $(or $(GONVOLVE_CASES),../shared/cases)
+# Node tests that come with ONNX (Debian: libonnx-testdata).
+ONNX_TESTDATA := $(or $(GONVOLVE_ONNX_TESTDATA),/usr/share/libonnx-testdata/data)
+
+DEVICES     ?= cpu,vulkan:0,opencl:0
+TESTFLAGS   ?= -timeout 15m
+RACEFLAGS   ?= -timeout 20m
+FUZZTIME    ?= 15s
+BENCHFLAGS  ?=
+STATICCHECK := v0.8.2
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing to build, run, test and generate (apt-get; elsewhere it names the packages)
+	@.ci/setup $(PARTS)
+
+setup-bench:
+	@.ci/setup build run
+
+setup-test:
+	@.ci/setup build run test
+
+setup-generate:
+	@.ci/setup generate
+
+build: ## build bin/gonvolve
+	@$(GO) build -o bin/gonvolve ./cmd/gonvolve
+
+bench: setup-bench build ## compare the timings of all devices on a small suite (BENCHFLAGS='--suite resnet50 …')
+	@./bin/gonvolve bench $(BENCHFLAGS)
+
+test: setup-test ## vet and run all tests (TESTFLAGS='-short …')
+	$(GO) vet ./...
+	$(GO) test $(TESTFLAGS) ./...
+
+test-long: setup-test race fuzz verify ## race detector, fuzzing, golden checksums and ONNX tests on every kind of device
+
+race: ## tests of the library and the drivers under the race detector (RACEFLAGS)
+	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu ./gpu/...
+
+fuzz: ## fuzz every target for a while (FUZZTIME=15s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|/[^/]*:func | |' | sort | \
+	while read -r pkg name; do \
+		echo "fuzz $$pkg $$name"; \
+		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "$$pkg" </dev/null || exit 1; \
+	done
+
+verify: build ## check DEVICES against golden checksums and ONNX's recorded results, where those are
+	@if [ -d '$(CASES)/golden' ]; then \
+		set -x; ./bin/gonvolve verify --golden '$(CASES)/golden/dev_conv.csv' --device '$(DEVICES)'; \
+	else \
+		echo 'verify: no $(CASES)/golden: golden checksums left out (GONVOLVE_CASES names the folder above)'; \
+	fi
+	@if [ -d '$(ONNX_TESTDATA)' ] || [ "$$GONVOLVE_REQUIRE_DRIVERS" = 1 ]; then \
+		set -x; ./bin/gonvolve verify --onnx '$(ONNX_TESTDATA)' --device '$(DEVICES)'; \
+	else \
+		echo 'verify: no $(ONNX_TESTDATA): ONNX tests left out (install libonnx-testdata or set GONVOLVE_ONNX_TESTDATA)'; \
+	fi
+
+shaders: setup-generate ## compile the kernels to SPIR-V (go generate)
+	$(GO) generate ./shaders
+
+check-generated: setup-generate ## fail if shaders/spirv is not what the kernels compile to
+	$(GO) run ./shaders/gen -dir shaders -check
+
+bin/staticcheck-$(STATICCHECK):
+	GOBIN='$(CURDIR)/bin' $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+	@mv bin/staticcheck $@
+
+lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds without cgo and without each GPU driver
+	@files=$$(.ci/env gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	.ci/env $< ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 $(GO) vet ./...
+	$(GO) build -tags novulkan ./...
+	$(GO) build -tags noopencl ./...
+
+clean: ## remove what make built
+	rm -rf bin

@@ -1,0 +1,371 @@
+// Package enginetest is the test file of every driver: Run puts a device through everything that users rely on, in the
+// manner of gonum's testblas. A test is left out by capability (the device says ErrUnsupported), never by name.
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+// Open opens the device under test, without fallback. It may be called any number of times.
+type Open func(ctx context.Context) (*engine.Device, error)
+
+// Spec returns the Open of a device spec with driver options.
+func Spec(spec string, o driver.Options) Open {
+	return func(ctx context.Context) (*engine.Device, error) {
+		return engine.Open(ctx, spec, engine.NoFallback(), engine.WithDriverOptions(o))
+	}
+}
+
+// Require says whether a missing driver fails tests (GONVOLVE_REQUIRE_DRIVERS=1, as CI sets it) rather than skipping them.
+func Require() bool { return os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "1" }
+
+// Run tests the devices that open opens. The cpu driver must be registered: it is the oracle.
+func Run(t *testing.T, open Open) {
+	ctx := t.Context()
+	if d, err := open(ctx); errors.Is(err, engine.ErrNoDevices) && !Require() {
+		t.Skip("no device: ", err)
+	} else if err != nil {
+		t.Fatal(err)
+	} else if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &suite{open: open}
+	for _, c := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"Exact", func(t *testing.T) { s.cases(t, verify.Int) }},
+		{"Bounded", func(t *testing.T) { s.cases(t, verify.Uniform) }},
+		{"Random", s.random},
+		{"LongReductions", s.longReductions},
+		{"SpecialValues", s.specialValues},
+		{"Transfers", s.transfers},
+		{"Refusals", s.refusals},
+		{"UseAfterFree", s.useAfterFree},
+		{"Concurrent", s.concurrent},
+		{"Cancelled", s.cancelled},
+		{"Cache", s.cache},
+		{"OpenClose", s.openClose},
+	} {
+		t.Run(c.name, c.run)
+	}
+}
+
+type suite struct{ open Open }
+
+// device opens a device for one test. Its Close must succeed: it reports leaks and validation messages.
+func (s *suite) device(t *testing.T) *engine.Device {
+	t.Helper()
+	d, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return d
+}
+
+func oracle(t *testing.T) *engine.Device {
+	t.Helper()
+	o, err := verify.Oracle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	return o
+}
+
+func parse(t *testing.T, text string) problem.Problem {
+	t.Helper()
+	p, err := problem.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// problems has every parameter away from its default at least once, and the borders between tiles of kernels.
+var problems = []string{
+	"mb1ic1ih1oc1oh1kh1",
+	"mb1ic3ih9oc5oh9kh3ph1",
+	"mb2ic16ih14oc32oh14kh3ph1",
+	"mb1ic17ih13oc33oh13kh3ph1",
+	"mb1ic8ih15oc8oh8kh3sh2ph1",
+	"mb3ic4ih10iw13oc6oh4ow12kh3kw2sh2sw1ph0pw0",
+	"mb1ic3ih32oc16oh16kh7sh2ph3",
+	"mb1ic32ih7oc64oh7kh1",
+	"mb2ic64ih5oc48oh5kh1",
+	"mb1ic12ih12oc10oh6kh1sh2",
+	"g4mb2ic8ih9oc12oh9kh3ph1",
+	"g16mb1ic16ih12oc16oh12kh3ph1",
+	"g6mb1ic6ih11oc12oh6kh3sh2ph1",
+	"mb1ic5ih16oc7oh12kh3dh1ph0",
+	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0",
+	"mb1ic4ih8iw11oc9oh9ow10kh2kw4ph1pw1",
+	"mb1ic4ih12oc8oh8kh3ph-1",
+	"mb1ic4ih12oc8oh3kh3sh4ph-2",
+	"mb1ic2ih5oc3oh13kh3ph5",
+	"mb1ic8iw33oc16ow31kw3pw0",
+	"mb0ic4ih8oc4oh8kh3ph1",
+	"mb1ic40ih3oc130oh3kh3ph1",
+	"mb1ic2ih40oc4oh6kh35ph0",
+	"pool:max:mb1ic3ih8oh4kh2sh2",
+	"pool:max:mb2ic5ih13iw9oh7ow5kh3kw3sh2sw2ph1pw1",
+	"pool:max:mb1ic3ih12oh8kh3dh1",
+	"pool:max:mb1ic3ih7oh4kh2sh2ph0",
+	"pool:avg_np:mb2ic5ih13iw9oh7ow5kh3kw3sh2sw2ph1pw1",
+	"pool:avg_p:mb2ic5ih13iw9oh7ow5kh3kw3sh2sw2ph1pw1",
+	"pool:avg_ip:mb2ic5ih13iw9oh7ow5kh3kw3sh2sw2ph1pw1rh0rw0",
+	"pool:avg_ip:mb1ic3ih7oh4kh2sh2ph0rh0",
+	"pool:avg_np:mb1ic3ih12oh8kh3dh1",
+	"pool:avg_np:mb2ic64ih7oh1kh7",
+	"pool:max:mb1ic4iw21ow10kw3sw2",
+	"pool:max:mb0ic4ih8oh4kh2sh2",
+}
+
+// check runs a problem by every algorithm of the device that can.
+func check(t *testing.T, o, d *engine.Device, p problem.Problem, fill verify.Fill) (ran int) {
+	t.Helper()
+	c, err := verify.NewCase(t.Context(), o, p, fill, verify.DefaultBudget)
+	if err != nil {
+		t.Fatalf("%s: %v", p.String(), err)
+	}
+	for _, alg := range d.Algorithms(p) {
+		r := c.Check(t.Context(), d, alg)
+		if r.Status != report.Passed || !r.Verified {
+			t.Errorf("%s: %s\n\t%s", r.Status, r.Reason, r.Repro)
+		}
+		if fill == verify.Int && r.Check != "exact" {
+			t.Errorf("%s was judged in %s mode, not exactly", p.String(), r.Check)
+		}
+		ran++
+	}
+	return ran
+}
+
+func (s *suite) cases(t *testing.T, fill verify.Fill) {
+	d, o := s.device(t), oracle(t)
+	for i, text := range problems {
+		p := parse(t, text)
+		if p.Op == problem.Conv {
+			// Bias and activation in all four combinations over the list.
+			p.Bias = i%2 == 0
+			p.Act = problem.Activation(i / 2 % 2)
+		}
+		if check(t, o, d, p, fill) == 0 {
+			t.Errorf("%s: no algorithm can run it", text)
+		}
+	}
+}
+
+// random problems: shapes that nobody thought of.
+func (s *suite) random(t *testing.T) {
+	d, o := s.device(t), oracle(t)
+	count := 60
+	if testing.Short() {
+		count = 15
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for made := 0; made < count; {
+		g := 1 + r.IntN(3)
+		src := []int{1 + r.IntN(3), g * (1 + r.IntN(9)), 1 + r.IntN(24), 1 + r.IntN(24)}
+		kernel := []int{1 + r.IntN(5), 1 + r.IntN(5)}
+		two := func(least, n int) []int { return []int{least + r.IntN(n), least + r.IntN(n)} }
+		o2 := problem.Params{Stride: two(1, 3), Dilation: two(1, 3), PadL: two(-1, 4), PadR: two(-1, 4)}
+		var p problem.Problem
+		var err error
+		if r.IntN(3) == 0 {
+			o2.Ceil = r.IntN(2) == 0
+			o2.PadL, o2.PadR = two(0, kernel[0]/2+1), two(0, kernel[1]/2+1)
+			p, err = problem.NewPool(problem.PoolKind(r.IntN(4)), src, kernel, o2)
+		} else {
+			o2.Groups, o2.Bias, o2.Act = g, r.IntN(2) == 0, problem.Activation(r.IntN(2))
+			p, err = problem.NewConv(src, append([]int{g * (1 + r.IntN(20)), src[1] / g}, kernel...), o2)
+		}
+		if err != nil {
+			continue // kernel larger than its source
+		}
+		check(t, o, d, p, verify.Int)
+		made++
+	}
+}
+
+// longReductions are longer than the loops that some drivers can run.
+func (s *suite) longReductions(t *testing.T) {
+	d, o := s.device(t), oracle(t)
+	for _, text := range []string{
+		"mb1ic120000ih2oc3oh2kh1",
+		"mb1ic3ih200oc2oh1kh200",
+		"mb1ic1200ih12oc2oh3kh10",
+		"pool:avg_np:mb1ic2ih512oh1kh512",
+		"pool:max:mb1ic2ih512oh1kh512",
+	} {
+		if check(t, o, d, parse(t, text), verify.Int) == 0 {
+			t.Errorf("%s: no algorithm can run it", text)
+		}
+	}
+}
+
+// cache: damaged entries of the on-disk cache are misses.
+func (s *suite) cache(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("GONVOLVE_CACHE", dir)
+	o := oracle(t)
+	p := parse(t, "mb1ic8ih9oc16oh9kh3ph1")
+	damage := []func([]byte) []byte{
+		func(b []byte) []byte { return b },
+		func(b []byte) []byte { return b[:len(b)/2] },
+		func(b []byte) []byte { b[len(b)-1] ^= 1; return b },
+		func([]byte) []byte { return []byte("gonvolve-cache-1\nnonsense") },
+		func([]byte) []byte { return nil },
+	}
+	for _, f := range damage {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range files {
+			name := filepath.Join(dir, e.Name())
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, f(b), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := s.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, o, d, p, verify.Int)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// openClose: nothing grows with devices opened, used and closed.
+func (s *suite) openClose(t *testing.T) {
+	rounds := 1000
+	if testing.Short() {
+		rounds = 100
+	}
+	src, err := engine.FromFloat32([]float32{1, 2, 3, 4}, 1, 1, 2, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before int64
+	for i := range rounds {
+		d, err := s.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			dst, err := d.Pool(t.Context(), problem.Max, src, nil, problem.Params{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dst.Float32s()[0] != 4 {
+				t.Fatalf("maximum is %v", dst.Float32s()[0])
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if i == rounds/5 {
+			before = resident()
+		}
+	}
+	grown := resident() - before
+	t.Logf("resident memory grew by %d KiB in %d rounds", grown>>10, rounds-rounds/5)
+	// A leak of one buffer, context or thread a round would be tens of megabytes.
+	if grown > 32<<20 {
+		t.Errorf("resident memory grew by %d MiB", grown>>20)
+	}
+}
+
+// concurrent: plans, streams and devices from many goroutines, while the garbage collector runs all the time.
+func (s *suite) concurrent(t *testing.T) {
+	d, o := s.device(t), oracle(t)
+	var stop atomic.Bool
+	var gc sync.WaitGroup
+	gc.Go(func() {
+		for !stop.Load() {
+			runtime.GC()
+		}
+	})
+	defer func() { stop.Store(true); gc.Wait() }()
+	var cases []*verify.Case
+	for _, text := range []string{"mb1ic8ih12oc16oh12kh3ph1", "g4mb1ic8ih9oc12oh9kh3ph1", "pool:max:mb1ic4ih12oh6kh2sh2", "mb1ic16ih7oc8oh7kh1"} {
+		c, err := verify.NewCase(t.Context(), o, parse(t, text), verify.Int, verify.DefaultBudget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, c)
+	}
+	rounds := 12
+	if testing.Short() {
+		rounds = 3
+	}
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			for k := range rounds {
+				if r := cases[(i+k)%len(cases)].Check(t.Context(), d, ""); r.Status != report.Passed {
+					t.Errorf("%s: %s", r.Repro, r.Reason)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// One plan run from many goroutines, its weights replaced by equal ones meanwhile.
+	c := cases[0]
+	pl, err := d.Plan(t.Context(), c.Problem, driver.PlanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pl.Close()
+	if err := pl.SetWeights(t.Context(), c.Wei, c.Bia); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		wg.Go(func() {
+			for range rounds {
+				if i == 0 {
+					if err := pl.SetWeights(t.Context(), c.Wei, c.Bia); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				dst, err := pl.RunHost(t.Context(), c.Src)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var r report.Record
+				if c.Judge(&r, dst.Float32s()); r.Status != report.Passed {
+					t.Error(r.Reason)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

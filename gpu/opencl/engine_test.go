@@ -1,0 +1,19 @@
+//go:build cgo && !noopencl
+
+package opencl_test
+
+import (
+	"testing"
+
+	_ "github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/enginetest"
+	_ "github.com/gonvolve/gonvolve/gpu/opencl"
+)
+
+func TestEngine(t *testing.T) { enginetest.Run(t, enginetest.Spec("opencl:0", driver.Options{})) }
+
+// TestEngineStaged takes the transfer path of devices with memory of their own.
+func TestEngineStaged(t *testing.T) {
+	enginetest.Run(t, enginetest.Spec("opencl:0", driver.Options{Staged: true}))
+}

@@ -1,0 +1,24 @@
+//go:build cgo && !novulkan
+
+package vulkan_test
+
+import (
+	"testing"
+
+	_ "github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/enginetest"
+	_ "github.com/gonvolve/gonvolve/gpu/vulkan"
+)
+
+func TestEngine(t *testing.T) { enginetest.Run(t, enginetest.Spec("vulkan:0", driver.Options{})) }
+
+// TestEngineStaged takes the transfer path of devices with memory of their own.
+func TestEngineStaged(t *testing.T) {
+	enginetest.Run(t, enginetest.Spec("vulkan:0", driver.Options{Staged: true}))
+}
+
+// TestEngineValidated runs everything under the Khronos validation layer: a message fails the Close of its device.
+func TestEngineValidated(t *testing.T) {
+	enginetest.Run(t, enginetest.Spec("vulkan:0", driver.Options{Validate: true, Staged: true}))
+}
