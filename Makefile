@@ -53,11 +53,7 @@ race: ## tests of the library and the drivers under the race detector (RACEFLAGS
 	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu ./gpu/...
 
 fuzz: ## fuzz every target for a while (FUZZTIME=15s)
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|/[^/]*:func | |' | sort | \
-	while read -r pkg name; do \
-		echo "fuzz $$pkg $$name"; \
-		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "$$pkg" </dev/null || exit 1; \
-	done
+	@.ci/fuzz $(FUZZTIME)
 
 verify: build ## check DEVICES against golden checksums and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \

@@ -52,15 +52,24 @@ func info() driver.Info {
 
 // Device is the open cpu.
 type Device struct {
-	info driver.Info
-	used atomic.Int64 // bytes of buffers
+	info   driver.Info
+	used   atomic.Int64 // bytes of buffers
+	closed atomic.Bool
 }
 
 // Info implements driver.Device.
 func (d *Device) Info() driver.Info { return d.info }
 
 // Close implements driver.Device.
-func (d *Device) Close() error { return nil }
+func (d *Device) Close() error { d.closed.Store(true); return nil }
+
+// open returns an error once the device was closed.
+func (d *Device) open() error {
+	if d.closed.Load() {
+		return fmt.Errorf("%w: device", driver.ErrClosed)
+	}
+	return nil
+}
 
 // MemoryInUse implements driver.MemoryReporter.
 func (d *Device) MemoryInUse() (used, held int64) { u := d.used.Load(); return u, u }
@@ -75,6 +84,9 @@ type buffer struct {
 
 // Alloc implements driver.Device.
 func (d *Device) Alloc(bytes int64) (driver.Buffer, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
 	if bytes < 0 || bytes%4 != 0 {
 		return nil, fmt.Errorf("%w: buffer of %d bytes", driver.ErrInvalid, bytes)
 	}
@@ -136,6 +148,9 @@ func (d *Device) Algorithms(p problem.Problem) []string {
 
 // Plan implements driver.Device.
 func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions) (driver.Plan, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -153,7 +168,10 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 				pl.info.Tile = fmt.Sprintf("%d columns", pl.gemm.columns)
 			}
 			pl.info.WeightsBytes = 4 * (problem.Elems(p.WeiShape()) + problem.Elems(p.BiaShape()))
-			return pl, d.checkMemory(&p, pl.info)
+			if err := d.checkMemory(&p, pl.info); err != nil {
+				return nil, err
+			}
+			return pl, nil
 		}
 	}
 	if len(names) == 0 {

@@ -18,7 +18,10 @@ type plan struct {
 }
 
 // weights are copies of weights and bias: the matrix product packs its operands itself.
-type weights struct{ wei, bia *buffer }
+type weights struct {
+	plan     *plan
+	wei, bia *buffer
+}
 
 func (w *weights) Bytes() int64 { return w.wei.bytes + w.bia.bytes }
 func (w *weights) Free()        { w.wei.Free(); w.bia.Free() }
@@ -45,7 +48,7 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, wei, bia driver.Buffe
 			return nil, nil, err
 		}
 	}
-	w := &weights{}
+	w := &weights{plan: pl}
 	for _, c := range []struct {
 		to   **buffer
 		from []float32
@@ -96,8 +99,11 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 	var wei, bia []float32
 	if pl.p.Op != problem.Pool {
 		w, ok := a.Weights.(*weights)
-		if !ok {
+		if !ok || w.plan != pl {
 			return nil, fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
+		}
+		if w.wei.freed.Load() {
+			return nil, fmt.Errorf("%w: weights", driver.ErrClosed)
 		}
 		wei, bia = w.wei.data, w.bia.data
 	}

@@ -18,11 +18,16 @@ func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Ope
 	if err := checkOperands(&p, in); err != nil {
 		return driver.Truth{}, err
 	}
+	total := problem.Elems(p.ResultShape())
+	for _, e := range at {
+		if e < 0 || e >= total {
+			return driver.Truth{}, fmt.Errorf("%w: element %d of a result of %d", driver.ErrInvalid, e, total)
+		}
+	}
 	if p.Op == problem.Pool && p.Dir == problem.BackwardData {
 		return poolBackward(&p, in, at), nil
 	}
 	element := elementOf(&p, in)
-	total := problem.Elems(p.ResultShape())
 	count := int64(len(at))
 	if at == nil {
 		count = total
@@ -46,7 +51,7 @@ func checkOperands(p *problem.Problem, in driver.Operands) error {
 		dst = 0
 	case problem.BackwardData:
 		bia = 0
-		if p.Op != problem.Pool {
+		if p.Op != problem.Pool || p.Kind != problem.Max {
 			src = 0
 		}
 	case problem.BackwardWeights:

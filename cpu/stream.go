@@ -33,7 +33,12 @@ type event struct {
 }
 
 // NewStream implements driver.Device.
-func (d *Device) NewStream() (driver.Stream, error) { return &stream{}, nil }
+func (d *Device) NewStream() (driver.Stream, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
+	return &stream{}, nil
+}
 
 func (s *stream) submit(ctx context.Context, work func(context.Context) error) (*event, error) {
 	if err := ctx.Err(); err != nil {

@@ -14,7 +14,7 @@ import (
 // apart, so it is chosen where the work is worth a compilation.
 
 // igemmWorth is the number of operations from which compiling for the shape is taken to pay.
-const igemmWorth = 8e7
+const igemmWorth = 2e6
 
 // maxKernelWidth: the taps of a row are always unrolled.
 const maxKernelWidth = 32

@@ -34,7 +34,7 @@ func NewDeconv(src, wei []int, o Params) (Problem, error) {
 		return Problem{}, fmt.Errorf("%w: source %v and weights %v must both be [N, C, 1 to 3 spatial sizes]", ErrInvalid, src, wei)
 	}
 	p := Problem{Op: Deconv, N: src[0], IC: src[1], OC: wei[1] * o.groups(), Groups: o.groups(), Bias: o.Bias, Act: o.Act}
-	if wei[0] != p.IC || wei[1] < 1 || wei[1] > MaxSize {
+	if wei[0] != p.IC || p.Groups < 1 || wei[1] < 1 || wei[1] > MaxSize/p.Groups {
 		return Problem{}, fmt.Errorf("%w: source has %d channels, weights want %d and make %d in each group", ErrInvalid, p.IC, wei[0], wei[1])
 	}
 	return p.finish(src[2:], wei[2:], o)

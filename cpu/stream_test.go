@@ -1,0 +1,139 @@
+package cpu
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+)
+
+func TestStreamOrder(t *testing.T) {
+	ctx := t.Context()
+	s := &stream{}
+	var got []int // written by the stream's jobs alone
+	var want []int
+	for i := range 200 {
+		want = append(want, i)
+		if _, err := s.submit(ctx, func(context.Context) error { got = append(got, i); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("jobs ran in the order %v", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStreamConcurrent submits from many goroutines; jobs never overlap.
+func TestStreamConcurrent(t *testing.T) {
+	ctx := t.Context()
+	s := &stream{}
+	total := 0 // unguarded: the race detector sees jobs that overlap
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				e, err := s.submit(ctx, func(context.Context) error { total++; return nil })
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := e.Wait(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := s.Close(); err != nil || total != 400 {
+		t.Errorf("%d jobs ran, %v", total, err)
+	}
+}
+
+func TestStreamCancel(t *testing.T) {
+	s := &stream{}
+	started, release := make(chan struct{}), make(chan struct{})
+	job, cancelJob := context.WithCancel(t.Context())
+	e, err := s.submit(job, func(ctx context.Context) error {
+		close(started)
+		<-release
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-started
+	// Waiting can be given up; the job goes on.
+	waiting, cancelWait := context.WithCancel(t.Context())
+	cancelWait()
+	if err := e.Wait(waiting); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait with a cancelled context: %v", err)
+	}
+	if err := s.Wait(waiting); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait for the stream with a cancelled context: %v", err)
+	}
+	// Nothing is submitted with a cancelled context.
+	if _, err := s.submit(waiting, func(context.Context) error { t.Error("ran"); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("submit with a cancelled context: %v", err)
+	}
+	cancelJob()
+	close(release)
+	if err := e.Wait(t.Context()); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled job: %v", err)
+	}
+	// One job's failure does not stop the next.
+	next, err := s.submit(t.Context(), func(context.Context) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Wait(t.Context()); err != nil {
+		t.Errorf("the job after: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStreamClose(t *testing.T) {
+	ctx := t.Context()
+	d := open(t)
+	s, err := d.NewStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Wait(ctx); err != nil {
+		t.Errorf("wait for nothing: %v", err)
+	}
+	done := false
+	if _, err := s.(*stream).submit(ctx, func(context.Context) error { done = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil || !done {
+		t.Errorf("close returned before the work was done, %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+	b, err := d.Alloc(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Free()
+	for name, err := range map[string]error{
+		"write": s.Write(ctx, b, 0, make([]byte, 8)),
+		"read":  s.Read(ctx, make([]byte, 8), b, 0),
+		"fill":  s.Fill(ctx, b, 1),
+	} {
+		if !errors.Is(err, driver.ErrClosed) {
+			t.Errorf("%s after close: %v", name, err)
+		}
+	}
+}
