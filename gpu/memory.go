@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -66,7 +67,8 @@ func (p *pool) alloc(bytes int64) (region, error) {
 		return region{}, fmt.Errorf("%w: %d bytes wanted, %d of the device's %d in use", driver.ErrOutOfMemory, size, p.used, p.limit)
 	}
 	mem, err := p.dev.Alloc(want, hal.DeviceMemory)
-	if err != nil && p.trim(0) {
+	if err != nil && (p.trim(0) || want > size) {
+		want = size
 		mem, err = p.dev.Alloc(want, hal.DeviceMemory)
 	}
 	if err != nil {
@@ -107,7 +109,7 @@ func (p *pool) release(r region) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := r.block
-	i, _ := slices.BinarySearchFunc(b.free, r.off, func(s span, off int64) int { return int(s.off - off) })
+	i, _ := slices.BinarySearchFunc(b.free, r.off, func(s span, off int64) int { return cmp.Compare(s.off, off) })
 	b.free = slices.Insert(b.free, i, r.span)
 	if i+1 < len(b.free) && b.free[i].off+b.free[i].size == b.free[i+1].off {
 		b.free[i].size += b.free[i+1].size

@@ -25,8 +25,10 @@ type proof struct {
 }
 
 const (
-	loopProbe   = 1 << 22 // iterations that count as no limit at all
-	smallTensor = int64(1) << 31
+	loopFirst    = 1 << 12 // iterations that the search for a limit starts with …
+	loopProbe    = 1 << 22 // … by fours, to this, which counts as no limit at all
+	loopPatience = 500 * time.Millisecond
+	smallTensor  = int64(1) << 31
 )
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
@@ -131,7 +133,11 @@ func (t *tester) dispatch(name string, local, items, words int, inputs [][]uint3
 			return nil, 0, err
 		}
 	}
-	e, err := t.stream.run(t.ctx, cmds)
+	holds := make([]*ref, len(buffers)) // the context may end while the kernel runs
+	for i, b := range buffers {
+		holds[i] = b.ref
+	}
+	e, err := t.stream.run(t.ctx, cmds, holds...)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -220,17 +226,31 @@ func (t *tester) loops() error {
 		}
 		return true, nil
 	}
-	ok, err := good(loopProbe)
-	if err != nil {
-		return err
+	cost := loopFirst
+	for ; cost <= loopProbe; cost *= 4 {
+		start := time.Now()
+		ok, err := good(cost)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		// Each step takes four times as long as the last: stop before a watchdog takes the device for hung.
+		if took := time.Since(start); took > loopPatience && cost < loopProbe {
+			t.proof.LoopLimit = cost
+			t.report("loop count", true, "%d iterations; more would take too long to try: longer loops are split", cost)
+			return nil
+		}
 	}
-	if ok {
+	if cost > loopProbe {
 		t.proof.LoopLimit = math.MaxInt32
 		t.report("loop count", true, "%d iterations", loopProbe)
 		return nil
 	}
-	for cost := loopProbe / 2; cost >= 1024; cost /= 2 {
-		if ok, err = good(cost); err != nil {
+	for cost /= 2; cost >= 1024; cost /= 2 {
+		ok, err := good(cost)
+		if err != nil {
 			return err
 		}
 		if ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"log/slog"
 	"os"
 	"runtime/debug"
 
@@ -30,6 +31,15 @@ mb1ic64ih56oc64oh56kh3ph1 or pool:max:mb1ic64ih112oh56kh3sh2ph1
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+	}
+	verbose := root.PersistentFlags().BoolP("verbose", "v", false, "log what happens to standard error")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		// Commands say themselves what the user must know, so that the log of the packages would say it twice.
+		level := slog.LevelError
+		if *verbose {
+			level = slog.LevelDebug
+		}
+		slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
 	}
 	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand())
 	return root
