@@ -139,7 +139,7 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, src, dst *DeviceTensor) (*Ev
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
-	return &Event{ev}, nil
+	return &Event{pl.dev, ev}, nil
 }
 
 // RunHost uploads src, runs, and downloads the result.
@@ -166,10 +166,18 @@ func (pl *Plan) RunHost(ctx context.Context, src *Tensor) (*Tensor, error) {
 		return nil, err
 	}
 	defer dst.Free()
-	if _, err := pl.Run(ctx, s, in, dst); err != nil {
+	ev, err := pl.Run(ctx, s, in, dst)
+	if err != nil {
 		return nil, err
 	}
-	return out, s.Download(ctx, out, dst)
+	if err := s.Download(ctx, out, dst); err != nil {
+		return nil, err
+	}
+	// A run that failed or was cancelled half way leaves a partial result behind.
+	if err := ev.Wait(ctx); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Stream is an in-order queue of work on a device. It is safe for concurrent use.
@@ -238,10 +246,18 @@ func (s *Stream) Wait(ctx context.Context) error { return s.wrap(s.d.Wait(ctx)) 
 func (s *Stream) Close() error { return s.wrap(s.d.Close()) }
 
 // Event is the completion of one run.
-type Event struct{ d driver.Event }
+type Event struct {
+	dev *Device
+	d   driver.Event
+}
 
 // Wait returns when the run is done, or with ctx's error when that ends first (the run goes on).
-func (e *Event) Wait(ctx context.Context) error { return e.d.Wait(ctx) }
+func (e *Event) Wait(ctx context.Context) error {
+	if err := e.d.Wait(ctx); err != nil {
+		return fmt.Errorf("%s: %w", e.dev.spec, err)
+	}
+	return nil
+}
 
 // DeviceTime is how long the run's kernels took by the device's own clock, after Wait; ok is false where the device
 // cannot tell.

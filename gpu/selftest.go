@@ -78,12 +78,12 @@ func (t *tester) report(name string, passed bool, format string, args ...any) {
 	t.proof.Checks = append(t.proof.Checks, driver.Check{Name: name, Passed: passed, Detail: fmt.Sprintf(format, args...)})
 }
 
-func (t *tester) run() error {
+func (t *tester) run() (err error) {
 	s, err := t.dev.newStream()
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
 	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.indices, t.clock} {
 		if err := step(); err != nil {

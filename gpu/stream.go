@@ -170,11 +170,19 @@ func (s *stream) submit(ctx context.Context, cmds []hal.Command, holds ...*ref) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for len(s.inFlight) > 0 && (s.inFlight[0].finished() || len(s.inFlight) >= maxInFlight) {
-		if err := s.inFlight[0].Wait(ctx); err != nil && !s.inFlight[0].finished() {
-			return nil, err
+	for len(s.inFlight) > 0 {
+		oldest := s.inFlight[0]
+		told := oldest.finished() // to whoever waited for it
+		if !told && len(s.inFlight) < maxInFlight {
+			break
 		}
-		s.inFlight = s.inFlight[1:]
+		err := oldest.Wait(ctx)
+		if oldest.finished() {
+			s.inFlight = s.inFlight[1:]
+		}
+		if err != nil && !told {
+			return nil, err // a transfer that nobody else waits for must not fail in silence
+		}
 	}
 	for i, r := range holds {
 		if !r.hold() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,11 @@ kept with the driver's version. What it found wrong, and works around, is shown.
 		var rows []deviceRow
 		for _, l := range engine.Devices() {
 			rows = append(rows, describe(cmd, l, validate))
+		}
+		for _, name := range []string{"vulkan", "opencl"} {
+			if !slices.Contains(engine.Drivers(), name) {
+				rows = append(rows, deviceRow{Spec: name, Reason: "not in this binary: it was built without cgo or with -tags no" + name})
+			}
 		}
 		return out.write(cmd, func(w io.Writer, width int, _ bool) error {
 			return printDevices(w, out.format, rows, details, width)

@@ -53,6 +53,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxRuns == 0 {
 		o.MaxRuns = 10000
 	}
+	o.MinRuns = min(o.MinRuns, o.MaxRuns)
 	return o
 }
 
@@ -68,6 +69,10 @@ func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options)
 		r.Status, r.Verified, r.Reason = report.Skipped, false, "interrupted"
 	default:
 		r.Fail(err)
+	}
+	if !r.Verified {
+		// Times of wrong or unfinished work would be compared with those of right results.
+		r.DeviceMS, r.WallMS, r.E2EMS, r.FirstMS, r.GFLOPS, r.GBPS = nil, nil, nil, 0, 0, 0
 	}
 	return r
 }
@@ -138,6 +143,9 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		if err != nil {
 			return err
 		}
+		if err := p.Stream.Poison(ctx, p.Dst); err != nil {
+			return err
+		}
 		var e2e []time.Duration
 		for begin := time.Now(); more(len(e2e), time.Since(begin), o); {
 			start := time.Now()
@@ -154,6 +162,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		}
 		r.E2EMS = report.Summarise(e2e)
 		r.Runs = max(r.Runs, len(e2e))
+		c.Judge(r, out.Float32s())
 	}
 	return nil
 }

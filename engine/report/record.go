@@ -136,7 +136,7 @@ func Speedups(records []Record) {
 	}
 	for i := range records {
 		r := &records[i]
-		if t, ok := base[r.Problem]; ok && r.WallMS != nil && r.WallMS.Median > 0 {
+		if t, ok := base[r.Problem]; ok && r.Status == Passed && r.WallMS != nil && r.WallMS.Median > 0 {
 			s := t / r.WallMS.Median
 			r.Speedup = &s
 		}

@@ -74,7 +74,7 @@ func optional(v *float64) string {
 	return number(*v)
 }
 
-// number has three significant digits or more.
+// number has three significant digits or more, of numbers from a millionth.
 func number(v float64) string {
 	switch {
 	case v == 0:
@@ -86,7 +86,11 @@ func number(v float64) string {
 	case v >= 1:
 		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
-	return strconv.FormatFloat(v, 'f', 3, 64)
+	digits := 3
+	for x := v; x < 0.1 && digits < 8; x *= 10 {
+		digits++
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64)
 }
 
 func verdict(r *Record) string {

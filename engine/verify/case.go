@@ -18,6 +18,10 @@ import (
 // two cores.
 const DefaultBudget = 400e6
 
+// maxCompared limits the elements that are compared, whatever the budget: the truth takes 24 bytes for each, several
+// times what the result itself does.
+const maxCompared = 1 << 24
+
 // Oracle opens the device that knows the truth: the first, CPUs before others, that has driver.Oracle.
 func Oracle(ctx context.Context) (*engine.Device, error) {
 	for _, l := range engine.Devices() {
@@ -48,7 +52,7 @@ type Case struct {
 }
 
 // NewCase makes the inputs of a forward problem and asks the oracle. If the whole result takes more than budget
-// products, a sample is compared instead: corners, edges, and random elements.
+// products, or is larger than its truth can be, a sample is compared instead: corners, edges, and random elements.
 func NewCase(ctx context.Context, oracle *engine.Device, p problem.Problem, fill Fill, budget float64) (*Case, error) {
 	o, ok := oracle.Driver().(driver.Oracle)
 	if !ok {
@@ -103,10 +107,10 @@ func sample(p *problem.Problem, budget float64) []int64 {
 	shape := p.ResultShape()
 	total := problem.Elems(shape)
 	terms := max(1, float64(p.Terms()))
-	if float64(total)*terms <= budget {
+	if float64(total)*terms <= budget && total <= maxCompared {
 		return nil
 	}
-	want := max(64, int(budget/terms))
+	want := int(max(64, min(budget/terms, maxCompared)))
 	var at []int64
 	// All combinations of first and last of each dimension: corners of every edge plane and channel.
 	corners := []int64{0}
@@ -237,11 +241,17 @@ func (p *Prepared) Result(ctx context.Context) ([]float32, error) {
 	return p.out.Float32s(), nil
 }
 
-// Check runs the case on a device by an algorithm (empty: the device's choice) and judges the result.
+// Check runs the case on a device by an algorithm (empty: the device's choice) and judges the result. When ctx ends the
+// record is Skipped.
 func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) report.Record {
 	r := report.New(&c.Problem, dev)
 	r.Repro = Repro(&c.Problem, dev.Spec(), algorithm, c.Fill)
-	if err := c.check(ctx, dev, algorithm, &r); err != nil {
+	err := c.check(ctx, dev, algorithm, &r)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		r.Status, r.Reason = report.Skipped, "interrupted"
+	default:
 		r.Fail(err)
 	}
 	return r

@@ -61,6 +61,9 @@ func Golden(ctx context.Context, oracle, dev *engine.Device, algorithm string, i
 			if p.N, err = strconv.Atoi(field("mb_used")); err != nil {
 				return fmt.Errorf("%w: line %d: mb_used: %w", ErrGolden, line, err)
 			}
+			if err := p.Validate(); err != nil {
+				return fmt.Errorf("%w: line %d: mb_used: %w", ErrGolden, line, err)
+			}
 		}
 		r := goldenRow(ctx, oracle, dev, algorithm, p, note, hash)
 		if err := ctx.Err(); err != nil {

@@ -19,7 +19,9 @@ const (
 // Bound is the largest error that float32 arithmetic can make in one element of the result, whatever the order of the
 // sum: γ_n · magnitude with γ_n = n·u/(1−n·u) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1),
 // where n counts the terms, one more for the bias, and for averages three more for the division, of which Vulkan and
-// OpenCL promise 2.5 ulp. Flushing denormals may lose the smallest normal number once in each step.
+// OpenCL promise 2.5 ulp. Flushing denormals may lose the smallest normal number once in each step. Where n·u comes near
+// 1, and γ_n to infinity and below 0, n·u itself takes its place, which holds for every n (Jeannerod and Rump, Improved
+// error bounds for inner products in floating-point arithmetic, 2013).
 func Bound(p *problem.Problem, terms int64, magnitude float64) float64 {
 	n := float64(terms)
 	switch {
@@ -30,7 +32,11 @@ func Bound(p *problem.Problem, terms int64, magnitude float64) float64 {
 	case p.Bias:
 		n++
 	}
-	return (n*unit/(1-n*unit)+n*oracleUse)*magnitude + 2*n*tiny
+	gamma := n * unit
+	if gamma < 0.5 {
+		gamma /= 1 - gamma
+	}
+	return (gamma+n*oracleUse)*magnitude + 2*n*tiny
 }
 
 // Outcome is the judgement over the compared elements of a result.
@@ -77,9 +83,11 @@ func Judge(p *problem.Problem, truth driver.Truth, at []int64, got []float32, ex
 		default:
 			err = math.Abs(have - want)
 			share = math.Inf(1)
-			if !bitwise && !math.IsInf(have, 0) {
+			switch {
+			case bitwise || math.IsInf(want, 0):
+			case !math.IsInf(have, 0):
 				share = err / bound
-			} else if !bitwise && math.Abs(want)+bound > overflow {
+			case math.Abs(want)+bound > overflow && (have > 0) == (want > 0):
 				err, share = 0, 0 // may overflow
 			}
 		}

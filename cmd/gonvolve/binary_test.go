@@ -1,0 +1,113 @@
+//go:build cgo && linux && !noopencl && !novulkan
+
+package main
+
+import (
+	"context"
+	"debug/elf"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// build builds the command as users do.
+func build(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gonvolve")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
+}
+
+// The command starts on a machine that has neither Vulkan nor OpenCL, and says what is missing.
+func TestStartsWithoutLoaders(t *testing.T) {
+	file := build(t)
+	f, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	libs, err := f.ImportedLibraries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(libs, func(l string) bool { return strings.Contains(l, "OpenCL") || strings.Contains(l, "vulkan") }) {
+		t.Errorf("the command is linked to %v", libs)
+	}
+	// Loaders that are installed find no driver in these places.
+	none := filepath.Join(t.TempDir(), "none")
+	cmd := exec.CommandContext(t.Context(), file, "devices", "--format", "json")
+	cmd.Env = append(os.Environ(), "GONVOLVE_CACHE=off", "VK_DRIVER_FILES="+none, "VK_ICD_FILENAMES="+none, "OCL_ICD_VENDORS="+none)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]deviceRow{}
+	for in := json.NewDecoder(strings.NewReader(string(out))); in.More(); {
+		var r deviceRow
+		if err := in.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		rows[r.Spec] = r
+	}
+	if len(rows) != 3 || rows["cpu"].Name == "" || !strings.Contains(rows["vulkan"].Reason, "install") || !strings.Contains(rows["opencl"].Reason, "install") {
+		t.Errorf("devices %+v", rows)
+	}
+}
+
+// Every kernel body reads and writes only what is its own: oclgrind watches each access of each work-item.
+func TestOclgrind(t *testing.T) {
+	oclgrind, err := exec.LookPath("oclgrind")
+	if err != nil {
+		if os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "1" {
+			t.Fatal("GONVOLVE_REQUIRE_DRIVERS=1, but oclgrind is not installed")
+		}
+		t.Skip("oclgrind is not installed")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it takes seconds
+	defer cancel()
+	file := build(t)
+	// Not --uninitialized: oclgrind 21.10 crashes with it when the host writes to a buffer.
+	for _, flags := range [][]string{nil, {"--data-races"}} {
+		args := append(flags, "--max-errors", "10", file, "verify", "--device", "opencl:0", "--alg", "all", "--format", "json", "--bias",
+			"mb1ic3ih6oc8oh6kh3ph1", // conv_direct; conv_igemm with pad_src and pack_weights
+			"mb1ic8ih8oc16oh8kh1",   // conv_igemm in place
+			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
+			"pool:max:mb1ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih6oh6kh3ph1", "pool:avg_p:mb1ic2ih6oh6kh3ph1")
+		cmd := exec.CommandContext(ctx, oclgrind, args...)
+		cmd.Env = append(os.Environ(), "GONVOLVE_CACHE=off")
+		var stdout, stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		// Its compiler tells how many warnings it had: that is no finding.
+		err := cmd.Run()
+		findings := regexp.MustCompile(`(?m)^\d+ warnings? generated\.$`).ReplaceAllString(stderr.String(), "")
+		if err != nil || strings.TrimSpace(findings) != "" {
+			t.Fatalf("%v: %v\n%s", args, err, stderr.String())
+		}
+		ran := map[string]int{}
+		for in := json.NewDecoder(strings.NewReader(stdout.String())); in.More(); {
+			var r struct {
+				DeviceName string `json:"device_name"`
+				Algorithm  string `json:"algorithm"`
+				Verified   bool   `json:"verified"`
+			}
+			if err := in.Decode(&r); err != nil {
+				t.Fatal(err)
+			}
+			if !r.Verified || !strings.Contains(r.DeviceName, "Oclgrind") {
+				t.Errorf("record %+v", r)
+			}
+			ran[r.Algorithm]++
+		}
+		if ran["direct"] != 6 || ran["igemm"] < 2 {
+			t.Errorf("algorithms that ran: %v", ran)
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package verify
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+)
+
+// right is the case's truth rounded to float32.
+func right(c *Case) []float32 {
+	got := make([]float32, len(c.truth.Value))
+	for i, v := range c.truth.Value {
+		got[i] = float32(v)
+	}
+	return got
+}
+
+func judge(c *Case, got []float32) report.Record {
+	var r report.Record
+	c.Judge(&r, got)
+	return r
+}
+
+// plain computes a 2-D convolution without groups in float64, with faults that real kernels have: reads shifted by
+// some columns, and padding that repeats the border instead of being zero.
+func plain(c *Case, shift int, replicate bool) []float32 {
+	p := &c.Problem
+	h, w := p.Axes[1], p.Axes[2]
+	src, wei := c.Src.Float32s(), c.Wei.Float32s()
+	var out []float32
+	for n := range p.N {
+		for o := range p.OC {
+			for y := range h.Out {
+				for x := range w.Out {
+					s := 0.0
+					for ch := range p.IC {
+						for i := range h.Kernel {
+							for j := range w.Kernel {
+								sy, sx := y*h.Stride-h.PadL+i*h.Dilation, x*w.Stride-w.PadL+j*w.Dilation+shift
+								if replicate {
+									sy, sx = min(max(sy, 0), h.In-1), min(max(sx, 0), w.In-1)
+								}
+								if sy >= 0 && sy < h.In && sx >= 0 && sx < w.In {
+									s += float64(src[((n*p.IC+ch)*h.In+sy)*w.In+sx]) * float64(wei[((o*p.IC+ch)*h.Kernel+i)*w.Kernel+j])
+								}
+							}
+						}
+					}
+					out = append(out, float32(s))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func TestJudgeConv(t *testing.T) {
+	p := parse(t, "mb2ic3ih9iw7oc4oh9ow7kh3kw3ph1pw1")
+	for _, fill := range []Fill{Int, Uniform} {
+		t.Run(string(fill), func(t *testing.T) {
+			c := newCase(t, p, fill, DefaultBudget)
+			want := map[Fill]string{Int: "exact", Uniform: "bounded"}[fill]
+			for name, got := range map[string][]float32{"oracle": right(c), "own loops": plain(c, 0, false)} {
+				r := judge(c, got)
+				if r.Status != report.Passed || !r.Verified || r.Reason != "" || r.Check != want || r.BoundUsed > 1 {
+					t.Errorf("%s: a right result is judged %+v", name, r)
+				}
+				if n := int64(len(got)); r.Checked != n || r.Elements != n || n != problem.Elems(p.DstShape()) {
+					t.Errorf("%s: %d of %d elements are compared", name, r.Checked, r.Elements)
+				}
+			}
+			swapped := right(c)
+			a := 0
+			b := slices.IndexFunc(swapped, func(v float32) bool { return v != swapped[a] })
+			swapped[a], swapped[b] = swapped[b], swapped[a]
+			poisoned := right(c)
+			poisoned[17] = float32(math.NaN())
+			infinite := right(c)
+			infinite[17] = float32(math.Inf(1))
+			for name, got := range map[string][]float32{
+				"halo off by one":     plain(c, 1, false),
+				"halo off by minus 1": plain(c, -1, false),
+				"replicated border":   plain(c, 0, true),
+				"swapped":             swapped,
+				"one NaN":             poisoned,
+				"one infinity":        infinite,
+				"zeros":               make([]float32, len(swapped)),
+			} {
+				r := judge(c, got)
+				if r.Status != report.Failed || r.Verified || !strings.Contains(r.Reason, "worst at") {
+					t.Errorf("%s passes: %+v", name, r)
+				}
+				if math.IsInf(r.MaxAbsErr, 0) || math.IsInf(r.MaxULP, 0) || math.IsInf(r.BoundUsed, 0) {
+					t.Errorf("%s: the record has infinities, which JSON has not", name)
+				}
+			}
+			if r := judge(c, poisoned); !strings.Contains(r.Reason, "1 of 504") || !strings.Contains(r.Reason, "[0 0 2 3]") {
+				t.Errorf("reason does not name the element: %s", r.Reason)
+			}
+		})
+	}
+}
+
+// One step of float32 beyond the bound fails, one step within passes.
+func TestJudgeAtTheBound(t *testing.T) {
+	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Uniform, DefaultBudget)
+	const i = 40
+	want, bound := c.truth.Value[i], Bound(&c.Problem, c.truth.Terms[i], c.truth.Magnitude[i])
+	inside := float32(want)
+	for next := inside; math.Abs(float64(next)-want) <= bound; next = math.Nextafter32(next, float32(math.Inf(1))) {
+		inside = next
+	}
+	if inside == float32(want) {
+		t.Fatal("the bound is smaller than rounding")
+	}
+	got := right(c)
+	got[i] = inside
+	if r := judge(c, got); r.Status != report.Passed || r.BoundUsed <= 0.5 {
+		t.Errorf("an error within the bound is judged %+v", r)
+	}
+	got[i] = math.Nextafter32(inside, float32(math.Inf(1)))
+	if r := judge(c, got); r.Status != report.Failed || r.BoundUsed <= 1 || !strings.Contains(r.Reason, "[0 0 4 4]") {
+		t.Errorf("an error one ulp outside the bound is judged %+v", r)
+	}
+}
+
+// In exact mode a single ulp is too much.
+func TestJudgeExactULP(t *testing.T) {
+	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Int, DefaultBudget)
+	got := right(c)
+	got[7] = math.Nextafter32(got[7], 100)
+	if r := judge(c, got); r.Status != report.Failed || r.Check != "exact" {
+		t.Errorf("one ulp passes: %+v", r)
+	}
+}
+
+func TestJudgePool(t *testing.T) {
+	const desc = "mb1ic2ih6iw7oh3ow4kh3kw3sh2sw2ph1pw1"
+	kinds := []string{"max", "avg_np", "avg_p"}
+	results := map[string][]float32{}
+	cases := map[string]*Case{}
+	for _, k := range kinds {
+		cases[k] = newCase(t, parse(t, "pool:"+k+":"+desc), Int, DefaultBudget)
+		results[k] = right(cases[k])
+	}
+	for _, k := range kinds {
+		for _, of := range kinds {
+			r := judge(cases[k], results[of])
+			if passed := r.Status == report.Passed; passed != (k == of) {
+				t.Errorf("%s with the result of %s: %s %s", k, of, r.Status, r.Reason)
+			}
+		}
+		if r := judge(cases[k], results[k]); r.Check != "exact" {
+			t.Errorf("%s of whole numbers is not judged bit for bit", k)
+		}
+	}
+}
+
+// What the sample does not compare is still looked at for poison.
+func TestJudgeSampled(t *testing.T) {
+	c := newCase(t, parse(t, "mb1ic3ih40oc8oh40kh3ph1"), Int, 100*27)
+	if c.at == nil || len(c.at) > 100 || len(c.at) < 64 {
+		t.Fatalf("the sample has %d elements", len(c.at))
+	}
+	got := plain(c, 0, false)
+	if r := judge(c, got); r.Status != report.Passed || r.Checked != int64(len(c.at)) || r.Elements != int64(len(got)) {
+		t.Errorf("a right result is judged %+v", r)
+	}
+	free := 0
+	for slices.Contains(c.at, int64(free)) {
+		free++
+	}
+	got[free] = float32(math.NaN())
+	if r := judge(c, got); r.Status != report.Failed || r.Verified || !strings.Contains(r.Reason, "never written") {
+		t.Errorf("poison outside the sample is judged %+v", r)
+	}
+	got = plain(c, 0, false)
+	got[c.at[5]]++
+	if r := judge(c, got); r.Status != report.Failed {
+		t.Errorf("a wrong element of the sample is judged %+v", r)
+	}
+	if r := judge(c, plain(c, 0, true)); r.Status != report.Failed {
+		t.Error("the sample misses a wrong border")
+	}
+}
+
+// Special values: infinities and NaN must be where the truth has them.
+func TestJudgeSpecial(t *testing.T) {
+	p := parse(t, "mb1ic1iw1oc1ow1kw1")
+	inf, nan := math.Inf(1), math.NaN()
+	for _, c := range []struct {
+		want float64
+		got  float32
+		ok   bool
+	}{
+		{inf, float32(inf), true}, {inf, float32(-inf), false}, {inf, 1, false}, {inf, float32(nan), false},
+		{nan, float32(nan), true}, {nan, 0, false}, {0, float32(nan), false}, {1, float32(inf), false},
+		{1e39, float32(inf), true}, // beyond float32
+		{0, float32(math.Copysign(0, -1)), true},
+	} {
+		for _, exact := range []bool{false, true} {
+			truth := driver.Truth{Value: []float64{c.want}, Magnitude: []float64{math.Abs(c.want)}, Terms: []int64{1}}
+			if o := Judge(&p, truth, nil, []float32{c.got}, exact); (o.Wrong == 0) != c.ok {
+				t.Errorf("want %v, got %v, exact %v: %+v", c.want, c.got, exact, o)
+			}
+		}
+	}
+	if o := Judge(&p, driver.Truth{}, nil, nil, true); o.Wrong != 0 || o.Compared != 0 || o.String(&p) != "" {
+		t.Errorf("an empty result is judged %+v", o)
+	}
+}
+
+func TestBound(t *testing.T) {
+	conv := problem.Problem{Op: problem.Conv}
+	biased := problem.Problem{Op: problem.Conv, Bias: true}
+	avg := problem.Problem{Op: problem.Pool, Kind: problem.AvgExclude}
+	peak := problem.Problem{Op: problem.Pool, Kind: problem.Max}
+	// gamma_27 = 27/(2^24-27) = 27/16777189, and 27 roundings of float64.
+	gamma := func(n float64) float64 { return n/(16777216-n) + n/4503599627370496 }
+	for _, c := range []struct {
+		p         *problem.Problem
+		terms     int64
+		magnitude float64
+		want      float64
+	}{
+		{&conv, 27, 10, 10 * gamma(27)},
+		{&biased, 27, 10, 10 * gamma(28)},
+		{&avg, 9, 2, 2 * gamma(12)},
+		{&conv, 1, 1, gamma(1)},
+		{&peak, 9, 5, 0},
+		{&conv, 0, 0, 0},
+		{&conv, 1 << 23, 1, 0.5 + 1.0/(1<<29)}, // n*u, no longer gamma
+		{&conv, 1 << 24, 1, 1 + 1.0/(1<<28)},
+		{&conv, 1 << 25, 1, 2 + 1.0/(1<<27)},
+	} {
+		if got := Bound(c.p, c.terms, c.magnitude); math.Abs(got-c.want) > 1e-12*c.want {
+			t.Errorf("%d terms of magnitude %v: %v, not %v", c.terms, c.magnitude, got, c.want)
+		}
+	}
+	if got := Bound(&conv, 27, 10); math.Abs(got-1.609328e-5) > 1e-11 {
+		t.Errorf("27 terms of magnitude 10: %v, not 1.6093e-5", got)
+	}
+	// Sums of zeros may lose denormals, no more.
+	if got := Bound(&conv, 4, 0); got <= 0 || got > 1e-36 {
+		t.Errorf("a sum of zeros may be off by %v", got)
+	}
+}

@@ -1,0 +1,267 @@
+package gpu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/shaders"
+)
+
+// Each cell of a reduction is in one box, and no box costs more than the limit.
+func TestBoxes(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		c, h, w := 1+rnd.IntN(1<<rnd.IntN(8)), 1+rnd.IntN(1<<rnd.IntN(5)), 1+rnd.IntN(1<<rnd.IntN(6))
+		limit := 512 + rnd.IntN(1<<(10+rnd.IntN(7)))
+		seen := make([]int, c*h*w)
+		for _, b := range boxes(c, h, w, limit) {
+			if cost := loopCost(b.kh1-b.kh0, b.kw1-b.kw0, b.c1-b.c0); cost > int64(limit) {
+				t.Fatalf("%d×%d×%d, limit %d: %+v costs %d", c, h, w, limit, b, cost)
+			}
+			for i := b.kh0; i < b.kh1; i++ {
+				for j := b.kw0; j < b.kw1; j++ {
+					for k := b.c0; k < b.c1; k++ {
+						seen[(i*w+j)*c+k]++
+					}
+				}
+			}
+		}
+		for i, n := range seen {
+			if n != 1 {
+				t.Fatalf("%d×%d×%d, limit %d: cell %d is in %d boxes", c, h, w, limit, i, n)
+			}
+		}
+	}
+	if n := len(boxes(64, 3, 3, 1<<30)); n != 1 {
+		t.Errorf("a small reduction is cut into %d", n)
+	}
+}
+
+// Each item of work is covered by one dispatch, however few groups a dispatch may have.
+func TestDispatches(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	d := &Device{}
+	for range 300 {
+		var items [3]int
+		k := &kernel{name: "test"}
+		for i := range items {
+			items[i], k.local[i] = 1+rnd.IntN(20), 1+rnd.IntN(5)
+			d.limits.MaxGroupCount[i] = 1 + rnd.Int64N(6)
+		}
+		seen := map[[3]int]int{}
+		cmds, err := d.dispatches(k, items, func(base [3]int) any {
+			return []int32{int32(base[0]), int32(base[1]), int32(base[2])}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cmds {
+			var base, n [3]int
+			for i := range base {
+				base[i] = int(binary.LittleEndian.Uint32(c.Params[4*i:]))
+				n[i] = c.Groups[i] * k.local[i]
+				if int64(c.Groups[i]) > d.limits.MaxGroupCount[i] {
+					t.Fatalf("%v groups, at most %v", c.Groups, d.limits.MaxGroupCount)
+				}
+			}
+			for z := range n[2] {
+				for y := range n[1] {
+					for x := range n[0] {
+						seen[[3]int{base[0] + x, base[1] + y, base[2] + z}]++
+					}
+				}
+			}
+		}
+		inside := 0
+		for at, n := range seen {
+			if n != 1 {
+				t.Fatalf("%v: item %v is covered %d times", items, at, n)
+			}
+			if at[0] < items[0] && at[1] < items[1] && at[2] < items[2] {
+				inside++
+			}
+		}
+		if inside != items[0]*items[1]*items[2] {
+			t.Fatalf("%v: %d items are covered", items, inside)
+		}
+	}
+	if cmds, err := d.dispatches(&kernel{local: [3]int{1, 1, 1}}, [3]int{5, 0, 1}, nil); cmds != nil || err != nil {
+		t.Errorf("no items: %v, %v", cmds, err)
+	}
+}
+
+// The structs that are written as parameters are those of the kernels, field by field.
+func TestParamsMatchTheKernels(t *testing.T) {
+	for name, params := range map[string]any{"conv_direct": convParams{}, "pool": poolParams{}} {
+		k, err := shaders.Get(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		typ := reflect.TypeOf(params)
+		if typ.NumField() != len(k.Params) || binary.Size(params) != k.ParamBytes {
+			t.Fatalf("%s: %d fields of %d bytes, the kernel has %d of %d", name, typ.NumField(), binary.Size(params), len(k.Params), k.ParamBytes)
+		}
+		for i, f := range k.Params {
+			if own := typ.Field(i); !strings.EqualFold(own.Name, f.Name) || own.Type.Kind() != reflect.Int32 || f.Type != "int" {
+				t.Errorf("%s: field %d is %s %s here, %s %s in the kernel", name, i, own.Name, own.Type, f.Name, f.Type)
+			}
+		}
+	}
+}
+
+// classes are devices of every class.
+func classes() map[string]*fake {
+	all := map[string]*fake{}
+	for _, c := range []struct {
+		name  string
+		typ   driver.Type
+		vw    int
+		glsl  bool
+		lanes int
+	}{
+		{"straight16", driver.CPU, 16, false, 0}, {"straight8", driver.CPU, 8, false, 0}, {"lanes", driver.CPU, 4, true, 8},
+		{"gpu4", driver.Discrete, 4, true, 32}, {"gpu1", driver.Discrete, 1, false, 0},
+	} {
+		f := newFake()
+		f.info.Type, f.info.VectorWidth, f.info.GLSL, f.info.ShuffleLanes = c.typ, c.vw, c.glsl, c.lanes
+		all[c.name] = f
+	}
+	return all
+}
+
+// shape is a random convolution.
+func shape(t *testing.T, rnd *rand.Rand) problem.Problem {
+	t.Helper()
+	for {
+		g := 1 + rnd.IntN(2)
+		text := fmt.Sprintf("g%dmb%dic%dih%diw%doc%dkh%dkw%dsh%dsw%dph%dpw%ddh%ddw%d", g, 1+rnd.IntN(3), g*(1+rnd.IntN(20)), 1+rnd.IntN(40), 1+rnd.IntN(40),
+			g*(1+rnd.IntN(40)), 1+rnd.IntN(5), 1+rnd.IntN(5), 1+rnd.IntN(3), 1+rnd.IntN(3), rnd.IntN(4), rnd.IntN(4), rnd.IntN(3), rnd.IntN(3))
+		if p, err := problem.Parse(text); err == nil && p.Validate() == nil {
+			return p
+		}
+	}
+}
+
+// The tiles cover the result and what they read is inside of the planes that they read from.
+func TestIgemmGeometry(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for name, f := range classes() {
+		d := f.open(t)
+		inPlace := 0
+		for range 500 {
+			p := shape(t, rnd)
+			if canIgemm(d, &p) != nil {
+				continue
+			}
+			g := newIgemm(d, &p)
+			fault := func(format string, args ...any) {
+				t.Helper()
+				t.Fatalf("%s, %s: %s in %+v", name, p.String(), fmt.Sprintf(format, args...), g)
+			}
+			if g.tx < 1 || g.ty < 1 || g.tn < 1 || g.cu < 1 || g.ku < 1 || g.lx < 1 {
+				fault("empty tile")
+			}
+			if n := g.ocb * g.tn * g.vw; n < g.ocg || n-g.ocg >= g.tn*g.vw {
+				fault("%d channels in blocks", n)
+			}
+			if want := int64(p.Groups*g.ocb*g.icg*g.h.Kernel*g.w.Kernel*g.tn + g.share); g.packed != want*int64(g.vw) {
+				fault("%d packed weights", g.packed)
+			}
+			if p.DstShape()[2]*p.DstShape()[3] != g.h.Out*g.w.Out {
+				fault("%d×%d pixels", g.h.Out, g.w.Out)
+			}
+			lastRow := (ceilDiv(g.h.Out, g.ty)*g.ty-1)*g.h.Stride + g.h.Extent() - 1
+			lastColumn := (ceilDiv(g.w.Out, g.tx)*g.tx-1)*g.w.Stride + g.w.Extent() - 1
+			if f.info.GLSL { // whole vectors are read
+				lastColumn |= 3
+			}
+			if first, last := g.base, g.base+lastRow*g.pitch+lastColumn; first < 0 || last >= g.plane {
+				fault("reads %d to %d of %d", first, last, g.plane)
+			}
+			if g.inPlace {
+				inPlace++
+				if g.plane != g.h.In*g.w.In || g.work != 0 {
+					fault("in place")
+				}
+			} else if g.work != int64(p.N*p.IC*g.plane) || g.pitch%g.vw != 0 || g.pitch < g.w.PadL+g.w.In && g.pitch <= lastColumn {
+				fault("padded copy")
+			}
+		}
+		t.Logf("%s: %d in place", name, inPlace)
+	}
+}
+
+// Every algorithm's plans compile with the kernels' tunables and dispatch with their buffers and parameters: the fake
+// checks each.
+func TestPlansFitTheKernels(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	ran := map[string]int{}
+	for name, f := range classes() {
+		f.loopLimit = 10_000
+		d := f.open(t)
+		stream, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems := []string{"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih200oh1kh200"}
+		for i := range 20 {
+			var p problem.Problem
+			if i < len(problems) {
+				if p, err = problem.Parse(problems[i]); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				p = shape(t, rnd)
+			}
+			p.Bias = p.Op == problem.Conv && i%2 == 0
+			for _, alg := range d.Algorithms(p) {
+				if err := runOnce(t.Context(), d, stream, p, alg); err != nil {
+					t.Errorf("%s, %s by %s: %v", name, p.String(), alg, err)
+				}
+				ran[alg]++
+			}
+		}
+		for _, c := range f.compiled["conv_igemm"] {
+			if k, err := shaders.Get("conv_igemm"); err != nil || len(c) != len(k.Tunables) {
+				t.Errorf("conv_igemm with %d tunables: %v", len(c), err)
+			}
+		}
+		if used, _ := d.MemoryInUse(); used != 0 {
+			t.Errorf("%s: %d bytes are in use after all plans", name, used)
+		}
+		if d.class() == gpuClass != strings.HasPrefix(name, "gpu") {
+			t.Errorf("%s is of class %d", name, d.class())
+		}
+	}
+	if ran["igemm"] < 20 || ran["direct"] < 50 {
+		t.Errorf("too few plans: %v", ran)
+	}
+}
+
+func TestPlanRefusals(t *testing.T) {
+	d := newFake().open(t)
+	for _, text := range []string{
+		"mb1ic1048576ih1024oc1oh1024kh1", "mb8ic64ih256oc64oh256kh1", "deconv:mb1ic3ih4oc3oh4kh1", "mb1ic1id3ih3iw3oc1od3oh3ow3kd1kh1kw1",
+	} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pl, err := d.Plan(t.Context(), p, driver.PlanOptions{}); !isUnsupported(err) || pl != nil || len(d.Algorithms(p)) != 0 {
+			t.Errorf("%s: %v, %v", text, pl, err)
+		}
+	}
+	p, err := problem.Parse("mb1ic3ih9oc5oh9kh3ph1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: "magic"}); !isUnsupported(err) || !strings.Contains(err.Error(), "direct") {
+		t.Errorf("unknown algorithm: %v", err)
+	}
+}

@@ -1,0 +1,102 @@
+package gpu
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+)
+
+func TestSelfTestOfAnHonestDevice(t *testing.T) {
+	for _, unified := range []bool{true, false} {
+		f := newFake()
+		f.info.Unified = unified
+		d := f.open(t)
+		if d.proof.LoopLimit != math.MaxInt32 || d.proof.IndexBytes != f.info.MaxBufferBytes {
+			t.Errorf("proof %+v", d.proof)
+		}
+		names := map[string]bool{}
+		for _, c := range d.SelfTest() {
+			names[c.Name] = true
+			if !c.Passed {
+				t.Errorf("%+v", c)
+			}
+		}
+		for _, want := range []string{"copy", "barrier", "loop count", "fma", "denormals", "division", "indices", "timestamps"} {
+			if !names[want] {
+				t.Errorf("%s is not among the checks %v", want, names)
+			}
+		}
+		if len(d.Info().Limits) != 0 {
+			t.Errorf("limits %v", d.Info().Limits)
+		}
+	}
+}
+
+// The limit is never above what comes out right, not far below it, and told.
+func TestSelfTestFindsTheLoopLimit(t *testing.T) {
+	for _, limit := range []int64{2100, 5000, 65535, 65536, 100_000, 1 << 20, loopProbe - 2} {
+		f := newFake()
+		f.loopLimit = limit
+		d := f.open(t)
+		if got := int64(d.proof.LoopLimit); got > limit || got < limit/4 {
+			t.Errorf("limit %d: taken to be %d", limit, got)
+		}
+		if facts := d.Info().Limits; len(facts) != 1 || facts[0].Name != "self-test: loop count" || !strings.Contains(facts[0].Value, "split") {
+			t.Errorf("limit %d: told as %v", limit, facts)
+		}
+	}
+}
+
+func TestSelfTestRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(*fake){
+		"copy":    func(f *fake) { f.wrong = "copy" },
+		"barrier": func(f *fake) { f.wrong = "barrier_reduce" },
+		"loops":   func(f *fake) { f.loopLimit = 500 },
+	} {
+		f := newFake()
+		spoil(f)
+		d, err := NewDriver(f).Open(t.Context(), 0, driver.Options{NoCache: true})
+		if d != nil || !errors.Is(err, driver.ErrUnsupported) || !errors.Is(err, errSelfTest) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: opened %v with %v", name, d, err)
+		}
+		f.finished(t)
+	}
+}
+
+// A tensor is whole words, however odd the device's limit.
+func TestLargestTensor(t *testing.T) {
+	f := newFake()
+	f.info.MaxBindingBytes = 1<<20 + 2
+	if got := f.open(t).Info().MaxTensorBytes; got != 1<<20 {
+		t.Errorf("largest tensor %d", got)
+	}
+}
+
+// The proof is kept for the device and its driver, and not for another.
+func TestSelfTestIsCached(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", t.TempDir())
+	open := func(id string) (compiled int, limit int) {
+		f := newFake()
+		f.info.ID, f.loopLimit = id, 70_000
+		d, err := NewDriver(f).Open(t.Context(), 0, driver.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit = d.(*Device).proof.LoopLimit
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		f.finished(t)
+		return len(f.compiled), limit
+	}
+	first, limit := open("driver 1")
+	if again, same := open("driver 1"); first == 0 || again != 0 || same != limit {
+		t.Errorf("%d kernels for limit %d, then %d for %d", first, limit, again, same)
+	}
+	if other, _ := open("driver 2"); other != first {
+		t.Errorf("another driver's version was tested with %d kernels, not %d", other, first)
+	}
+}
