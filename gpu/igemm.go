@@ -16,6 +16,9 @@ import (
 // igemmWorth is the number of operations from which compiling for the shape is taken to pay.
 const igemmWorth = 2e6
 
+// simdLanes is how many work-items are taken to share a SIMD register where the driver does not say.
+const simdLanes = 8
+
 // maxKernelWidth: the taps of a row are always unrolled.
 const maxKernelWidth = 32
 
@@ -114,8 +117,11 @@ func (g *igemm) tile(d *Device, n int) {
 			}
 		}
 	case lanes:
-		s := max(1, d.limits.ShuffleLanes)
-		g.lx, g.share = s, d.limits.ShuffleLanes
+		s := simdLanes
+		if d.limits.ShuffleLanes > 0 {
+			s, g.share = d.limits.ShuffleLanes, d.limits.ShuffleLanes
+		}
+		g.lx = s
 		g.tn = min(4, ceilDiv(g.ocg, 4))
 		if kh*kw <= 121 {
 			g.ku = kh
