@@ -20,7 +20,7 @@ STATICCHECK := v0.8.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated clean
+.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated bundle clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,12 @@ lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds with
 	CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) build -tags novulkan ./...
 	$(GO) build -tags noopencl ./...
+
+bundle: setup-bench build ## pack bin/gonvolve-bundle.tar.gz: verifies and times a machine with nothing else installed (.ci/measure)
+	@rm -rf bin/gonvolve-bundle && mkdir -p bin/gonvolve-bundle/golden
+	@cp bin/gonvolve .ci/measure LICENSE bin/gonvolve-bundle/
+	@if [ -d '$(CASES)/golden' ]; then cp '$(CASES)/golden/dev_conv.csv' bin/gonvolve-bundle/golden/; fi
+	@tar -C bin -czf bin/gonvolve-bundle.tar.gz gonvolve-bundle && ls -l bin/gonvolve-bundle.tar.gz
 
 clean: ## remove what make built
 	rm -rf bin

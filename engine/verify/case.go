@@ -18,9 +18,11 @@ import (
 // two cores.
 const DefaultBudget = 400e6
 
-// maxCompared limits the elements that are compared, whatever the budget: the truth takes 24 bytes for each, several
-// times what the result itself does.
-const maxCompared = 1 << 24
+// Limits whatever the budget: the truth takes 24 bytes for each element, several times what the result itself does.
+const (
+	maxCompared = 1 << 24 // elements of a result that is compared whole
+	maxSample   = 1 << 20
+)
 
 // Oracle opens the device that knows the truth: the first, CPUs before others, that has driver.Oracle.
 func Oracle(ctx context.Context) (*engine.Device, error) {
@@ -110,7 +112,7 @@ func sample(p *problem.Problem, budget float64) []int64 {
 	if float64(total)*terms <= budget && total <= maxCompared {
 		return nil
 	}
-	want := int(max(64, min(budget/terms, maxCompared)))
+	want := int(max(64, min(budget/terms, maxSample)))
 	var at []int64
 	// All combinations of first and last of each dimension: corners of every edge plane and channel.
 	corners := []int64{0}

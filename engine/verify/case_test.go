@@ -67,7 +67,7 @@ func TestSample(t *testing.T) {
 // Cheap elements must not make the truth larger than the tensors.
 func TestSampleIsLimited(t *testing.T) {
 	p := parse(t, "pool:max:mb1ic64ih1024oh1024kh1")
-	if at := sample(&p, math.Inf(1)); len(at) == 0 || len(at) > maxCompared {
+	if at := sample(&p, math.Inf(1)); len(at) == 0 || len(at) > maxSample {
 		t.Errorf("%d elements are compared", len(at))
 	}
 	p = parse(t, "mb0ic3ih8oc4oh8kh3ph1")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -146,16 +147,25 @@ func TestOpenClose(t *testing.T) {
 	for range 50 {
 		cycle()
 	}
-	runtime.GC()
-	before, filesBefore := resident(t)
-	for range 200 {
-		cycle()
+	// A leak grows in every batch; what allocators and the race detector take at their own times does not.
+	least, filesBefore := math.MaxInt, 0
+	for batch := range 5 {
+		runtime.GC()
+		before, files := resident(t)
+		if batch == 0 {
+			filesBefore = files
+		}
+		for range 200 {
+			cycle()
+		}
+		runtime.GC()
+		after, _ := resident(t)
+		least = min(least, after-before)
 	}
-	runtime.GC()
-	after, filesAfter := resident(t)
-	t.Logf("200 cycles: %+d bytes, %+d files", after-before, filesAfter-filesBefore)
-	if after-before > 4<<20 || filesAfter > filesBefore {
-		t.Errorf("200 cycles leave %d bytes and %d files", after-before, filesAfter-filesBefore)
+	_, filesAfter := resident(t)
+	t.Logf("200 cycles: %+d bytes at the least, 1000: %+d files", least, filesAfter-filesBefore)
+	if least > 1<<20 || filesAfter > filesBefore {
+		t.Errorf("200 cycles leave %d bytes every time, 1000 leave %d files", least, filesAfter-filesBefore)
 	}
 }
 
