@@ -175,14 +175,12 @@ func match(spec string, list []Listing, want func(Listing) bool) ([]string, erro
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: %q matches no device; `gonvolve devices` lists them%w", ErrUnknownDevice, spec, reasons(why))
+		return nil, fmt.Errorf("%w: %q matches no device; `gonvolve devices` lists them%w", ErrUnknownDevice, spec, joined(why))
 	}
 	return out, nil
 }
 
-// reasons joins errors into one line.
-func reasons(why []error) error { return joined(why) }
-
+// joined is errors in one line.
 type joined []error
 
 func (j joined) Error() string {

@@ -45,7 +45,18 @@ type runFlags struct {
 	out                    *output
 }
 
-func (f *runFlags) add(cmd *cobra.Command) {
+// add adds the flags that both operations have, and runs the job that the operation's own make of them.
+func (f *runFlags) add(cmd *cobra.Command, job func() (runJob, error)) {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		j, err := job()
+		if err != nil {
+			return err
+		}
+		return f.finish(cmd, j)
+	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.src, "src", "", "`file` to read: .npy, .png, .jpg or .jpeg")
 	fl.StringVar(&f.dst, "dst", "", "`file` to write: .npy, .png, .jpg or .jpeg; the shape written is [N, C, spatial…]")

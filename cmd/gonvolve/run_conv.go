@@ -42,18 +42,8 @@ channel of one picture. The result is [N, OC, spatial…].`,
   gonvolve run conv --src x.npy --wei w.npy --bia b.npy --stride 2 --pad 3 --act relu --dst y.npy
   gonvolve run conv --src x.npy --wei w.npy --pad 0,0,1,1 --dilation 2,1 --groups 4 --device cpu --dst y.npy`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			j, err := f.job()
-			if err != nil {
-				return err
-			}
-			return f.finish(cmd, j)
-		},
 	}
-	f.add(cmd)
+	f.add(cmd, f.job)
 	fl := cmd.Flags()
 	fl.StringVar(&f.wei, "wei", "", "`weights`: a .npy file or a filter, such as gaussian:5")
 	fl.StringVar(&f.bia, "bia", "", ".npy `file` of biases [OC]")

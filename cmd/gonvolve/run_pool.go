@@ -33,18 +33,8 @@ in what --ceil lets hang over (avg_ip).`,
   gonvolve run pool --kind avg_np --kernel 2 --src photo.png --dst half.png
   gonvolve run pool --kind avg_np --kernel global --src features.npy --device vulkan:0 --dst means.npy`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
-			j, err := f.job()
-			if err != nil {
-				return err
-			}
-			return f.finish(cmd, j)
-		},
 	}
-	f.add(cmd)
+	f.add(cmd, f.job)
 	fl := cmd.Flags()
 	fl.StringVar(&f.kind, "kind", "max", "max, avg_np, avg_p or avg_ip")
 	fl.StringVar(&f.kernel, "kernel", "", "window: one `number`, one for each spatial dimension, or global for whole planes")
