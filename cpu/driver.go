@@ -132,10 +132,18 @@ var algorithms = []struct {
 	{"reference", "float64 loops, rounded once", func(p *problem.Problem) bool { return p.Dir == problem.Forward }},
 }
 
+// plain says whether a problem is all that this driver runs so far.
+func plain(p *problem.Problem) bool {
+	relu := [problem.MaxPost]problem.PostOp{{Kind: problem.ReLU}}
+	return p.Op <= problem.Pool && p.Dir != problem.BackwardBias && *p == p.Core() && p.Kind != problem.Lp && !p.Adaptive &&
+		p.Indices == problem.NoIndices && p.PadMode == problem.Zeros && !p.Fused() && p.Divisor == 0 &&
+		(len(p.Posts()) == 0 || p.Post == relu)
+}
+
 // Algorithms implements driver.Device.
 func (d *Device) Algorithms(p problem.Problem) []string {
 	var names []string
-	if p.Type != problem.F32 {
+	if !plain(&p) {
 		return nil
 	}
 	for _, a := range algorithms {
@@ -160,14 +168,14 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 		name = names[0]
 	}
 	for _, a := range algorithms {
-		if a.name == name && p.Type == problem.F32 && a.can(&p) {
+		if a.name == name && plain(&p) && a.can(&p) {
 			pl := &plan{dev: d, p: p, info: driver.PlanInfo{Algorithm: a.name, Why: a.why}}
 			if a.name == "gemm" {
 				pl.gemm = newGemm(&p)
 				pl.info.WorkspaceBytes = pl.gemm.workspaceBytes()
 				pl.info.Tile = fmt.Sprintf("%d columns", pl.gemm.columns)
 			}
-			pl.info.WeightsBytes = 4 * (problem.Elems(p.WeiShape()) + problem.Elems(p.BiaShape()))
+			pl.info.WeightsBytes = 4 * (problem.Elems(p.Shape(problem.Wei)) + problem.Elems(p.Shape(problem.Bia)))
 			if err := d.checkMemory(&p, pl.info); err != nil {
 				return nil, err
 			}
@@ -182,7 +190,7 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 
 // checkMemory refuses a problem whose tensors together do not fit the machine.
 func (d *Device) checkMemory(p *problem.Problem, i driver.PlanInfo) error {
-	need := 4*float64(problem.Elems(p.SrcShape())) + 4*float64(problem.Elems(p.DstShape())) +
+	need := 4*float64(problem.Elems(p.Shape(problem.Src))) + 4*float64(problem.Elems(p.Shape(problem.Dst))) +
 		2*float64(i.WeightsBytes) + float64(i.WorkspaceBytes)
 	if need > float64(d.info.MemoryBytes) {
 		return fmt.Errorf("%w: the tensors take %.4g GiB, the machine has %.4g: use a smaller problem or a machine with more memory",

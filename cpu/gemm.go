@@ -85,13 +85,13 @@ func (g *gemm) run(ctx context.Context, src, wei, bia, dst []float32) error {
 				return err
 			}
 		}
-		if p.Bias || p.Act != problem.Identity {
+		if p.Bias || len(p.Posts()) > 0 {
 			for o := range ocg {
 				var bias float32
 				if p.Bias {
 					bias = bia[group*ocg+o]
 				}
-				activate(p.Act, out[o*g.pixels:][:g.pixels], bias)
+				activate(len(p.Posts()) > 0, out[o*g.pixels:][:g.pixels], bias)
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func (pl *plan) Info() driver.PlanInfo { return pl.info }
 func (pl *plan) Close() error          { return nil }
 
 // Pack implements driver.Plan.
-func (pl *plan) Pack(ctx context.Context, s driver.Stream, wei, bia driver.Buffer) (driver.Weights, driver.Event, error) {
+func (pl *plan) Pack(ctx context.Context, s driver.Stream, c driver.Buffers) (driver.Weights, driver.Event, error) {
 	if pl.p.Op == problem.Pool {
 		return nil, nil, fmt.Errorf("%w: pooling has no weights", driver.ErrInvalid)
 	}
@@ -38,13 +38,13 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, wei, bia driver.Buffe
 	if err != nil {
 		return nil, nil, err
 	}
-	from, err := floats(wei, problem.Elems(pl.p.WeiShape()))
+	from, err := floats(c[problem.Wei], problem.Elems(pl.p.Shape(problem.Wei)))
 	if err != nil {
 		return nil, nil, err
 	}
 	var fromBias []float32
 	if pl.p.Bias {
-		if fromBias, err = floats(bia, problem.Elems(pl.p.BiaShape())); err != nil {
+		if fromBias, err = floats(c[problem.Bia], problem.Elems(pl.p.Shape(problem.Bia))); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -88,11 +88,11 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 	if err != nil {
 		return nil, err
 	}
-	src, err := floats(a.Src, problem.Elems(pl.p.SrcShape()))
+	src, err := floats(a.Buffers[problem.Src], problem.Elems(pl.p.Shape(problem.Src)))
 	if err != nil {
 		return nil, fmt.Errorf("src: %w", err)
 	}
-	dst, err := floats(a.Dst, problem.Elems(pl.p.DstShape()))
+	dst, err := floats(a.Buffers[problem.Dst], problem.Elems(pl.p.Shape(problem.Dst)))
 	if err != nil {
 		return nil, fmt.Errorf("dst: %w", err)
 	}
@@ -114,19 +114,20 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 		case "direct":
 			return pool(ctx, &pl.p, src, dst)
 		}
-		t, err := pl.dev.Reference(ctx, pl.p, driver.Operands{Src: src, Wei: wei, Bia: bia}, nil)
-		for i, v := range t.Value {
-			dst[i] = float32(v)
+		t, err := pl.dev.Reference(ctx, pl.p, driver.Operands{
+			problem.Src: {F32: src}, problem.Wei: {F32: wei}, problem.Bia: {F32: bia}}, problem.Dst, nil)
+		for i, e := range t {
+			dst[i] = float32(e.Value)
 		}
 		return err
 	})
 }
 
 // activate applies bias and activation to one channel's results.
-func activate(act problem.Activation, row []float32, bias float32) {
+func activate(relu bool, row []float32, bias float32) {
 	for i, v := range row {
 		v += bias
-		if act == problem.ReLU && v < 0 {
+		if relu && v < 0 {
 			v = 0
 		}
 		row[i] = v

@@ -51,7 +51,7 @@ func run(t *testing.T, d *Device, p problem.Problem, algorithm string, in driver
 		wei.Free()
 		bia.Free()
 	}
-	dst := make([]float32, problem.Elems(p.DstShape()))
+	dst := make([]float32, problem.Elems(p.Shape(problem.Dst)))
 	args.Dst, err = d.Alloc(4 * int64(len(dst)))
 	check(err)
 	defer args.Dst.Free()

@@ -52,12 +52,12 @@ func integers(r *rand.Rand, shape []int) []float32 {
 }
 
 func operandsOf(r *rand.Rand, p *problem.Problem) driver.Operands {
-	in := driver.Operands{Src: integers(r, p.SrcShape()), DiffDst: integers(r, p.DstShape())}
+	in := driver.Operands{Src: integers(r, p.Shape(problem.Src)), DiffDst: integers(r, p.Shape(problem.Dst))}
 	if p.Op != problem.Pool {
-		in.Wei = integers(r, p.WeiShape())
+		in.Wei = integers(r, p.Shape(problem.Wei))
 	}
 	if p.Bias {
-		in.Bia = integers(r, p.BiaShape())
+		in.Bia = integers(r, p.Shape(problem.Bia))
 	}
 	return in
 }

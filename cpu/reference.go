@@ -11,17 +11,20 @@ import (
 
 // Reference computes elements of the problem's result one by one, in float64, by the loops of the definition: it is
 // meant to be obviously right, not fast. It implements driver.Oracle for every operation, direction and rank.
-func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, at []int64) (driver.Truth, error) {
+func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, out problem.Role, at []int64) (driver.Truth, error) {
 	if err := p.Validate(); err != nil {
-		return driver.Truth{}, err
+		return nil, err
+	}
+	if !plain(&p) || out != p.Outputs()[0] {
+		return nil, fmt.Errorf("%w: the oracle does not know %s", driver.ErrUnsupported, p.String())
 	}
 	if err := checkOperands(&p, in); err != nil {
-		return driver.Truth{}, err
+		return nil, err
 	}
-	total := problem.Elems(p.ResultShape())
+	total := problem.Elems(p.Shape(out))
 	for _, e := range at {
 		if e < 0 || e >= total {
-			return driver.Truth{}, fmt.Errorf("%w: element %d of a result of %d", driver.ErrInvalid, e, total)
+			return nil, fmt.Errorf("%w: element %d of a result of %d", driver.ErrInvalid, e, total)
 		}
 	}
 	if p.Op == problem.Pool && p.Dir == problem.BackwardData {
@@ -32,20 +35,21 @@ func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Ope
 	if at == nil {
 		count = total
 	}
-	t := driver.Truth{Value: make([]float64, count), Magnitude: make([]float64, count), Terms: make([]int64, count)}
+	t := make(driver.Truth, count)
 	err := parallel(ctx, int(count), 1+int(1<<16/max(1, p.Terms())), func(i int) {
 		e := int64(i)
 		if at != nil {
 			e = at[i]
 		}
-		t.Value[i], t.Magnitude[i], t.Terms[i] = element(e)
+		v, m, n := element(e)
+		t[i] = judged(&p, v, m, n)
 	})
 	return t, err
 }
 
 func checkOperands(p *problem.Problem, in driver.Operands) error {
-	src, wei, dst := problem.Elems(p.SrcShape()), problem.Elems(p.WeiShape()), problem.Elems(p.DstShape())
-	bia := problem.Elems(p.BiaShape())
+	src, wei, dst := problem.Elems(p.Shape(problem.Src)), problem.Elems(p.Shape(problem.Wei)), problem.Elems(p.Shape(problem.Dst))
+	bia := problem.Elems(p.Shape(problem.Bia))
 	switch p.Dir {
 	case problem.Forward:
 		dst = 0
@@ -61,7 +65,8 @@ func checkOperands(p *problem.Problem, in driver.Operands) error {
 		name string
 		got  int
 		want int64
-	}{{"src", len(in.Src), src}, {"wei", len(in.Wei), wei}, {"bia", len(in.Bia), bia}, {"diff_dst", len(in.DiffDst), dst}} {
+	}{{"src", len(in[problem.Src].F32), src}, {"wei", len(in[problem.Wei].F32), wei}, {"bia", len(in[problem.Bia].F32), bia},
+		{"diff_dst", len(in[problem.DiffDst].F32), dst}} {
 		if c.want != 0 && int64(c.got) != c.want {
 			return fmt.Errorf("%w: %s has %d elements, %s %s wants %d", driver.ErrInvalid, c.name, c.got, p.Dir, p.String(), c.want)
 		}
@@ -87,21 +92,21 @@ func (s *sum) add(product float64) {
 // the other one, and the weights are [narrow channel][wide channel in group][kernel…] in both.
 func elementOf(p *problem.Problem, in driver.Operands) func(int64) (float64, float64, int64) {
 	if p.Op == problem.Pool {
-		return func(i int64) (float64, float64, int64) { return poolElement(p, in.Src, i) }
+		return func(i int64) (float64, float64, int64) { return poolElement(p, in[problem.Src].F32, i) }
 	}
 	g := newGeometry(p)
-	wide, narrow := in.Src, in.DiffDst
+	wide, narrow := in[problem.Src].F32, in[problem.DiffDst].F32
 	if p.Op == problem.Deconv {
-		wide, narrow = in.DiffDst, in.Src
+		wide, narrow = narrow, wide
 	}
 	forward := p.Dir == problem.Forward
 	finish := func(s sum, channel int) (float64, float64, int64) {
 		if forward && p.Bias {
-			b := float64(in.Bia[channel])
+			b := float64(in[problem.Bia].F32[channel])
 			s.value += b
 			s.magnitude += math.Abs(b)
 		}
-		if forward && p.Act == problem.ReLU && s.value < 0 {
+		if forward && len(p.Posts()) > 0 && s.value < 0 {
 			s.value = 0
 		}
 		return s.value, s.magnitude, s.terms
@@ -111,12 +116,12 @@ func elementOf(p *problem.Problem, in driver.Operands) func(int64) (float64, flo
 		return func(i int64) (float64, float64, int64) { return finish(g.weights(wide, narrow, i), 0) }
 	case (p.Op == problem.Conv) == forward: // a convolution forward, or a transposed one's backward data
 		return func(i int64) (float64, float64, int64) {
-			s, c := g.narrow(wide, in.Wei, i)
+			s, c := g.narrow(wide, in[problem.Wei].F32, i)
 			return finish(s, c)
 		}
 	default:
 		return func(i int64) (float64, float64, int64) {
-			s, c := g.wide(narrow, in.Wei, i)
+			s, c := g.wide(narrow, in[problem.Wei].F32, i)
 			return finish(s, c)
 		}
 	}

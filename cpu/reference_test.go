@@ -97,7 +97,7 @@ func scatter(p *problem.Problem, in driver.Operands) []float64 {
 		srcSize[i], dstSize[i], kernel[i] = a.In, a.Out, a.Kernel
 	}
 	icg, ocg := p.IC/p.Groups, p.OC/p.Groups
-	dst := make([]float64, problem.Elems(p.DstShape()))
+	dst := make([]float64, problem.Elems(p.Shape(problem.Dst)))
 	for i := range in.Src {
 		nc, at := split(int64(i), srcSize)
 		n, c := nc/p.IC, nc%p.IC

@@ -91,12 +91,12 @@ func volume(s [3]int) int { return s[0] * s[1] * s[2] }
 // poolBackward spreads each diff_dst element over the cells that its result came from.
 func poolBackward(p *problem.Problem, operands driver.Operands, at []int64) driver.Truth {
 	in, out := spatialSizes(p)
-	sums := make([]sum, problem.Elems(p.SrcShape()))
-	for i, dy := range operands.DiffDst {
+	sums := make([]sum, problem.Elems(p.Shape(problem.Src)))
+	for i, dy := range operands[problem.DiffDst].F32 {
 		nc, x := split(int64(i), out)
 		base := nc * volume(in)
 		if p.Kind == problem.Max {
-			if best := maxCell(p, operands.Src[base:][:volume(in)], x); best >= 0 {
+			if best := maxCell(p, operands[problem.Src].F32[base:][:volume(in)], x); best >= 0 {
 				sums[base+best].add(float64(dy))
 			}
 			continue
@@ -110,9 +110,9 @@ func poolBackward(p *problem.Problem, operands driver.Operands, at []int64) driv
 			at[i] = int64(i)
 		}
 	}
-	t := driver.Truth{Value: make([]float64, len(at)), Magnitude: make([]float64, len(at)), Terms: make([]int64, len(at))}
+	t := make(driver.Truth, len(at))
 	for i, e := range at {
-		t.Value[i], t.Magnitude[i], t.Terms[i] = sums[e].value, sums[e].magnitude, sums[e].terms
+		t[i] = judged(p, sums[e].value, sums[e].magnitude, sums[e].terms)
 	}
 	return t
 }

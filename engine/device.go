@@ -111,7 +111,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	}
 	dp, err := d.d.Plan(ctx, p, o)
 	if err == nil {
-		return &Plan{dev: d, p: p, d: dp}, nil
+		return &Plan{dev: d, p: p, d: dp, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}, nil
 	}
 	err = fmt.Errorf("%s: %w", d.spec, err)
 	if d.fallbackTo == "" || o.Algorithm != "" || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
@@ -153,56 +153,78 @@ func (d *Device) openFallback(ctx context.Context) (*Device, error) {
 // Conv convolves src [N, C, spatial…] with wei [OC, C/groups, kernel…] and adds bia [OC] (nil for none), from host to
 // host. Make a Plan instead when the same weights serve several sources.
 func (d *Device) Conv(ctx context.Context, src, wei, bia *Tensor, o problem.Params) (*Tensor, error) {
-	o.Bias = bia != nil
+	o.Bias, o.Dir = bia != nil, problem.Forward
 	p, err := problem.NewConv(src.Shape(), wei.Shape(), o)
-	if err != nil {
-		return nil, err
-	}
-	return d.once(ctx, p, src, wei, bia)
+	return d.forward(ctx, p, err, Operands{problem.Src: src, problem.Wei: wei, problem.Bia: bia})
 }
 
-// Pool pools src [N, C, spatial…] with windows of the kernel's size (nil: whole planes), from host to host.
+// Deconv is the transposed convolution of src [N, C, spatial…] with wei [C, OC/groups, kernel…] plus bia [OC] (nil for
+// none), from host to host.
+func (d *Device) Deconv(ctx context.Context, src, wei, bia *Tensor, o problem.Params) (*Tensor, error) {
+	o.Bias, o.Dir = bia != nil, problem.Forward
+	p, err := problem.NewDeconv(src.Shape(), wei.Shape(), o)
+	return d.forward(ctx, p, err, Operands{problem.Src: src, problem.Wei: wei, problem.Bia: bia})
+}
+
+// Pool pools src [N, C, spatial…] with windows of the kernel's size (nil: whole planes), from host to host. For the
+// indices of a max pooling use Compute.
 func (d *Device) Pool(ctx context.Context, kind problem.PoolKind, src *Tensor, kernel []int, o problem.Params) (*Tensor, error) {
+	o.Indices, o.Dir = problem.NoIndices, problem.Forward
 	p, err := problem.NewPool(kind, src.Shape(), kernel, o)
+	return d.forward(ctx, p, err, Operands{problem.Src: src})
+}
+
+// forward computes dst, unless there is no problem to compute.
+func (d *Device) forward(ctx context.Context, p problem.Problem, err error, in Operands) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.once(ctx, p, src, nil, nil)
+	out, err := d.Compute(ctx, p, in)
+	return out[problem.Dst], err
 }
 
-func (d *Device) once(ctx context.Context, p problem.Problem, src, wei, bia *Tensor) (*Tensor, error) {
+// Compute runs any problem once from host to host: in are its Inputs and Constants, the result its Outputs.
+func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
 	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
 	if err != nil {
-		return nil, err
+		return Operands{}, err
 	}
 	defer pl.Close()
-	if wei != nil {
-		if err := pl.SetWeights(ctx, wei, bia); err != nil {
-			return nil, err
+	if pl.constants {
+		var constants Operands
+		for _, r := range p.Constants() {
+			constants[r] = in[r]
+		}
+		if err := pl.SetWeights(ctx, constants); err != nil {
+			return Operands{}, err
 		}
 	}
-	return pl.RunHost(ctx, src)
+	return pl.RunHost(ctx, in)
 }
 
 // DeviceTensor is a tensor in a device's memory.
 type DeviceTensor struct {
 	dev   *Device
+	typ   problem.DataType
 	shape []int
 	buf   driver.Buffer
 }
 
-// NewTensor takes device memory for an f32 tensor of the shape. Its contents are undefined.
-func (d *Device) NewTensor(shape ...int) (*DeviceTensor, error) {
-	bytes, err := sizeOf(problem.F32, shape)
+// NewTensor takes device memory for a tensor. Its contents are undefined.
+func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, error) {
+	bytes, err := sizeOf(typ, shape)
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.d.Alloc(bytes)
+	b, err := d.d.Alloc((bytes + 3) &^ 3)
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}
-	return &DeviceTensor{d, append([]int(nil), shape...), b}, nil
+	return &DeviceTensor{d, typ, append([]int(nil), shape...), b}, nil
 }
+
+// Type is the type of the elements.
+func (t *DeviceTensor) Type() problem.DataType { return t.typ }
 
 // Shape is the sizes, outermost first.
 func (t *DeviceTensor) Shape() []int { return t.shape }

@@ -274,11 +274,13 @@ func TestConcurrentPlan(t *testing.T) {
 		return tensor(t, data, shape...)
 	}
 	// With ones as source, weights and bias of v make (1 + 4·taps)·v at every pixel.
-	set := func(v float32) error { return pl.SetWeights(ctx, filled(v, p.WeiShape()), filled(v, p.BiaShape())) }
+	set := func(v float32) error {
+		return pl.SetWeights(ctx, filled(v, p.Shape(problem.Wei)), filled(v, p.Shape(problem.Bia)))
+	}
 	if err := set(1); err != nil {
 		t.Fatal(err)
 	}
-	src := filled(1, p.SrcShape())
+	src := filled(1, p.Shape(problem.Src))
 	stop := make(chan struct{})
 	var setters, runners sync.WaitGroup
 	for v := range 2 {

@@ -47,7 +47,7 @@ func ExampleDevice_Plan() {
 		log.Fatal(err)
 	}
 	defer plan.Close()
-	src, _ := engine.FromFloat32([]float32{1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1}, p.SrcShape()...)
+	src, _ := engine.FromFloat32([]float32{1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1}, p.Shape(problem.Src)...)
 	dst, err := plan.RunHost(ctx, src)
 	if err != nil {
 		log.Fatal(err)

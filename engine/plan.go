@@ -19,6 +19,9 @@ type Plan struct {
 	d        driver.Plan
 	fallback *Fallback
 
+	inputs, outputs []problem.Role
+	constants       bool // the problem has some
+
 	mu      sync.RWMutex
 	weights driver.Weights
 	closed  bool
@@ -50,51 +53,66 @@ func (pl *Plan) Close() error {
 	return pl.d.Close()
 }
 
-// check compares a tensor's shape with the problem's.
-func check(what string, got, want []int) error {
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("%w: %s has shape %v, the problem wants %v", ErrInvalid, what, got, want)
+// Args are tensors of a device by role, such as Args{problem.Src: x, problem.Dst: y}.
+type Args [problem.Roles]*DeviceTensor
+
+// Operands are host tensors by role.
+type Operands [problem.Roles]*Tensor
+
+// check compares a tensor with what the problem has in that role.
+func check(p *problem.Problem, r problem.Role, typ problem.DataType, shape []int) error {
+	if want := p.Shape(r); !slices.Equal(shape, want) {
+		return fmt.Errorf("%w: %v has shape %v, the problem wants %v", ErrInvalid, r, shape, want)
+	}
+	if want := p.TypeOf(r); typ != want {
+		return fmt.Errorf("%w: %v is %v, the problem wants %v", ErrInvalid, r, typ, want)
 	}
 	return nil
 }
 
-// SetWeights uploads and packs weights and bias (nil if the problem has none). Runs that were started before keep the
-// weights they had.
-func (pl *Plan) SetWeights(ctx context.Context, wei, bia *Tensor) error {
-	if pl.p.Op == problem.Pool {
-		return fmt.Errorf("%w: pooling has no weights", ErrInvalid)
-	}
-	if wei == nil || (bia == nil) == pl.p.Bias {
-		return fmt.Errorf("%w: weights are needed, and a bias if and only if the problem has one", ErrInvalid)
-	}
-	if err := check("wei", wei.Shape(), pl.p.WeiShape()); err != nil {
-		return err
-	}
-	if bia != nil {
-		if err := check("bia", bia.Shape(), pl.p.BiaShape()); err != nil {
+// host checks that of the roles those of want are there and fit.
+func host(p *problem.Problem, t *Operands, want []problem.Role) error {
+	for _, r := range want {
+		if t[r] == nil {
+			return fmt.Errorf("%w: %v is missing; the problem takes %v", ErrInvalid, r, want)
+		}
+		if err := check(p, r, t[r].typ, t[r].shape); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// SetWeights uploads and packs the problem's constants (problem.Problem.Constants: weights, bias, parameters of post-ops
+// and of quantization). Runs that were started before keep those they had.
+func (pl *Plan) SetWeights(ctx context.Context, constants Operands) error {
+	roles := pl.p.Constants()
+	if len(roles) == 0 {
+		return fmt.Errorf("%w: %s %s has no weights", ErrInvalid, pl.p.Op, pl.p.Dir)
+	}
+	for r, t := range constants {
+		if t != nil && !slices.Contains(roles, problem.Role(r)) {
+			return fmt.Errorf("%w: %v is no constant of this problem; it takes %v", ErrInvalid, problem.Role(r), roles)
+		}
+	}
+	if err := host(&pl.p, &constants, roles); err != nil {
+		return err
 	}
 	s, err := pl.dev.NewStream()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	dw, err := s.Upload(ctx, wei)
-	if err != nil {
-		return err
-	}
-	defer dw.Free()
-	var db driver.Buffer
-	if bia != nil {
-		t, err := s.Upload(ctx, bia)
+	var b driver.Buffers
+	for _, r := range roles {
+		t, err := s.Upload(ctx, constants[r])
 		if err != nil {
 			return err
 		}
 		defer t.Free()
-		db = t.buf
+		b[r] = t.buf
 	}
-	packed, ev, err := pl.d.Pack(ctx, s.d, dw.buf, db)
+	packed, ev, err := pl.d.Pack(ctx, s.d, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
@@ -115,16 +133,27 @@ func (pl *Plan) SetWeights(ctx context.Context, wei, bia *Tensor) error {
 	return nil
 }
 
-// Run computes dst from src, both on the plan's device, on the stream, and returns without waiting.
-func (pl *Plan) Run(ctx context.Context, s *Stream, src, dst *DeviceTensor) (*Event, error) {
-	if src.dev != pl.dev || dst.dev != pl.dev || s.dev != pl.dev {
-		return nil, fmt.Errorf("%w: stream and tensors must be of the plan's device %s", ErrInvalid, pl.dev.spec)
+// Run computes the problem's Outputs from its Inputs, all on the plan's device, on the stream, and returns without
+// waiting.
+func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
+	if s.dev != pl.dev {
+		return nil, fmt.Errorf("%w: the stream must be of the plan's device %s", ErrInvalid, pl.dev.spec)
 	}
-	if err := check("src", src.shape, pl.p.SrcShape()); err != nil {
-		return nil, err
-	}
-	if err := check("dst", dst.shape, pl.p.DstShape()); err != nil {
-		return nil, err
+	a := driver.Args{}
+	for _, list := range [2][]problem.Role{pl.inputs, pl.outputs} {
+		for _, r := range list {
+			t := args[r]
+			if t == nil {
+				return nil, fmt.Errorf("%w: %v is missing; the problem reads %v and writes %v", ErrInvalid, r, pl.inputs, pl.outputs)
+			}
+			if t.dev != pl.dev {
+				return nil, fmt.Errorf("%w: %v must be of the plan's device %s", ErrInvalid, r, pl.dev.spec)
+			}
+			if err := check(&pl.p, r, t.typ, t.shape); err != nil {
+				return nil, err
+			}
+			a.Buffers[r] = t.buf
+		}
 	}
 	// Held while the driver takes its own hold of the weights, so that SetWeights and Close cannot free them between.
 	pl.mu.RLock()
@@ -132,52 +161,66 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, src, dst *DeviceTensor) (*Ev
 	if pl.closed {
 		return nil, fmt.Errorf("plan: %w", ErrClosed)
 	}
-	if pl.p.Op != problem.Pool && pl.weights == nil {
+	if pl.constants && pl.weights == nil {
 		return nil, fmt.Errorf("%w: the plan has no weights yet; call SetWeights", ErrInvalid)
 	}
-	ev, err := pl.d.Run(ctx, s.d, driver.Args{Src: src.buf, Dst: dst.buf, Weights: pl.weights})
+	a.Weights = pl.weights
+	ev, err := pl.d.Run(ctx, s.d, a)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
 	return &Event{pl.dev, ev}, nil
 }
 
-// RunHost uploads src, runs, and downloads the result.
-func (pl *Plan) RunHost(ctx context.Context, src *Tensor) (*Tensor, error) {
-	if err := check("src", src.Shape(), pl.p.SrcShape()); err != nil {
-		return nil, err
+// RunHost uploads the problem's Inputs, runs, and downloads its Outputs.
+func (pl *Plan) RunHost(ctx context.Context, inputs Operands) (Operands, error) {
+	var out Operands
+	if err := host(&pl.p, &inputs, pl.inputs); err != nil {
+		return out, err
 	}
-	out, err := NewTensor(pl.p.Type, pl.p.DstShape()...)
-	if err != nil {
-		return nil, err
+	if err := pl.p.CheckIndices(inputs[problem.Ind].Int32s()); err != nil {
+		return out, err
 	}
 	s, err := pl.dev.NewStream()
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	defer s.Close()
-	in, err := s.Upload(ctx, src)
-	if err != nil {
-		return nil, err
+	var args Args
+	for _, r := range pl.inputs {
+		t, err := s.Upload(ctx, inputs[r])
+		if err != nil {
+			return out, err
+		}
+		defer t.Free()
+		args[r] = t
 	}
-	defer in.Free()
-	dst, err := pl.dev.NewTensor(pl.p.DstShape()...)
-	if err != nil {
-		return nil, err
+	var result Operands
+	for _, r := range pl.outputs {
+		if result[r], err = NewTensor(pl.p.TypeOf(r), pl.p.Shape(r)...); err != nil {
+			return out, err
+		}
+		t, err := pl.dev.NewTensor(pl.p.TypeOf(r), pl.p.Shape(r)...)
+		if err != nil {
+			return out, err
+		}
+		defer t.Free()
+		args[r] = t
 	}
-	defer dst.Free()
-	ev, err := pl.Run(ctx, s, in, dst)
+	ev, err := pl.Run(ctx, s, args)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	if err := s.Download(ctx, out, dst); err != nil {
-		return nil, err
+	for _, r := range pl.outputs {
+		if err := s.Download(ctx, result[r], args[r]); err != nil {
+			return out, err
+		}
 	}
 	// A run that failed or was cancelled half way leaves a partial result behind.
 	if err := ev.Wait(ctx); err != nil {
-		return nil, err
+		return out, err
 	}
-	return out, nil
+	return result, nil
 }
 
 // Stream is an in-order queue of work on a device. It is safe for concurrent use.
@@ -204,10 +247,7 @@ func (s *Stream) wrap(err error) error {
 
 // Upload makes a device tensor of the host's.
 func (s *Stream) Upload(ctx context.Context, t *Tensor) (*DeviceTensor, error) {
-	if t.Type() != problem.F32 {
-		return nil, fmt.Errorf("%w: tensors of type %v cannot be uploaded", ErrUnsupported, t.Type())
-	}
-	dt, err := s.dev.NewTensor(t.Shape()...)
+	dt, err := s.dev.NewTensor(t.typ, t.shape...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,20 +258,28 @@ func (s *Stream) Upload(ctx context.Context, t *Tensor) (*DeviceTensor, error) {
 	return dt, nil
 }
 
-// Write copies the host's tensor to a device tensor of the same shape. The host's may be reused at return.
-func (s *Stream) Write(ctx context.Context, dst *DeviceTensor, src *Tensor) error {
-	if err := check("source", src.Shape(), dst.shape); err != nil {
-		return err
+// same says whether two tensors are of one type and shape.
+func same(host *Tensor, dev *DeviceTensor) error {
+	if host.typ != dev.typ || !slices.Equal(host.shape, dev.shape) {
+		return fmt.Errorf("%w: the host's tensor is %v %v, the device's %v %v", ErrInvalid, host.typ, host.shape, dev.typ, dev.shape)
 	}
-	return s.wrap(s.d.Write(ctx, dst.buf, 0, src.Bytes()))
+	return nil
 }
 
-// Download copies a device tensor to the host's of the same shape, after everything before it on the stream.
-func (s *Stream) Download(ctx context.Context, dst *Tensor, src *DeviceTensor) error {
-	if err := check("destination", dst.Shape(), src.shape); err != nil {
+// Write copies the host's tensor to a device tensor of the same type and shape. The host's may be reused at return.
+func (s *Stream) Write(ctx context.Context, dst *DeviceTensor, src *Tensor) error {
+	if err := same(src, dst); err != nil {
 		return err
 	}
-	return s.wrap(s.d.Read(ctx, dst.Bytes(), src.buf, 0))
+	return s.wrap(s.d.Write(ctx, dst.buf, 0, src.words()))
+}
+
+// Download copies a device tensor to the host's of the same type and shape, after everything before it on the stream.
+func (s *Stream) Download(ctx context.Context, dst *Tensor, src *DeviceTensor) error {
+	if err := same(dst, src); err != nil {
+		return err
+	}
+	return s.wrap(s.d.Read(ctx, dst.words(), src.buf, 0))
 }
 
 // Poison fills a device tensor with NaNs, so that elements nobody writes show.

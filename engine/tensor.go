@@ -6,6 +6,9 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/x448/float16"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -27,7 +30,7 @@ func NewTensor(typ problem.DataType, shape ...int) (*Tensor, error) {
 	}
 	// Made of words, so that every element type is aligned.
 	words := make([]uint64, (bytes+7)/8)
-	return &Tensor{slices.Clone(shape), typ, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), bytes)}, nil
+	return &Tensor{slices.Clone(shape), typ, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))[:bytes]}, nil
 }
 
 // FromFloat32 makes a tensor of the data without copying it.
@@ -68,5 +71,90 @@ func (t *Tensor) Float32s() []float32 {
 	if t == nil || t.typ != problem.F32 || len(t.data) == 0 {
 		return nil
 	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(t.data))), len(t.data)/4)
+	return elements[float32](t)
+}
+
+// Int32s is the memory as int32 elements; nil for other types.
+func (t *Tensor) Int32s() []int32 {
+	if t == nil || t.typ != problem.S32 || len(t.data) == 0 {
+		return nil
+	}
+	return elements[int32](t)
+}
+
+// elements is the memory as elements of T.
+func elements[T any](t *Tensor) []T {
+	var zero T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(t.data))), len(t.data)/int(unsafe.Sizeof(zero)))
+}
+
+// words is the memory rounded up to whole 4-byte words, which is what drivers copy. Every tensor has them.
+func (t *Tensor) words() []byte { return t.data[: (len(t.data)+3)&^3 : (len(t.data)+3)&^3] }
+
+// Widen returns the elements as float32, which is exact for every type but s32; f32 elements are not copied.
+func (t *Tensor) Widen() []float32 {
+	switch t.typ {
+	case problem.F32:
+		return t.Float32s()
+	case problem.F16:
+		return convert(elements[float16.Float16](t), float16.Float16.Float32)
+	case problem.S8:
+		return convert(elements[int8](t), func(v int8) float32 { return float32(v) })
+	case problem.U8:
+		return convert(t.data, func(v uint8) float32 { return float32(v) })
+	}
+	return convert(elements[int32](t), func(v int32) float32 { return float32(v) })
+}
+
+// Narrow sets the elements to the values, rounded to the tensor's type: f16 to nearest, ties to even; integers likewise,
+// and what lies outside their range is cut off at its end. NaN becomes 0 in an integer.
+func (t *Tensor) Narrow(values []float32) error {
+	if n := len(t.data) / t.typ.Size(); len(values) != n {
+		return fmt.Errorf("%w: %d values for a tensor of %d elements", ErrInvalid, len(values), n)
+	}
+	switch t.typ {
+	case problem.F32:
+		copy(t.Float32s(), values)
+	case problem.F16:
+		set(elements[float16.Float16](t), values, float16.Fromfloat32)
+	case problem.S8:
+		set(elements[int8](t), values, func(v float32) int8 { return int8(integer(v, math.MinInt8, math.MaxInt8)) })
+	case problem.U8:
+		set(t.data, values, func(v float32) uint8 { return uint8(integer(v, 0, math.MaxUint8)) })
+	case problem.S32:
+		set(elements[int32](t), values, func(v float32) int32 { return int32(integer(v, math.MinInt32, math.MaxInt32)) })
+	}
+	return nil
+}
+
+func integer(v float32, least, most float64) int64 {
+	if v != v {
+		return 0
+	}
+	return int64(min(max(math.RoundToEven(float64(v)), least), most))
+}
+
+func convert[T any](from []T, to func(T) float32) []float32 {
+	out := make([]float32, len(from))
+	for i, v := range from {
+		out[i] = to(v)
+	}
+	return out
+}
+
+func set[T any](to []T, from []float32, by func(float32) T) {
+	for i, v := range from {
+		to[i] = by(v)
+	}
+}
+
+// Operand is the tensor as an oracle reads it.
+func (t *Tensor) Operand() driver.Operand {
+	if t == nil {
+		return driver.Operand{}
+	}
+	if t.typ == problem.S32 {
+		return driver.Operand{I32: t.Int32s()}
+	}
+	return driver.Operand{F32: t.Widen()}
 }

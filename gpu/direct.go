@@ -94,7 +94,7 @@ func buildDirect(ctx context.Context, pl *plan) error {
 				ICG: int32(icg), OCG: int32(ocg), KH: int32(h.Kernel), KW: int32(w.Kernel), SH: int32(h.Stride), SW: int32(w.Stride),
 				PH: int32(h.PadL), PW: int32(w.PadL), DH: int32(h.Dilation), DW: int32(w.Dilation),
 				C0: int32(b.c0), C1: int32(b.c1), KH0: int32(b.kh0), KH1: int32(b.kh1), KW0: int32(b.kw0), KW1: int32(b.kw1),
-				First: flag(i == 0), Last: flag(i == len(parts)-1), Bias: flag(p.Bias), Relu: flag(p.Act == problem.ReLU),
+				First: flag(i == 0), Last: flag(i == len(parts)-1), Bias: flag(p.Bias), Relu: flag(len(p.Posts()) > 0),
 				X0: int32(base[0]), Y0: int32(base[1]), Z0: int32(base[2]),
 			}
 		})
@@ -102,8 +102,8 @@ func buildDirect(ctx context.Context, pl *plan) error {
 			return err
 		}
 	}
-	pl.keep(opWei, opPack, p.WeiShape())
-	pl.keep(opBia, opPBia, p.BiaShape())
+	pl.keep(opWei, opPack, p.Shape(problem.Wei))
+	pl.keep(opBia, opPBia, p.Shape(problem.Bia))
 	pl.info.Tile = fmt.Sprintf("1 pixel, group %dx%d", lx, ly)
 	pl.info.Why = "general kernel: any shape, compiled once"
 	if len(parts) > 1 {

@@ -173,7 +173,7 @@ func TestIgemmGeometry(t *testing.T) {
 			if want := int64(p.Groups*g.ocb*g.icg*g.h.Kernel*g.w.Kernel*g.tn + g.share); g.packed != want*int64(g.vw) {
 				fault("%d packed weights", g.packed)
 			}
-			if p.DstShape()[2]*p.DstShape()[3] != g.h.Out*g.w.Out {
+			if p.Shape(problem.Dst)[2]*p.Shape(problem.Dst)[3] != g.h.Out*g.w.Out {
 				fault("%d×%d pixels", g.h.Out, g.w.Out)
 			}
 			lastRow := (ceilDiv(g.h.Out, g.ty)*g.ty-1)*g.h.Stride + g.h.Extent() - 1

@@ -149,7 +149,7 @@ func canIgemm(d *Device, p *problem.Problem) error {
 	switch {
 	case p.Op != problem.Conv:
 		return refuse("not a convolution")
-	case problem.Elems(p.DstShape()) == 0:
+	case problem.Elems(p.Shape(problem.Dst)) == 0:
 		return refuse("the result is empty")
 	case d.limits.GLSL && d.limits.ShuffleLanes == 0:
 		return refuse("the device has no subgroup shuffles")
@@ -204,7 +204,7 @@ func buildIgemm(ctx context.Context, pl *plan) error {
 		return err
 	}
 	pl.info.WeightsBytes = 4 * g.packed
-	pl.keep(opBia, opPBia, p.BiaShape())
+	pl.keep(opBia, opPBia, p.Shape(problem.Bia))
 
 	from := opSrc
 	if !g.inPlace {
@@ -215,7 +215,7 @@ func buildIgemm(ctx context.Context, pl *plan) error {
 	}
 	conv, err := pl.kernel(ctx, "conv_igemm", int32(g.lx), 1, 1, int32(g.icg), int32(g.ocg), int32(g.h.Out), int32(g.w.Out), int32(kh), int32(kw),
 		int32(g.h.Stride), int32(g.w.Stride), int32(g.h.Dilation), int32(g.w.Dilation), int32(g.pitch), int32(g.plane),
-		int32(g.tx), int32(g.ty), int32(g.tn), int32(g.cu), int32(g.ku), int32(g.share), flag(p.Bias), flag(p.Act == problem.ReLU))
+		int32(g.tx), int32(g.ty), int32(g.tn), int32(g.cu), int32(g.ku), int32(g.share), flag(p.Bias), flag(len(p.Posts()) > 0))
 	if err != nil {
 		return err
 	}

@@ -61,8 +61,11 @@ func (d *Device) check(p *problem.Problem) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", driver.ErrUnsupported, fmt.Sprintf(format, args...))
 	}
-	if p.Op == problem.Deconv || p.Dir != problem.Forward || p.Type != problem.F32 {
-		return refuse("the GPU drivers run forward f32 convolution and pooling, not %s %s in %s", p.Dir, p.Op, p.Type)
+	relu := [problem.MaxPost]problem.PostOp{{Kind: problem.ReLU}}
+	if p.Op != problem.Conv && p.Op != problem.Pool || p.Dir != problem.Forward || *p != p.Core() || p.Kind == problem.Lp || p.Adaptive ||
+		p.Indices != problem.NoIndices || p.PadMode != problem.Zeros || p.Fused() || p.Divisor != 0 ||
+		len(p.Posts()) > 0 && p.Post != relu {
+		return refuse("the GPU drivers run plain forward f32 convolution and pooling, not %s", p.String())
 	}
 	if depth := p.Axes[0]; depth != (problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: depth.Stride, Dilation: depth.Dilation}) {
 		return refuse("the GPU drivers run 1-D and 2-D problems, not 3-D")
@@ -71,7 +74,7 @@ func (d *Device) check(p *problem.Problem) error {
 	for _, t := range []struct {
 		name  string
 		shape []int
-	}{{"src", p.SrcShape()}, {"wei", p.WeiShape()}, {"dst", p.DstShape()}} {
+	}{{"src", p.Shape(problem.Src)}, {"wei", p.Shape(problem.Wei)}, {"dst", p.Shape(problem.Dst)}} {
 		elems := problem.Elems(t.shape)
 		if elems > d.info.MaxTensorBytes/4 {
 			return refuse("%s has %d elements, the largest buffer of %s holds %d", t.name, elems, d.info.Name, d.info.MaxTensorBytes/4)
@@ -231,7 +234,7 @@ func (d *Device) ownStream(s driver.Stream) (*stream, error) {
 }
 
 // Pack implements driver.Plan.
-func (pl *plan) Pack(ctx context.Context, s driver.Stream, wei, bia driver.Buffer) (driver.Weights, driver.Event, error) {
+func (pl *plan) Pack(ctx context.Context, s driver.Stream, b driver.Buffers) (driver.Weights, driver.Event, error) {
 	if pl.p.Op == problem.Pool {
 		return nil, nil, fmt.Errorf("%w: pooling has no weights", driver.ErrInvalid)
 	}
@@ -240,12 +243,12 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, wei, bia driver.Buffe
 		return nil, nil, err
 	}
 	var use [operands]*buffer
-	if use[opWei], err = pl.dev.own("wei", wei, 4*problem.Elems(pl.p.WeiShape())); err != nil {
+	if use[opWei], err = pl.dev.own("wei", b[problem.Wei], 4*problem.Elems(pl.p.Shape(problem.Wei))); err != nil {
 		return nil, nil, err
 	}
-	biasBytes := 4 * problem.Elems(pl.p.BiaShape())
+	biasBytes := 4 * problem.Elems(pl.p.Shape(problem.Bia))
 	if pl.p.Bias {
-		if use[opBia], err = pl.dev.own("bia", bia, biasBytes); err != nil {
+		if use[opBia], err = pl.dev.own("bia", b[problem.Bia], biasBytes); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -276,10 +279,10 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 		return nil, err
 	}
 	var use [operands]*buffer
-	if use[opSrc], err = pl.dev.own("src", a.Src, 4*problem.Elems(pl.p.SrcShape())); err != nil {
+	if use[opSrc], err = pl.dev.own("src", a.Buffers[problem.Src], 4*problem.Elems(pl.p.Shape(problem.Src))); err != nil {
 		return nil, err
 	}
-	if use[opDst], err = pl.dev.own("dst", a.Dst, 4*problem.Elems(pl.p.DstShape())); err != nil {
+	if use[opDst], err = pl.dev.own("dst", a.Buffers[problem.Dst], 4*problem.Elems(pl.p.Shape(problem.Dst))); err != nil {
 		return nil, err
 	}
 	if pl.p.Op != problem.Pool {

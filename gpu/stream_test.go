@@ -32,7 +32,7 @@ func runOnce(ctx context.Context, d *Device, s driver.Stream, p problem.Problem,
 	}
 	var args driver.Args
 	var wei, bia driver.Buffer
-	args.Src, args.Dst, wei, bia = alloc(p.SrcShape()), alloc(p.DstShape()), alloc(p.WeiShape()), alloc(p.BiaShape())
+	args.Src, args.Dst, wei, bia = alloc(p.Shape(problem.Src)), alloc(p.Shape(problem.Dst)), alloc(p.Shape(problem.Wei)), alloc(p.Shape(problem.Bia))
 	for _, b := range []driver.Buffer{args.Src, args.Dst, wei, bia} {
 		if b != nil {
 			defer b.Free()

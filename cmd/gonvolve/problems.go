@@ -27,9 +27,9 @@ func addProblemFlags(cmd *cobra.Command) *problemFlags {
 	fl := cmd.Flags()
 	fl.StringVar(&f.suite, "suite", "", "a built-in list of problems")
 	fl.StringVar(&f.batch, "batch", "", "a `file` with a list of problems")
-	fl.StringVar(&f.dir, "dir", "FWD", "direction: FWD, BWD_D or BWD_W")
-	fl.StringVar(&f.dt, "dt", "f32", "data type: f32")
-	fl.StringVar(&f.act, "act", "none", "activation of convolutions: none or relu")
+	fl.StringVar(&f.dir, "dir", "FWD", "direction of every problem: FWD, BWD_D, BWD_W or BWD_B")
+	fl.StringVar(&f.dt, "dt", "f32", "types of every problem: f32, f16, or of src-wei-dst, such as u8-s8-s32")
+	fl.StringVar(&f.act, "act", "none", postUsage)
 	fl.IntVar(&f.mb, "mb", 0, "batch of every problem instead of its own")
 	fl.BoolVar(&f.bias, "bias", false, "convolutions add a bias")
 	_ = cmd.RegisterFlagCompletionFunc("suite", cobra.FixedCompletions(bench.Suites(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
@@ -67,28 +67,48 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 	if err != nil {
 		return nil, fmt.Errorf("--dir: %w", err)
 	}
-	dt, err := problem.Lookup[problem.DataType](f.dt)
+	dt, err := problem.ParseTypes(f.dt)
 	if err != nil {
 		return nil, fmt.Errorf("--dt: %w", err)
 	}
-	act, err := problem.Lookup[problem.Activation](f.act)
+	post, err := parsePost(f.act)
 	if err != nil {
 		return nil, fmt.Errorf("--act: %w", err)
 	}
 	for i := range list {
 		p := &list[i]
-		p.Dir, p.Type = dir, dt
-		if cmd.Flags().Changed("mb") {
+		changed := cmd.Flags().Changed
+		if changed("dir") {
+			p.Dir = dir
+		}
+		if changed("dt") {
+			p.Type = dt
+		}
+		if changed("mb") {
 			p.N = f.mb
 		}
-		if p.Op != problem.Pool {
-			p.Bias, p.Act = f.bias, act
+		if p.Dir == problem.Forward && (p.Op == problem.Conv || p.Op == problem.Deconv || p.Op == problem.Deform) {
+			p.Bias = p.Bias || f.bias
+			if changed("act") {
+				clear(p.Post[:])
+				copy(p.Post[:], post)
+			}
 		}
 		if err := p.Validate(); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.String(), err)
 		}
 	}
 	return list, nil
+}
+
+const postUsage = "`post-ops` of convolutions, such as relu or leaky(0.1)+clip(0,6), or none"
+
+// parsePost reads post-ops; none is the empty list.
+func parsePost(text string) ([]problem.PostOp, error) {
+	if text == "none" {
+		return nil, nil
+	}
+	return problem.ParsePost(text)
 }
 
 // readBatch reads a problem list. Lists below a folder named pool or deconv, as oneDNN's are, mean that operation.

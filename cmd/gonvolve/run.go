@@ -146,7 +146,7 @@ func (f *runFlags) params(dims int) (o problem.Params, err error) {
 
 // finish runs the job, writes the result and prints the record.
 func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
-	if err := tensorio.Check(f.dst, j.problem.DstShape()); err != nil {
+	if err := tensorio.Check(f.dst, j.problem.Shape(problem.Dst)); err != nil {
 		return fmt.Errorf("--dst: %w", err)
 	}
 	if f.mapping != "auto" {
@@ -195,12 +195,13 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (dst *engine.Tensor, r 
 		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", fb)
 	}
 	if j.wei != nil {
-		if err := plan.SetWeights(ctx, j.wei, j.bia); err != nil {
+		if err := plan.SetWeights(ctx, engine.Operands{problem.Wei: j.wei, problem.Bia: j.bia}); err != nil {
 			return nil, r, err
 		}
 	}
 	run := time.Now()
-	if dst, err = plan.RunHost(ctx, j.src); err != nil {
+	out, err := plan.RunHost(ctx, engine.Operands{problem.Src: j.src})
+	if err != nil {
 		return nil, r, err
 	}
 	end := time.Now()
@@ -208,7 +209,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (dst *engine.Tensor, r 
 	r.Runs, r.Status = 1, report.Passed
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
-	return dst, r, nil
+	return out[problem.Dst], r, nil
 }
 
 // plan compiles the job by the algorithm asked for.

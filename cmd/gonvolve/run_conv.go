@@ -49,14 +49,14 @@ channel of one picture. The result is [N, OC, spatial…].`,
 	fl.StringVar(&f.bia, "bia", "", ".npy `file` of biases [OC]")
 	fl.StringVar(&f.stride, "stride", "", "one `number` or one for each spatial dimension (default 1)")
 	fl.IntVar(&f.groups, "groups", 1, "groups of channels; a filter has its own")
-	fl.StringVar(&f.act, "act", "none", "activation after the bias: none or relu")
+	fl.StringVar(&f.act, "act", "none", postUsage)
 	return cmd
 }
 
 // job reads the files and describes the problem.
 func (f *convFlags) job() (j runJob, err error) {
 	o := problem.Params{}
-	if o.Act, err = problem.Lookup[problem.Activation](f.act); err != nil {
+	if o.Post, err = parsePost(f.act); err != nil {
 		return j, fmt.Errorf("--act: %w", err)
 	}
 	if f.groups < 1 {
@@ -98,7 +98,7 @@ func (f *convFlags) job() (j runJob, err error) {
 	if err != nil {
 		return j, err
 	}
-	p.Act, p.Groups, p.Bias = o.Act, f.groups, j.bia != nil
+	p.Post, p.Groups, p.Bias = o.Post, f.groups, j.bia != nil
 	j.problem, err = problem.NewConv(j.src.Shape(), j.wei.Shape(), p)
 	return j, err
 }

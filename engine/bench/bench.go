@@ -93,7 +93,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 	defer func() { err = errors.Join(err, p.Close()) }()
 	run := func() (wall, kernels time.Duration, err error) {
 		start := time.Now()
-		ev, err := pl.Run(ctx, p.Stream, p.Src, p.Dst)
+		ev, err := pl.Run(ctx, p.Stream, p.Args)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -139,30 +139,37 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		}
 	}
 	if o.Mode != Device {
-		out, err := engine.NewTensor(c.Problem.Type, c.Problem.DstShape()...)
-		if err != nil {
-			return err
-		}
-		if err := p.Stream.Poison(ctx, p.Dst); err != nil {
-			return err
+		var out engine.Operands
+		inputs, outputs := c.Problem.Inputs(), c.Problem.Outputs()
+		for _, role := range outputs {
+			if out[role], err = engine.NewTensor(c.Problem.TypeOf(role), c.Problem.Shape(role)...); err != nil {
+				return err
+			}
+			if err := p.Stream.Poison(ctx, p.Args[role]); err != nil {
+				return err
+			}
 		}
 		var e2e []time.Duration
 		for begin := time.Now(); more(len(e2e), time.Since(begin), o); {
 			start := time.Now()
-			if err := p.Stream.Write(ctx, p.Src, c.Src); err != nil {
+			for _, role := range inputs {
+				if err := p.Stream.Write(ctx, p.Args[role], c.In[role]); err != nil {
+					return err
+				}
+			}
+			if _, err := pl.Run(ctx, p.Stream, p.Args); err != nil {
 				return err
 			}
-			if _, err := pl.Run(ctx, p.Stream, p.Src, p.Dst); err != nil {
-				return err
-			}
-			if err := p.Stream.Download(ctx, out, p.Dst); err != nil {
-				return err
+			for _, role := range outputs {
+				if err := p.Stream.Download(ctx, out[role], p.Args[role]); err != nil {
+					return err
+				}
 			}
 			e2e = append(e2e, time.Since(start))
 		}
 		r.E2EMS = report.Summarise(e2e)
 		r.Runs = max(r.Runs, len(e2e))
-		c.Judge(r, out.Float32s())
+		c.Judge(r, out)
 	}
 	return nil
 }

@@ -104,21 +104,25 @@ type Buffer interface {
 	Free()
 }
 
+// Buffers are tensors by role; nil for roles that take no part. A buffer holds the elements of problem.Problem's TypeOf
+// in the order of its Shape, without gaps, rounded up to whole 4-byte words.
+type Buffers [problem.Roles]Buffer
+
 // Plan is a problem compiled for a device by an algorithm. It is safe for concurrent use.
 type Plan interface {
 	Info() PlanInfo
-	// Pack brings weights and bias (nil if the problem has none) into the form that the plan's kernels read. The
-	// sources may be freed when Pack's event is done. Pooling has no weights: Pack is not called.
-	Pack(ctx context.Context, s Stream, wei, bia Buffer) (Weights, Event, error)
-	// Run computes a.Dst on the stream and returns at once.
+	// Pack brings the problem's Constants (weights, bias, parameters) into the form that the plan's kernels read. The
+	// sources may be freed when Pack's event is done. It is not called for a problem without constants.
+	Pack(ctx context.Context, s Stream, constants Buffers) (Weights, Event, error)
+	// Run computes the problem's Outputs from its Inputs on the stream and returns at once.
 	Run(ctx context.Context, s Stream, a Args) (Event, error)
 	Close() error
 }
 
-// Args are the operands of a run of a forward plan.
+// Args are the operands of a run: the problem's Inputs and Outputs, and what Pack returned.
 type Args struct {
-	Src, Dst Buffer
-	Weights  Weights // what Pack returned; nil for pooling
+	Buffers Buffers
+	Weights Weights // nil for a problem without constants
 }
 
 // Weights are packed weights: immutable, usable by any number of runs of the plan that packed them.
@@ -160,18 +164,34 @@ type Event interface {
 
 // Oracle is the float64 reference, an optional interface of a Device (the cpu driver's has it).
 type Oracle interface {
-	// Reference computes p in float64 by plain loops, for the elements of the result listed in at (nil: all, in order).
-	Reference(ctx context.Context, p problem.Problem, in Operands, at []int64) (Truth, error)
+	// Reference computes one of the problem's Outputs in float64 by plain loops, for the elements listed in at (nil:
+	// all), as flat indices into the output's memory, in that order.
+	Reference(ctx context.Context, p problem.Problem, in Operands, out problem.Role, at []int64) (Truth, error)
 }
 
-// Operands are the host's tensors that a problem's direction reads, each flat in row-major order; the others are nil.
-type Operands struct{ Src, Wei, Bia, DiffDst []float32 }
+// Operand is a host tensor as an oracle reads it: f32, f16, s8 and u8 elements as F32, s32 elements as I32.
+type Operand struct {
+	F32 []float32
+	I32 []int32
+}
+
+// Operands are the problem's Inputs and Constants, each in the order that it has in memory.
+type Operands [problem.Roles]Operand
 
 // Truth is what the oracle says of some elements of a result.
-type Truth struct {
-	Value     []float64
-	Magnitude []float64 // Σ|products| + |bia|, which the a-priori error bound scales with
-	Terms     []int64   // products (pooling: values) that were summed
+type Truth []Element
+
+// Element is the truth about one element of a result.
+type Element struct {
+	Value float64 // the true result, not rounded to the output's type; of integer outputs the very integer
+	// Bound is how far a computation in f32 (f16 outputs: rounded once more) may be off Value, whatever the order of
+	// its sums, by the a-priori analysis of package rounding. 0: it must be Value rounded.
+	Bound     float64
+	Magnitude float64 // Σ|terms| of the sum that it comes from
+	Terms     int64   // how many there are
+	// Exact says that f32 arithmetic does not round on the way to this element if all operands are small integers: the
+	// result then is Value rounded, bit for bit.
+	Exact bool
 }
 
 // SelfTester is an optional interface of a Device: what the device proved about itself when it was opened.

@@ -167,7 +167,9 @@ func (s *suite) cases(t *testing.T, fill verify.Fill) {
 		if p.Op == problem.Conv {
 			// Bias and activation in all four combinations over the list.
 			p.Bias = i%2 == 0
-			p.Act = problem.Activation(i / 2 % 2)
+			if i/2%2 == 1 {
+				p.Post[0].Kind = problem.ReLU
+			}
 		}
 		if check(t, o, d, p, fill) == 0 {
 			t.Errorf("%s: no algorithm can run it", text)
@@ -196,7 +198,10 @@ func (s *suite) random(t *testing.T) {
 			o2.PadL, o2.PadR = two(0, kernel[0]/2+1), two(0, kernel[1]/2+1)
 			p, err = problem.NewPool(problem.PoolKind(r.IntN(4)), src, kernel, o2)
 		} else {
-			o2.Groups, o2.Bias, o2.Act = g, r.IntN(2) == 0, problem.Activation(r.IntN(2))
+			o2.Groups, o2.Bias = g, r.IntN(2) == 0
+			if r.IntN(2) == 0 {
+				o2.Post = []problem.PostOp{{Kind: problem.ReLU}}
+			}
 			p, err = problem.NewConv(src, append([]int{g * (1 + r.IntN(20)), src[1] / g}, kernel...), o2)
 		}
 		if err != nil {
@@ -343,25 +348,26 @@ func (s *suite) concurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pl.Close()
-	if err := pl.SetWeights(t.Context(), c.Wei, c.Bia); err != nil {
+	constants := engine.Operands{problem.Wei: c.In[problem.Wei]}
+	if err := pl.SetWeights(t.Context(), constants); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {
 		wg.Go(func() {
 			for range rounds {
 				if i == 0 {
-					if err := pl.SetWeights(t.Context(), c.Wei, c.Bia); err != nil {
+					if err := pl.SetWeights(t.Context(), constants); err != nil {
 						t.Error(err)
 					}
 					continue
 				}
-				dst, err := pl.RunHost(t.Context(), c.Src)
+				dst, err := pl.RunHost(t.Context(), c.In)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				var r report.Record
-				if c.Judge(&r, dst.Float32s()); r.Status != report.Passed {
+				if c.Judge(&r, dst); r.Status != report.Passed {
 					t.Error(r.Reason)
 				}
 			}

@@ -231,18 +231,19 @@ func (r *runner) run(ctx context.Context, m *Model, set string, result *Result) 
 	if err != nil {
 		return fmt.Errorf("%s: %w", output, err)
 	}
-	if !slices.Equal(t.Shape, p.DstShape()) {
-		return fmt.Errorf("expected output has shape %v, %s makes %v", t.Shape, result.Problem, p.DstShape())
+	if !slices.Equal(t.Shape, p.Shape(problem.Dst)) {
+		return fmt.Errorf("expected output has shape %v, %s makes %v", t.Shape, result.Problem, p.Shape(problem.Dst))
 	}
 	got, err := r.compute(ctx, p, operands, result)
 	if err != nil {
 		return err
 	}
-	truth, err := r.oracle.Reference(ctx, p, driver.Operands{Src: operands[0], Wei: operands[1], Bia: operands[2]}, nil)
+	truth, err := r.oracle.Reference(ctx, p, driver.Operands{
+		problem.Src: {F32: operands[0]}, problem.Wei: {F32: operands[1]}, problem.Bia: {F32: operands[2]}}, problem.Dst, nil)
 	if err != nil {
 		return fmt.Errorf("oracle: %w", err)
 	}
-	return compare(&p, got, want, truth, result)
+	return compare(got, want, truth, result)
 }
 
 // compute runs the problem on the device, on memory that was poisoned before.
@@ -257,25 +258,25 @@ func (r *runner) compute(ctx context.Context, p problem.Problem, operands [][]fl
 	}
 	result.Algorithm = pl.Info().Algorithm
 	if p.Op == problem.Conv {
-		wei, err := engine.FromFloat32(operands[1], p.WeiShape()...)
+		wei, err := engine.FromFloat32(operands[1], p.Shape(problem.Wei)...)
 		if err != nil {
 			return nil, err
 		}
 		var bia *engine.Tensor
 		if p.Bias {
-			if bia, err = engine.FromFloat32(operands[2], p.BiaShape()...); err != nil {
+			if bia, err = engine.FromFloat32(operands[2], p.Shape(problem.Bia)...); err != nil {
 				return nil, err
 			}
 		}
-		if err := pl.SetWeights(ctx, wei, bia); err != nil {
+		if err := pl.SetWeights(ctx, engine.Operands{problem.Wei: wei, problem.Bia: bia}); err != nil {
 			return nil, err
 		}
 	}
-	host, err := engine.FromFloat32(operands[0], p.SrcShape()...)
+	host, err := engine.FromFloat32(operands[0], p.Shape(problem.Src)...)
 	if err != nil {
 		return nil, err
 	}
-	out, err := engine.NewTensor(p.Type, p.DstShape()...)
+	out, err := engine.NewTensor(p.TypeOf(problem.Dst), p.Shape(problem.Dst)...)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +290,7 @@ func (r *runner) compute(ctx context.Context, p problem.Problem, operands [][]fl
 		return nil, err
 	}
 	defer src.Free()
-	dst, err := r.dev.NewTensor(p.DstShape()...)
+	dst, err := r.dev.NewTensor(p.TypeOf(problem.Dst), p.Shape(problem.Dst)...)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +298,7 @@ func (r *runner) compute(ctx context.Context, p problem.Problem, operands [][]fl
 	if err := s.Poison(ctx, dst); err != nil {
 		return nil, err
 	}
-	if _, err := pl.Run(ctx, s, src, dst); err != nil {
+	if _, err := pl.Run(ctx, s, engine.Args{problem.Src: src, problem.Dst: dst}); err != nil {
 		return nil, err
 	}
 	return out.Float32s(), s.Download(ctx, out, dst)

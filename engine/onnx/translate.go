@@ -171,7 +171,7 @@ func (w *window) conv(n *Node, shapes [][]int) (problem.Problem, error) {
 	w.params.Groups = group
 	w.params.Bias = len(n.Inputs) == 3 && n.Inputs[2] != ""
 	p, err := problem.NewConv(src, wei, w.params)
-	if err == nil && p.Bias && !slices.Equal(shapes[2], p.BiaShape()) {
+	if err == nil && p.Bias && !slices.Equal(shapes[2], p.Shape(problem.Bia)) {
 		err = fmt.Errorf("%w: bias of shape %v, weights of shape %v", ErrFormat, shapes[2], wei)
 	}
 	return p, err

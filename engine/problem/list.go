@@ -102,10 +102,7 @@ func uncomment(line string) string {
 }
 
 func hasOperation(token string) bool {
-	for _, op := range []Op{Conv, Deconv, Pool} {
-		if strings.HasPrefix(token, op.String()+":") {
-			return true
-		}
-	}
-	return false
+	word, _, found := strings.Cut(token, ":")
+	_, err := Lookup[Op](word)
+	return found && err == nil
 }

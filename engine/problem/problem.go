@@ -4,9 +4,7 @@
 package problem
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"math/bits"
 )
@@ -18,95 +16,9 @@ var ErrInvalid = errors.New("invalid problem")
 const (
 	MaxSize = 1 << 40       // of batch, channels, source and output sizes, and of paddings either way
 	MaxDim  = math.MaxInt32 // of everything else
+
+	MaxExponent = 64 // of Lp pooling
 )
-
-// Op is the operation.
-type Op uint8
-
-// The operations.
-const (
-	Conv   Op = iota // cross-correlation, as every framework's convolution
-	Deconv           // transposed convolution
-	Pool
-)
-
-func (o Op) String() string { return name(o, "conv", "deconv", "pool") }
-
-// PoolKind is what a pooling window computes.
-type PoolKind uint8
-
-// The pooling kinds. The average divisors follow ONNX and PyTorch: see Divisor in the cpu driver's reference.
-const (
-	Max        PoolKind = iota
-	AvgExclude          // divides by the cells of the window that lie in the source
-	AvgFull             // divides by the whole kernel, whatever part of it lies in the source
-	AvgInclude          // divides by the cells in source or padding, without what ceil rounding let hang over
-)
-
-func (k PoolKind) String() string { return name(k, "max", "avg_np", "avg_p", "avg_ip") }
-
-// Dir is the direction.
-type Dir uint8
-
-// The directions, by their oneDNN names.
-const (
-	Forward         Dir = iota // FWD: src, wei, bia → dst
-	BackwardData               // BWD_D: diff_dst, wei (max pooling: src) → diff_src
-	BackwardWeights            // BWD_W: src, diff_dst → diff_wei
-)
-
-func (d Dir) String() string { return name(d, "FWD", "BWD_D", "BWD_W") }
-
-// DataType is the type of a tensor's elements.
-type DataType uint8
-
-// The data types. F32 is what drivers run today.
-const (
-	F32 DataType = iota
-	F16
-	S8
-)
-
-func (t DataType) String() string { return name(t, "f32", "f16", "s8") }
-
-// Size is the bytes of one element.
-func (t DataType) Size() int { return [...]int{4, 2, 1}[t] }
-
-// Activation is applied to each result of a convolution, after the bias.
-type Activation uint8
-
-// The activations.
-const (
-	Identity Activation = iota
-	ReLU                // max(x, 0); NaN stays NaN
-)
-
-func (a Activation) String() string { return name(a, "none", "relu") }
-
-func name[T ~uint8](v T, names ...string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return fmt.Sprintf("%T(%d)", v, v)
-}
-
-// Lookup finds the value of a named constant type by its String, e.g. Lookup[Dir]("BWD_D").
-func Lookup[T interface {
-	~uint8
-	fmt.Stringer
-}](text string) (T, error) {
-	var known []string
-	for v := T(0); ; v++ {
-		s := v.String()
-		if s == fmt.Sprintf("%T(%d)", v, v) {
-			return 0, fmt.Errorf("%w: %q is none of %v", ErrInvalid, text, known)
-		}
-		if s == text {
-			return v, nil
-		}
-		known = append(known, s)
-	}
-}
 
 // Axis is one spatial dimension.
 type Axis struct {
@@ -145,6 +57,32 @@ func (a Axis) OutCeil() int {
 	return o
 }
 
+// adaptiveAxis is the axis of adaptive pooling from in to out cells: window o is [⌊o·in/out⌋, ⌈(o+1)·in/out⌉).
+func adaptiveAxis(in, out int) Axis {
+	a := Axis{In: in, Out: out, Kernel: 1, Stride: 1, Dilation: 1}
+	if in < 1 || out < 1 || in > MaxSize || out > MaxSize {
+		return a // Validate refuses it
+	}
+	a.Kernel = (in + out - 1) / out
+	if in%out != 0 && out%(in%out) != 0 { // windows may start inside one cell and end inside another
+		a.Kernel++
+	}
+	return a
+}
+
+// AdaptiveWindow is the cells [start, end) of window o of adaptive pooling.
+func (a Axis) AdaptiveWindow(o int) (start, end int) {
+	// o·In can need more than 64 bits: q·o + ⌊r·o/Out⌋ does not.
+	q, r := a.In/a.Out, a.In%a.Out
+	split := func(o, up int) int {
+		hi, lo := bits.Mul64(uint64(r), uint64(o))
+		lo, carry := bits.Add64(lo, uint64(up), 0)
+		v, _ := bits.Div64(hi+carry, lo, uint64(a.Out))
+		return q*o + int(v)
+	}
+	return split(o, 0), split(o+1, a.Out-1)
+}
+
 // outDeconv is the smallest output of a transposed convolution, (In−1)·Stride−PadL−PadR+Extent.
 func (a Axis) outDeconv() int { return (a.In-1)*a.Stride - a.PadL - a.PadR + a.Extent() }
 
@@ -156,71 +94,45 @@ func (a Axis) impliedPadR(op Op) int {
 	return (a.Out-1)*a.Stride - a.In + a.Extent() - a.PadL
 }
 
-// Problem is one operation, fully described. The zero value is invalid; build problems with Parse, NewConv or NewPool,
-// or fill the fields and call Validate.
+// Problem is one operation, fully described. The zero value is invalid; build problems with Parse, NewConv, NewPool and
+// their like, or fill the fields and call Validate. Problems are comparable.
 type Problem struct {
 	Op     Op
 	Kind   PoolKind // of Pool
 	Dir    Dir
-	Type   DataType
+	Type   Types
 	N      int
-	Groups int     // 1 for pooling
-	IC, OC int     // totals over all groups; equal for pooling
+	Groups int     // 1 but for Conv, Deconv and Deform
+	IC, OC int     // totals over all groups; equal where there are no weights
 	Rank   int     // spatial dimensions, 1 to 3
 	Axes   [3]Axis // depth, height, width; those that Rank does not have are identities
-	Bias   bool
-	Act    Activation
-	Name   string // for people; not part of what is computed
+
+	PadMode   PadMode // of Conv
+	Bias      bool
+	Post      [MaxPost]PostOp // of forward Conv, Deconv and Deform, after the bias, in order; the first NoPost ends them
+	Then      Fusion          // of forward Conv: a pooling behind the post-ops, in the same pass
+	SrcLayout Layout          // of src and diff_src
+	DstLayout Layout          // of dst, diff_dst and what has their shape
+
+	Adaptive bool       // of Pool: windows [⌊o·In/Out⌋, ⌈(o+1)·In/Out⌉); Kernel is the largest one
+	Divisor  int        // of average pooling: divides by this instead of what Kind says; 0 for Kind
+	P        int        // of Lp: the exponent
+	Indices  IndexOrder // of max pooling (written, or read backward) and Unpool (read)
+
+	OffsetGroups int  // of Deform
+	Mask         bool // of Deform: each tap is multiplied by an element of the mask
+
+	Name string // for people; not part of what is computed
+}
+
+// Fusion is a pooling fused behind a convolution. The zero value is none.
+type Fusion struct {
+	Kind PoolKind // Max or an average
+	Axes [3]Axis  // In is the convolution's Out
 }
 
 // Spatial returns the Rank axes that the problem has, outermost first.
 func (p *Problem) Spatial() []Axis { return p.Axes[3-p.Rank:] }
-
-func (p *Problem) shape(n, c int, of func(Axis) int) []int {
-	s := make([]int, 0, 2+p.Rank)
-	s = append(s, n, c)
-	for _, a := range p.Spatial() {
-		s = append(s, of(a))
-	}
-	return s
-}
-
-// SrcShape is [N, IC, spatial…].
-func (p *Problem) SrcShape() []int { return p.shape(p.N, p.IC, func(a Axis) int { return a.In }) }
-
-// DstShape is [N, OC, spatial…].
-func (p *Problem) DstShape() []int { return p.shape(p.N, p.OC, func(a Axis) int { return a.Out }) }
-
-// WeiShape is [OC, IC/Groups, kernel…], for Deconv [IC, OC/Groups, kernel…], nil for Pool.
-func (p *Problem) WeiShape() []int {
-	k := func(a Axis) int { return a.Kernel }
-	switch p.Op {
-	case Conv:
-		return p.shape(p.OC, p.IC/p.Groups, k)
-	case Deconv:
-		return p.shape(p.IC, p.OC/p.Groups, k)
-	}
-	return nil
-}
-
-// BiaShape is [OC], or nil without bias.
-func (p *Problem) BiaShape() []int {
-	if !p.Bias {
-		return nil
-	}
-	return []int{p.OC}
-}
-
-// ResultShape is the shape of what the problem's direction computes.
-func (p *Problem) ResultShape() []int {
-	switch p.Dir {
-	case BackwardData:
-		return p.SrcShape()
-	case BackwardWeights:
-		return p.WeiShape()
-	}
-	return p.DstShape()
-}
 
 // Elems is the number of elements of a shape; 0 for nil. Shapes of a valid problem do not overflow.
 func Elems(shape []int) int64 {
@@ -243,138 +155,63 @@ func (p *Problem) Taps() int64 {
 	return n
 }
 
-// Terms is how many products (pooling: values) are summed into one forward result, without bias.
+// Terms is how many products (pooling: values) are summed at most into one element of the first output, without bias.
 func (p *Problem) Terms() int64 {
-	if p.Op == Pool {
-		return p.Taps()
+	taps := p.Taps()
+	switch {
+	case p.Op == Unpool || p.Op == Im2col && p.Dir == Forward || p.Op == Col2im && p.Dir == BackwardData:
+		return 1
+	case !p.weighted():
+		return taps
+	case p.Dir == BackwardWeights || p.Dir == BackwardBias:
+		positions := int64(p.N)
+		for _, a := range p.Axes {
+			if p.Op == Deconv && p.Dir == BackwardWeights {
+				positions *= int64(a.In)
+			} else {
+				positions *= int64(a.Out)
+			}
+		}
+		return max(1, positions)
+	case p.Dir == BackwardData:
+		return int64(p.OC/p.Groups) * taps
 	}
-	return int64(p.IC/p.Groups) * p.Taps()
+	return int64(p.IC/p.Groups) * taps
 }
 
 // FLOPs counts the direct algorithm's operations, whatever algorithm runs: two for each product, taps in the padding
-// included; for pooling one for each cell of each window.
+// included; elsewhere one for each cell of each window. Post-ops are not counted.
 func (p *Problem) FLOPs() float64 {
-	if p.Op == Pool {
-		return float64(Elems(p.DstShape())) * float64(p.Taps())
+	out := 1.0
+	for _, a := range p.Axes {
+		out *= float64(a.Out)
 	}
-	outer := Elems(p.DstShape())
-	inner := float64(p.IC / p.Groups)
+	if !p.weighted() {
+		return float64(p.N) * float64(p.IC) * out * float64(p.Taps())
+	}
+	if p.Dir == BackwardBias {
+		return float64(p.N) * float64(p.OC) * out
+	}
+	outer, inner := float64(p.N)*float64(p.OC)*out, float64(p.IC/p.Groups)
 	if p.Op == Deconv {
-		outer, inner = Elems(p.SrcShape()), float64(p.OC/p.Groups)
+		outer, inner = float64(p.N)*float64(p.IC), float64(p.OC/p.Groups)
+		for _, a := range p.Axes {
+			outer *= float64(a.In)
+		}
 	}
-	return 2 * float64(outer) * inner * float64(p.Taps())
+	return 2 * outer * inner * float64(p.Taps())
 }
+
+// BytesOf is the size of a tensor in memory.
+func (p *Problem) BytesOf(r Role) int64 { return int64(p.TypeOf(r).Size()) * Elems(p.Shape(r)) }
 
 // Bytes is the least traffic: each tensor read or written once.
 func (p *Problem) Bytes() int64 {
-	return int64(p.Type.Size()) * (Elems(p.SrcShape()) + Elems(p.WeiShape()) + Elems(p.BiaShape()) + Elems(p.DstShape()))
-}
-
-// Validate says whether the problem can be computed at all, with one error that names what is wrong.
-func (p *Problem) Validate() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
-	}
-	if p.Op > Pool || p.Kind > AvgInclude || p.Dir > BackwardWeights || p.Type > S8 || p.Act > ReLU {
-		return bad("unknown operation, kind, direction, type or activation")
-	}
-	if p.Rank < 1 || p.Rank > 3 {
-		return bad("%d spatial dimensions; 1 to 3 are possible", p.Rank)
-	}
-	if p.N < 0 || p.N > MaxSize {
-		return bad("batch mb%d; 0 to %d is possible", p.N, MaxSize)
-	}
-	for _, c := range []struct {
-		name string
-		v    int
-	}{{"g", p.Groups}, {"ic", p.IC}, {"oc", p.OC}} {
-		if c.v < 1 || c.v > MaxSize {
-			return bad("%s%d; 1 to %d is possible", c.name, c.v, MaxSize)
+	n := int64(0)
+	for _, list := range [][]Role{p.Constants(), p.Inputs(), p.Outputs()} {
+		for _, r := range list {
+			n += p.BytesOf(r)
 		}
 	}
-	if p.IC%p.Groups != 0 || p.OC%p.Groups != 0 {
-		return bad("ic%d and oc%d must be multiples of g%d", p.IC, p.OC, p.Groups)
-	}
-	if p.Op == Pool && (p.IC != p.OC || p.Groups != 1 || p.Bias || p.Act != Identity || p.Dir == BackwardWeights) {
-		return bad("pooling has no groups, output channels, bias, activation or weights")
-	}
-	for i, a := range p.Axes {
-		if i < 3-p.Rank {
-			if a != identity {
-				return bad("axis %c is set but the rank is %d", "dhw"[i], p.Rank)
-			}
-			continue
-		}
-		if err := a.validate(p.Op, "dhw"[i]); err != nil {
-			return err
-		}
-	}
-	q := *p
-	q.N = max(1, p.N) // an empty batch must not hide an image that is too large
-	for _, shape := range [][]int{q.SrcShape(), q.WeiShape(), q.DstShape(), {q.Axes[0].Kernel, q.Axes[1].Kernel, q.Axes[2].Kernel}} {
-		if !fits(shape) {
-			return bad("tensor or window %v has more than 2^%d elements", shape, maxElemsLog2)
-		}
-	}
-	return nil
-}
-
-func (a Axis) validate(op Op, axis byte) error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: axis %c: %s", ErrInvalid, axis, fmt.Sprintf(format, args...))
-	}
-	within := func(what string, v, least, most int) error {
-		if v < least || v > most {
-			return bad("%s is %d; %d to %d is possible", what, v, least, most)
-		}
-		return nil
-	}
-	// In this order: what comes later cannot overflow once what comes before is in range.
-	if err := cmp.Or(within("source size i", a.In, 1, MaxSize), within("kernel k", a.Kernel, 1, MaxDim),
-		within("stride s", a.Stride, 1, MaxDim), within("dilation", a.Dilation, 1, MaxDim)); err != nil {
-		return err
-	}
-	if err := cmp.Or(within("extent of the dilated kernel", a.Extent(), 1, MaxDim), within("output o", a.Out, math.MinInt, MaxSize)); err != nil {
-		return err
-	}
-	if max(a.In, a.Out) > 1<<60/a.Stride {
-		return bad("sizes i and o times stride s are at most 2^60")
-	}
-	if err := cmp.Or(within("left padding p", a.PadL, -MaxSize, MaxSize), within("right padding r", a.PadR, -MaxSize, MaxSize)); err != nil {
-		return err
-	}
-	if op == Deconv {
-		if least := a.outDeconv(); a.Out < 1 || a.Out < least || a.Out-least >= max(a.Stride, a.Dilation) {
-			return bad("output o is %d; this transposed convolution makes %d to %d", a.Out, least, least+max(a.Stride, a.Dilation)-1)
-		}
-		return nil
-	}
-	floor := a.OutFloor()
-	if op == Pool && a.Out >= 1 && a.Out == a.OutCeil() {
-		return nil
-	}
-	if floor < 1 {
-		return bad("the kernel spans %d, more than the padded source's %d: use a smaller kernel or more padding",
-			a.Extent(), a.In+a.PadL+a.PadR)
-	}
-	if a.Out != floor {
-		return bad("output o is %d; source, kernel, stride and padding make %d", a.Out, floor)
-	}
-	return nil
-}
-
-// maxElemsLog2 limits tensors and windows such that no sum of a problem's sizes in bytes overflows.
-const maxElemsLog2 = 58
-
-// fits says whether the shape has at most 2^maxElemsLog2 elements.
-func fits(shape []int) bool {
-	n := uint64(1)
-	for _, d := range shape {
-		hi, lo := bits.Mul64(n, uint64(d))
-		if hi != 0 || lo > 1<<maxElemsLog2 {
-			return false
-		}
-		n = lo
-	}
-	return true
+	return n
 }

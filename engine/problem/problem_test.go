@@ -87,7 +87,7 @@ func TestOutputSizes(t *testing.T) {
 
 func TestNewConv(t *testing.T) {
 	p, err := NewConv([]int{2, 6, 9, 10}, []int{8, 3, 3, 2}, Params{
-		Stride: []int{2}, PadL: []int{1, -1}, PadR: []int{0, 2}, Dilation: []int{2, 1}, Groups: 2, Bias: true, Act: ReLU})
+		Stride: []int{2}, PadL: []int{1, -1}, PadR: []int{0, 2}, Dilation: []int{2, 1}, Groups: 2, Bias: true, Post: []PostOp{{Kind: ReLU}}})
 	p = must(t, p, err)
 	if p.Axes[1] != axis(9, 3, 3, 2, 1, 0, 2) || p.Axes[2] != axis(10, 5, 2, 2, -1, 2, 1) || p.Axes[0] != identity {
 		t.Errorf("axes %+v", p.Axes)
@@ -96,8 +96,8 @@ func TestNewConv(t *testing.T) {
 		what      string
 		got, want []int
 	}{
-		{"src", p.SrcShape(), []int{2, 6, 9, 10}}, {"wei", p.WeiShape(), []int{8, 3, 3, 2}},
-		{"dst", p.DstShape(), []int{2, 8, 3, 5}}, {"bia", p.BiaShape(), []int{8}}, {"result", p.ResultShape(), []int{2, 8, 3, 5}},
+		{"src", p.Shape(Src), []int{2, 6, 9, 10}}, {"wei", p.Shape(Wei), []int{8, 3, 3, 2}},
+		{"dst", p.Shape(Dst), []int{2, 8, 3, 5}}, {"bia", p.Shape(Bia), []int{8}}, {"result", p.Shape(p.Outputs()[0]), []int{2, 8, 3, 5}},
 	} {
 		if !slices.Equal(c.got, c.want) {
 			t.Errorf("%s is %v, not %v", c.what, c.got, c.want)
@@ -113,19 +113,19 @@ func TestNewConv(t *testing.T) {
 		t.Errorf("%d bytes, not %d", got, want)
 	}
 	p.Dir = BackwardData
-	if !slices.Equal(p.ResultShape(), p.SrcShape()) {
-		t.Errorf("backward data computes %v", p.ResultShape())
+	if !slices.Equal(p.Shape(p.Outputs()[0]), p.Shape(Src)) {
+		t.Errorf("backward data computes %v", p.Shape(p.Outputs()[0]))
 	}
 	p.Dir = BackwardWeights
-	if !slices.Equal(p.ResultShape(), p.WeiShape()) {
-		t.Errorf("backward weights computes %v", p.ResultShape())
+	if !slices.Equal(p.Shape(p.Outputs()[0]), p.Shape(Wei)) {
+		t.Errorf("backward weights computes %v", p.Shape(p.Outputs()[0]))
 	}
 }
 
 func TestNewDeconv(t *testing.T) {
 	p, err := NewDeconv([]int{1, 4, 5}, []int{4, 3, 3}, Params{Stride: []int{2}, PadL: []int{1}, OutputPad: []int{1}, Groups: 2})
 	p = must(t, p, err)
-	if p.OC != 6 || p.Axes[2] != axis(5, 10, 3, 2, 1, 1, 1) || !slices.Equal(p.WeiShape(), []int{4, 3, 3}) {
+	if p.OC != 6 || p.Axes[2] != axis(5, 10, 3, 2, 1, 1, 1) || !slices.Equal(p.Shape(Wei), []int{4, 3, 3}) {
 		t.Errorf("%+v", p)
 	}
 	if got, want := p.FLOPs(), 2.0*4*5*3*3; got != want {
@@ -149,13 +149,13 @@ func TestNewPool(t *testing.T) {
 	if p.Axes[1] != axis(5, 3, 2, 2, 0, 0, 1) || p.Axes[2] != axis(6, 2, 3, 3, 0, 0, 1) || p.OC != 3 {
 		t.Errorf("stride is not the kernel: %+v", p)
 	}
-	if p.WeiShape() != nil || p.BiaShape() != nil || p.Terms() != 6 || p.FLOPs() != 2*3*3*2*6 || p.Bytes() != 4*(2*3*30+2*3*6) {
-		t.Errorf("shapes %v %v, %d terms, %v FLOPs, %d bytes", p.WeiShape(), p.BiaShape(), p.Terms(), p.FLOPs(), p.Bytes())
+	if p.Shape(Wei) != nil || p.Shape(Bia) != nil || p.Terms() != 6 || p.FLOPs() != 2*3*3*2*6 || p.Bytes() != 4*(2*3*30+2*3*6) {
+		t.Errorf("shapes %v %v, %d terms, %v FLOPs, %d bytes", p.Shape(Wei), p.Shape(Bia), p.Terms(), p.FLOPs(), p.Bytes())
 	}
 	p, err = NewPool(Max, []int{2, 3, 5, 6, 7}, nil, Params{})
 	p = must(t, p, err)
-	if !slices.Equal(p.DstShape(), []int{2, 3, 1, 1, 1}) || p.Taps() != 5*6*7 {
-		t.Errorf("global pooling: %v of %d cells", p.DstShape(), p.Taps())
+	if !slices.Equal(p.Shape(Dst), []int{2, 3, 1, 1, 1}) || p.Taps() != 5*6*7 {
+		t.Errorf("global pooling: %v of %d cells", p.Shape(Dst), p.Taps())
 	}
 }
 
@@ -204,12 +204,12 @@ func TestBuildErrors(t *testing.T) {
 		o        Params
 		want     string
 	}{
-		{"ranks differ", x4, []int{3, 2, 3}, Params{}, "must both be"},
-		{"no spatial sizes", []int{1, 2}, []int{3, 2}, Params{}, "must both be"},
-		{"4-D", []int{1, 2, 3, 3, 3, 3}, []int{1, 2, 3, 3, 3, 3}, Params{}, "must both be"},
+		{"ranks differ", x4, []int{3, 2, 3}, Params{}, "same number of dimensions"},
+		{"no spatial sizes", []int{1, 2}, []int{3, 2}, Params{}, "1 to 3 spatial sizes"},
+		{"4-D", []int{1, 2, 3, 3, 3, 3}, []int{1, 2, 3, 3, 3, 3}, Params{}, "1 to 3 spatial sizes"},
 		{"channels", x4, []int{3, 1, 3, 3}, Params{}, "source has 2 channels, weights want 1 in 1 groups"},
 		{"groups", x4, []int{3, 1, 3, 3}, Params{Groups: 2}, "multiples of g2"},
-		{"negative groups", x4, w4, Params{Groups: -1}, "channels"},
+		{"negative groups", x4, w4, Params{Groups: -1}, "in -1 groups"},
 		{"stride count", x4, w4, Params{Stride: []int{1, 1, 1}}, "stride has 3 values for 2 spatial dimensions"},
 		{"zero stride", x4, w4, Params{Stride: []int{0}}, "not 0"},
 		{"zero dilation", x4, w4, Params{Dilation: []int{0}}, "not 0"},
@@ -230,7 +230,7 @@ func TestBuildErrors(t *testing.T) {
 	if _, err := NewPool(PoolKind(9), []int{1, 2, 8}, []int{2}, Params{}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("unknown pooling: %v", err)
 	}
-	if _, err := NewPool(Max, []int{1, 2, 8}, []int{2}, Params{Bias: true, Act: ReLU, Groups: 2}); err != nil {
+	if _, err := NewPool(Max, []int{1, 2, 8}, []int{2}, Params{Bias: true, Post: []PostOp{{Kind: ReLU}}, Groups: 2}); err != nil {
 		t.Errorf("pooling ignores what only convolution has: %v", err)
 	}
 }
@@ -245,17 +245,17 @@ func TestValidate(t *testing.T) {
 	}{
 		{"zero value", func(p *Problem) { *p = Problem{} }, "0 spatial dimensions"},
 		{"operation", func(p *Problem) { p.Op = 9 }, "unknown operation"},
-		{"type", func(p *Problem) { p.Type = 9 }, "unknown operation"},
+		{"type", func(p *Problem) { p.Type.Src = 9 }, "unknown data type"},
 		{"direction", func(p *Problem) { p.Dir = 9 }, "unknown operation"},
-		{"activation", func(p *Problem) { p.Act = 9 }, "unknown operation"},
+		{"post-op", func(p *Problem) { p.Post[0].Kind = 99 }, "unknown post-op"},
 		{"rank", func(p *Problem) { p.Rank = 1 }, "axis h is set but the rank is 1"},
 		{"too deep", func(p *Problem) { p.Rank = 4 }, "4 spatial dimensions"},
 		{"output", func(p *Problem) { p.Axes[1].Out++ }, "output o is 7; source, kernel, stride and padding make 6"},
 		{"stride", func(p *Problem) { p.Axes[2].Stride = -1 }, "stride s is -1"},
 		{"right padding", func(p *Problem) { p.Axes[2].PadR = math.MinInt }, "right padding r"},
 		{"channels", func(p *Problem) { p.OC = 0 }, "oc0"},
-		{"pool weights", func(p *Problem) { p.Op, p.OC, p.Dir = Pool, 2, BackwardWeights }, "pooling has no"},
-		{"pool channels", func(p *Problem) { p.Op = Pool }, "pooling has no"},
+		{"pool weights", func(p *Problem) { p.Op, p.OC, p.Dir = Pool, 2, BackwardWeights }, "pool has no"},
+		{"pool channels", func(p *Problem) { p.Op = Pool }, "pool has no"},
 	} {
 		p := good
 		c.change(&p)

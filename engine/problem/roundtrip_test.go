@@ -3,54 +3,23 @@ package problem
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/fstest"
 )
 
-// random is a valid problem of any operation and rank, with asymmetric and negative paddings.
-func random(r *rand.Rand) Problem {
-	for {
-		p := Problem{Op: Op(r.IntN(3)), N: r.IntN(4), Groups: 1 + r.IntN(3), Rank: 1 + r.IntN(3)}
-		p.IC, p.OC = p.Groups*(1+r.IntN(4)), p.Groups*(1+r.IntN(4))
-		if p.Op == Pool {
-			p.Kind, p.Groups, p.OC = PoolKind(r.IntN(4)), 1, p.IC
-		}
-		ceil := r.IntN(3) == 0
-		same := r.IntN(4) == 0 // the same on all axes, which has a shorter text
-		for i := range p.Axes {
-			if p.Axes[i] = identity; i < 3-p.Rank {
-				continue
-			}
-			if same && i > 3-p.Rank {
-				p.Axes[i] = p.Axes[3-p.Rank]
-				continue
-			}
-			a := Axis{In: 1 + r.IntN(12), Kernel: 1 + r.IntN(5), Stride: 1 + r.IntN(3), PadL: r.IntN(6) - 2, PadR: r.IntN(6) - 2, Dilation: 1 + r.IntN(3)}
-			switch {
-			case p.Op == Deconv:
-				a.Out = a.outDeconv() + r.IntN(max(a.Stride, a.Dilation))
-			case p.Op == Pool && ceil:
-				a.Out = a.OutCeil()
-			default:
-				a.Out = a.OutFloor()
-			}
-			p.Axes[i] = a
-		}
+func TestRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var ranks [4]int
+	var ops [Col2im + 1]int
+	var types, dirs [5]int
+	fused, post := 0, 0
+	negative := 0
+	for range 20_000 {
+		p := Random(r, 12)
 		if r.IntN(2) == 0 {
 			p.Name = "res2a/conv:1_x"
 		}
-		if p.Validate() == nil {
-			return p
-		}
-	}
-}
-
-func TestRoundTrip(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	var ranks, ops [4]int
-	negative := 0
-	for range 20_000 {
-		p := random(r)
 		back, err := Parse(p.String())
 		if err != nil {
 			t.Fatalf("%+v prints as %s: %v", p, p.String(), err)
@@ -60,13 +29,22 @@ func TestRoundTrip(t *testing.T) {
 		}
 		ranks[p.Rank]++
 		ops[p.Op]++
+		types[p.Type.Src]++
+		dirs[p.Dir]++
+		if p.Fused() {
+			fused++
+		}
+		if len(p.Posts()) > 0 {
+			post++
+		}
 		if a := p.Axes[2]; a.PadL < 0 || a.PadR < 0 {
 			negative++
 		}
 	}
-	for _, n := range []int{ranks[1], ranks[2], ranks[3], ops[Conv], ops[Deconv], ops[Pool], negative} {
-		if n < 1000 {
-			t.Errorf("too few of a sort: ranks %v, operations %v, negative paddings %d", ranks, ops, negative)
+	for _, n := range slices.Concat(ranks[1:], ops[:], types[:S32], dirs[:BackwardBias+1], []int{negative, fused, post}) {
+		if n < 100 {
+			t.Errorf("too few of a sort: ranks %v, operations %v, types %v, directions %v, negative paddings %d, fused %d, post-ops %d",
+				ranks, ops, types, dirs, negative, fused, post)
 		}
 	}
 }
@@ -75,7 +53,9 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		`mb1ic64ih56oc64oh56kh3ph1n"res2a"`, "pool:max:mb1ic64ih112oh56kh3sh2ph1", "deconv:g1mb256oc3ow227ic96iw55kw11sw4pw0n",
 		"g2ic4oc2iw9kw3pw-1rw2", "ic1oc1id4kd3pd1sd2dd1", `pool:avg_ip:ic3iw5ow3kw2sw2rw0n""`, "ic1oc1ih9kh2147483647dh2147483646",
-		"pool:max:", "conv::", "n:", "ph-", "mb0_ic1oc1iw1kw1n\"\xff",
+		"pool:max:", "conv::", "conv:BWD_W:f16:ic3oc4ih9kh3", "u8-s8-s32:bias:ic3oc4ih9kh3ph1", "post=leaky(0.1)+clip(0,6)+add:dst=nhwc:ic3oc4ih9kh3",
+		"then=avg_np(kh3sh2):pad=circular:ic3oc4ih9kh3ph1", "pool:lp3:adaptive:ic3ih7oh3iw9ow2", "unpool:indices=flat:ic3ih4oh9kh2sh2", "deform:dg=2:mask:ic4oc2ih5kh3",
+		"pool:avg_np:div=3:nhwc:ic2iw9kw3", "im2col:BWD_D:s8:ic2iw9kw3", "post=clip(-inf,1e99):ic1oc1iw1kw1", "n:", "ph-", "mb0_ic1oc1iw1kw1n\"\xff",
 	} {
 		f.Add(s)
 	}

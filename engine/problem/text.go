@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
-// The text form is the grammar of oneDNN's benchdnn, so that its public problem lists run unchanged, with three
-// extensions: a prefix for the operation (conv:, deconv:, pool:max:, pool:avg_np:, pool:avg_p:, pool:avg_ip:), negative
-// paddings (ph-1), and rd, rh, rw for a right padding that the output size does not imply.
+// The text form is the grammar of oneDNN's benchdnn, so that its public problem lists run unchanged, with extensions:
+//
+//   - before the descriptor and divided by colons: the operation (conv:, deconv:, pool:max:, pool:lp3: …) and, in any
+//     order, the words that prefix.go lists (BWD_D, f16, bias, post=relu+add, nhwc …);
+//   - negative paddings (ph-1), and rd, rh, rw for a right padding that the output size does not imply.
 
 // keys of a descriptor. The spatial ones end in their axis.
 var keys = []string{"mb", "ic", "oc", "id", "ih", "iw", "od", "oh", "ow", "kd", "kh", "kw", "sd", "sh", "sw",
@@ -18,7 +20,7 @@ var keys = []string{"mb", "ic", "oc", "id", "ih", "iw", "od", "oh", "ow", "kd", 
 type raw map[string]int
 
 // Parse reads one problem, such as mb1ic64ih56oc64oh56kh3ph1n"res2a" or pool:max:mb1ic64ih112oh56kh3sh2ph1. The result
-// is a validated forward f32 problem without bias.
+// is validated.
 func Parse(text string) (Problem, error) {
 	p, err := parse(text)
 	if err != nil {
@@ -29,22 +31,9 @@ func Parse(text string) (Problem, error) {
 
 func parse(text string) (Problem, error) {
 	p := Problem{Groups: 1}
-	desc := text
-	if head, rest, found := strings.Cut(text, ":"); found && !strings.Contains(head, `"`) {
-		switch op, err := Lookup[Op](head); {
-		case err != nil && !isDescriptor(head):
-			return p, fmt.Errorf("%w (operations before the colon)", err)
-		case err != nil: // a colon inside an unquoted name
-		case op == Pool:
-			kind, tail, _ := strings.Cut(rest, ":")
-			k, err := Lookup[PoolKind](kind)
-			if err != nil {
-				return p, fmt.Errorf("%w (kinds after pool:)", err)
-			}
-			p.Op, p.Kind, desc = op, k, tail
-		default:
-			p.Op, desc = op, rest
-		}
+	then, desc, err := p.prefix(text)
+	if err != nil {
+		return p, err
 	}
 	r, name, err := scan(desc)
 	if err != nil {
@@ -54,12 +43,13 @@ func parse(text string) (Problem, error) {
 	if err := r.fill(&p); err != nil {
 		return p, err
 	}
+	if then != "" {
+		if err := p.parseThen(then); err != nil {
+			return p, err
+		}
+	}
 	return p, p.Validate()
 }
-
-// isDescriptor tells a descriptor whose name holds a colon from an unknown operation: only the former has digits
-// before its name begins.
-func isDescriptor(head string) bool { return strings.ContainsAny(head, "0123456789") }
 
 // scan splits a descriptor into its keys and its name.
 func scan(s string) (raw, string, error) {
@@ -110,16 +100,16 @@ func (r raw) fill(p *Problem) error {
 		}
 		return def
 	}
-	if p.Op == Pool {
+	if !p.weighted() {
 		for _, k := range []string{"g", "oc"} {
 			if _, ok := r[k]; ok {
-				return fmt.Errorf("%w: pooling has no %s", ErrInvalid, k)
+				return fmt.Errorf("%w: %s has no %s", ErrInvalid, p.Op, k)
 			}
 		}
 	}
 	p.N, p.Groups, p.IC = get("mb", 2), get("g", 1), get("ic", 0)
 	p.OC = get("oc", 0)
-	if p.Op == Pool {
+	if !p.weighted() {
 		p.OC = p.IC
 	}
 	var given [3]bool
@@ -132,6 +122,10 @@ func (r raw) fill(p *Problem) error {
 			given[i] = given[i] || r[k+axis] != 0
 		}
 		if !given[i] {
+			continue
+		}
+		if p.Adaptive {
+			p.Axes[i] = adaptiveAxis(r["i"+axis], r["o"+axis])
 			continue
 		}
 		if err := r.axis(p.Op, axis, &p.Axes[i]); err != nil {
@@ -180,6 +174,9 @@ func (r raw) axis(op Op, axis string, a *Axis) error {
 		return fmt.Errorf("%w: s%s must be at least 1", ErrInvalid, axis)
 	}
 	var hasOut, hasPad, hasRight bool
+	if op == Unpool { // its sizes follow a transposed convolution's, but any output may be asked for
+		op = Deconv
+	}
 	a.Out, hasOut = get("o", 0)
 	hasOut = hasOut && a.Out != 0
 	a.PadL, hasPad = get("p", 0)
@@ -209,14 +206,13 @@ func (r raw) axis(op Op, axis string, a *Axis) error {
 	return nil
 }
 
-// String is the problem in its canonical text form: Parse(p.String()) is p, but for what the form has no words for
-// (direction, type, bias, activation).
+// String is the problem in its canonical text form: Parse(p.String()) is p.
 func (p *Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.Op.String())
 	b.WriteByte(':')
-	if p.Op == Pool {
-		b.WriteString(p.Kind.String())
+	for _, w := range p.words() {
+		b.WriteString(w)
 		b.WriteByte(':')
 	}
 	put := func(key string, v int) { b.WriteString(key); b.WriteString(strconv.Itoa(v)) }
@@ -225,35 +221,48 @@ func (p *Problem) String() string {
 	}
 	put("mb", p.N)
 	put("ic", p.IC)
-	if p.Op != Pool {
+	if p.weighted() {
 		put("oc", p.OC)
 	}
-	axes, letters := p.Spatial(), "dhw"[3-p.Rank:]
-	if p.Rank > 1 && allEqual(axes) {
+	writeAxes(put, p.Op, p.Adaptive, true, p.Spatial())
+	if p.Name != "" {
+		b.WriteString(`n"` + p.Name + `"`)
+	}
+	return b.String()
+}
+
+// writeAxes writes the keys of spatial dimensions, with or without the sizes that a fused pooling takes over.
+func writeAxes(put func(string, int), op Op, adaptive, sizes bool, axes []Axis) {
+	letters := "dhw"[3-len(axes):]
+	if len(axes) > 1 && allEqual(axes) {
 		axes = axes[:1]
+	}
+	if op == Unpool {
+		op = Deconv
 	}
 	for i, a := range axes {
 		l := string(letters[i])
-		put("i"+l, a.In)
+		if sizes {
+			put("i"+l, a.In)
+		}
 		put("o"+l, a.Out)
+		if adaptive {
+			continue
+		}
 		put("k"+l, a.Kernel)
 		if a.Stride != 1 {
 			put("s"+l, a.Stride)
 		}
-		if a.PadL != 0 || a.impliedPadR(p.Op) != 0 {
+		if a.PadL != 0 || a.impliedPadR(op) != 0 {
 			put("p"+l, a.PadL)
 		}
 		if a.Dilation != 1 {
 			put("d"+l, a.Dilation-1)
 		}
-		if a.PadR != a.impliedPadR(p.Op) {
+		if a.PadR != a.impliedPadR(op) {
 			put("r"+l, a.PadR)
 		}
 	}
-	if p.Name != "" {
-		b.WriteString(`n"` + p.Name + `"`)
-	}
-	return b.String()
 }
 
 func allEqual(axes []Axis) bool {

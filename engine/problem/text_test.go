@@ -79,7 +79,7 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"", "no spatial sizes"},
+		{"", "no descriptor"},
 		{"mb1ic1oc1", "no spatial sizes"},
 		{"mb1ic1oc1kh3", "ih and kh are required"},
 		{"mb1ic1oc1ih3", "ih and kh are required"},
@@ -104,11 +104,11 @@ func TestParseErrors(t *testing.T) {
 		{"deconv:ic1oc1ih1099511627776kh1sh2147483647", "times stride s"},
 		{"ic1oc1ih9kh3x4", `unknown key at "x4"`},
 		{"ic1oc1 ih9kh3", "unknown key"},
-		{"matmul:ic1oc1ih9kh3", "operations before the colon"},
+		{"matmul:ic1oc1ih9kh3", "before the colon"},
 		{"pool:ic1ih9kh3", "kinds after pool:"},
 		{"pool:min:ic1ih9kh3", "kinds after pool:"},
-		{"pool:max:g1ic1ih9kh3", "pooling has no g"},
-		{"pool:max:ic1oc1ih9kh3", "pooling has no oc"},
+		{"pool:max:g1ic1ih9kh3", "pool has no g"},
+		{"pool:max:ic1oc1ih9kh3", "pool has no oc"},
 		{"deconv:ic1oc1iw4ow20kw3sw2rw0pw0", "makes 9 to 10"},
 		{"deconv:ic1oc1iw1kw1pw1", "output o is -1"},
 		{"ic2147483647oc2147483647ih3kh1", "more than 2^58 elements"},
@@ -161,10 +161,10 @@ func TestNames(t *testing.T) {
 			t.Errorf("%v: %v, %v", k, got, err)
 		}
 	}
-	if _, err := Lookup[DataType]("f64"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "[f32 f16 s8]") {
+	if _, err := Lookup[DataType]("f64"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "[f32 f16 s8 u8 s32]") {
 		t.Errorf("f64: %v", err)
 	}
-	if s := Activation(9).String(); s != "problem.Activation(9)" {
-		t.Errorf("Activation(9) is %q", s)
+	if s := PostKind(99).String(); s != "problem.PostKind(99)" {
+		t.Errorf("PostKind(99) is %q", s)
 	}
 }

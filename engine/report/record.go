@@ -90,7 +90,7 @@ func New(p *problem.Problem, dev *engine.Device) Record {
 	return Record{
 		Problem: p.String(), Op: p.Op.String(), Dir: p.Dir.String(), Type: p.Type.String(),
 		Device: dev.Spec(), DeviceName: info.Name, API: info.API, Driver: info.Driver,
-		Elements: problem.Elems(p.ResultShape()),
+		Elements: problem.Elems(p.Shape(p.Outputs()[0])),
 	}
 }
 

@@ -46,67 +46,44 @@ func Oracle(ctx context.Context) (*engine.Device, error) {
 
 // Case is a problem with inputs and truth, to be run on any number of devices.
 type Case struct {
-	Problem       problem.Problem
-	Fill          Fill
-	Src, Wei, Bia *engine.Tensor
-	at            []int64 // nil: all elements are compared
-	truth         driver.Truth
+	Problem problem.Problem
+	Fill    Fill
+	In      engine.Operands // the problem's Inputs and Constants
+	truths  []truth
 }
 
-// NewCase makes the inputs of a forward problem and asks the oracle. If the whole result takes more than budget
-// products, or is larger than its truth can be, a sample is compared instead: corners, edges, and random elements.
+// truth is the oracle's word on one output.
+type truth struct {
+	role  problem.Role
+	at    []int64 // nil: all elements are compared
+	value driver.Truth
+}
+
+// NewCase makes the inputs of a problem and asks the oracle. If a whole result takes more than budget products, or is
+// larger than its truth can be, a sample is compared instead: corners, edges, and random elements.
 func NewCase(ctx context.Context, oracle *engine.Device, p problem.Problem, fill Fill, budget float64) (*Case, error) {
-	o, ok := oracle.Driver().(driver.Oracle)
-	if !ok {
-		return nil, fmt.Errorf("%w: %s is no oracle", driver.ErrInvalid, oracle.Spec())
-	}
-	c, err := newInputs(oracle, p, fill)
-	if err != nil {
-		return nil, err
-	}
-	c.at = sample(&p, budget)
-	c.truth, err = o.Reference(ctx, p, driver.Operands{Src: c.Src.Float32s(), Wei: c.Wei.Float32s(), Bia: c.Bia.Float32s()}, c.at)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// newInputs makes the tensors of a case. A problem that the host's memory cannot hold three times (inputs, result and
-// the device's copies) is refused before anything is allocated.
-func newInputs(host *engine.Device, p problem.Problem, fill Fill) (*Case, error) {
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	if p.Dir != problem.Forward || p.Type != problem.F32 {
-		return nil, fmt.Errorf("%w: only forward f32 problems can be checked yet, not %s in %s", driver.ErrUnsupported, p.Dir, p.Type)
-	}
-	if need, have := 3*float64(p.Bytes()), float64(host.Info().MemoryBytes); need > have {
-		return nil, fmt.Errorf("%w: checking this problem takes %.3g GiB of the host's memory, which has %.3g: use a smaller problem",
-			driver.ErrUnsupported, need/(1<<30), have/(1<<30))
-	}
 	c := &Case{Problem: p, Fill: fill}
-	for _, t := range []struct {
-		to    **engine.Tensor
-		shape []int
-		seed  uint64
-	}{{&c.Src, p.SrcShape(), SeedSrc}, {&c.Wei, p.WeiShape(), SeedWei}, {&c.Bia, p.BiaShape(), SeedBia}} {
-		if t.shape == nil {
-			continue
-		}
-		made, err := engine.NewTensor(p.Type, t.shape...)
-		if err != nil {
+	var err error
+	if c.In, err = inputs(ctx, oracle, p, fill); err != nil {
+		return nil, err
+	}
+	var in driver.Operands
+	for r, t := range c.In {
+		in[r] = t.Operand()
+	}
+	for _, r := range p.Outputs() {
+		t := truth{role: r, at: sample(&p, r, budget)}
+		if t.value, err = oracle.Driver().(driver.Oracle).Reference(ctx, p, in, r, t.at); err != nil {
 			return nil, err
 		}
-		fill.Values(made.Float32s(), t.seed)
-		*t.to = made
+		c.truths = append(c.truths, t)
 	}
 	return c, nil
 }
 
 // sample lists the elements to compare, nil for all.
-func sample(p *problem.Problem, budget float64) []int64 {
-	shape := p.ResultShape()
+func sample(p *problem.Problem, role problem.Role, budget float64) []int64 {
+	shape := p.Shape(role)
 	total := problem.Elems(shape)
 	terms := max(1, float64(p.Terms()))
 	if float64(total)*terms <= budget && total <= maxCompared {
@@ -148,28 +125,55 @@ func sample(p *problem.Problem, budget float64) []int64 {
 	return slices.Compact(at)
 }
 
-// Judge compares a result with the truth and fills the record.
-func (c *Case) Judge(r *report.Record, got []float32) {
-	o := Judge(&c.Problem, c.truth, c.at, got, c.Fill == Int)
-	r.Checked, r.Elements = o.Compared, int64(len(got))
-	r.MaxAbsErr, r.MaxULP, r.BoundUsed = finite(o.MaxAbsErr), finite(o.MaxULP), finite(o.BoundUsed)
-	r.Check = "bounded"
-	if o.Exact {
-		r.Check = "exact"
+// Judge compares results with the truth and fills the record.
+func (c *Case) Judge(r *report.Record, got engine.Operands) {
+	r.Status, r.Reason, r.Verified, r.Check = report.Passed, "", true, "exact"
+	r.Checked, r.Elements = 0, 0
+	for _, t := range c.truths {
+		c.judge(r, t, got[t.role])
 	}
-	r.Status, r.Reason, r.Verified = report.Passed, "", true
+}
+
+func (c *Case) judge(r *report.Record, t truth, got *engine.Tensor) {
+	at := reader(got)
+	o := Judge(got.Type(), t.value, t.at, at, c.Fill == Int)
+	elements := problem.Elems(got.Shape())
+	r.Checked += o.Compared
+	r.Elements += elements
+	r.MaxAbsErr = max(r.MaxAbsErr, finite(o.MaxAbsErr))
+	r.MaxULP = max(r.MaxULP, finite(o.MaxULP))
+	r.BoundUsed = max(r.BoundUsed, finite(o.BoundUsed))
+	if !o.Exact {
+		r.Check = "bounded"
+	}
+	if r.Status == report.Failed {
+		return
+	}
 	if o.Wrong > 0 {
-		r.Status, r.Verified, r.Reason = report.Failed, false, o.String(&c.Problem)
+		r.Status, r.Verified, r.Reason = report.Failed, false, o.String(got.Shape())
+		if len(c.truths) > 1 {
+			r.Reason = t.role.String() + ": " + r.Reason
+		}
 		return
 	}
 	// The sample says nothing of elements that nobody wrote; the poison does.
-	for i, v := range got {
-		if c.at != nil && v != v {
+	for i := int64(0); t.at != nil && i < elements; i++ {
+		if v := at(i); v != v {
 			r.Status, r.Verified = report.Failed, false
-			r.Reason = fmt.Sprintf("element %v is NaN or was never written", coordinate(c.Problem.ResultShape(), int64(i)))
+			r.Reason = fmt.Sprintf("element %v is NaN or was never written", coordinate(got.Shape(), i))
 			return
 		}
 	}
+}
+
+// reader reads a tensor's elements as float64, exactly.
+func reader(t *engine.Tensor) func(int64) float64 {
+	if t.Type() == problem.S32 {
+		v := t.Int32s()
+		return func(i int64) float64 { return float64(v[i]) }
+	}
+	v := t.Widen()
+	return func(i int64) float64 { return float64(v[i]) }
 }
 
 // finite is v, or the largest number for infinities and NaN, which JSON has not.
@@ -182,10 +186,10 @@ func finite(v float64) float64 {
 
 // Prepared is a case on a device: plan, weights and resident tensors.
 type Prepared struct {
-	Plan     *engine.Plan
-	Stream   *engine.Stream
-	Src, Dst *engine.DeviceTensor
-	out      *engine.Tensor
+	Plan   *engine.Plan
+	Stream *engine.Stream
+	Args   engine.Args
+	out    engine.Operands
 }
 
 // Prepare uploads the case's inputs to the plan's device. The plan stays the caller's.
@@ -200,47 +204,68 @@ func (c *Case) Prepare(ctx context.Context, pl *engine.Plan) (p *Prepared, err e
 	if p.Stream, err = pl.Device().NewStream(); err != nil {
 		return p, err
 	}
-	if c.Wei != nil {
-		if err = pl.SetWeights(ctx, c.Wei, c.Bia); err != nil {
+	if roles := c.Problem.Constants(); len(roles) > 0 {
+		var constants engine.Operands
+		for _, r := range roles {
+			constants[r] = c.In[r]
+		}
+		if err = pl.SetWeights(ctx, constants); err != nil {
 			return p, err
 		}
 	}
-	if p.Src, err = p.Stream.Upload(ctx, c.Src); err != nil {
-		return p, err
+	for _, r := range c.Problem.Inputs() {
+		if p.Args[r], err = p.Stream.Upload(ctx, c.In[r]); err != nil {
+			return p, err
+		}
 	}
-	if p.Dst, err = pl.Device().NewTensor(c.Problem.DstShape()...); err != nil {
-		return p, err
+	for _, r := range c.Problem.Outputs() {
+		typ, shape := c.Problem.TypeOf(r), c.Problem.Shape(r)
+		if p.Args[r], err = pl.Device().NewTensor(typ, shape...); err != nil {
+			return p, err
+		}
+		if p.out[r], err = engine.NewTensor(typ, shape...); err != nil {
+			return p, err
+		}
 	}
-	p.out, err = engine.NewTensor(c.Problem.Type, c.Problem.DstShape()...)
-	return p, err
+	return p, nil
 }
 
 // Close frees everything but the plan.
 func (p *Prepared) Close() error {
-	p.Src.Free()
-	p.Dst.Free()
+	for _, t := range p.Args {
+		t.Free()
+	}
 	if p.Stream == nil {
 		return nil
 	}
 	return p.Stream.Close()
 }
 
-// Result poisons the destination, runs once and downloads.
-func (p *Prepared) Result(ctx context.Context) ([]float32, error) {
-	if err := p.Stream.Poison(ctx, p.Dst); err != nil {
-		return nil, err
+// Result poisons the outputs, runs once and downloads them. The tensors are the Prepared's: the next Result overwrites
+// them.
+func (p *Prepared) Result(ctx context.Context) (engine.Operands, error) {
+	for r := range p.out {
+		if p.out[r] != nil {
+			if err := p.Stream.Poison(ctx, p.Args[r]); err != nil {
+				return engine.Operands{}, err
+			}
+		}
 	}
-	ev, err := p.Plan.Run(ctx, p.Stream, p.Src, p.Dst)
+	ev, err := p.Plan.Run(ctx, p.Stream, p.Args)
 	if err != nil {
-		return nil, err
+		return engine.Operands{}, err
 	}
 	if err := ev.Wait(ctx); err != nil {
-		return nil, err
+		return engine.Operands{}, err
 	}
-	if err := p.Stream.Download(ctx, p.out, p.Dst); err != nil {
-		return nil, err
+	for r, t := range p.out {
+		if t != nil {
+			if err := p.Stream.Download(ctx, t, p.Args[r]); err != nil {
+				return engine.Operands{}, err
+			}
+		}
 	}
-	return p.out.Float32s(), nil
+	return p.out, nil
 }
 
 // Check runs the case on a device by an algorithm (empty: the device's choice) and judges the result. When ctx ends the
@@ -285,15 +310,6 @@ func Repro(p *problem.Problem, device, algorithm string, fill Fill) string {
 	s := "gonvolve verify --device " + device + " --fill " + string(fill)
 	if algorithm != "" {
 		s += " --alg " + algorithm
-	}
-	if p.Dir != problem.Forward {
-		s += " --dir " + p.Dir.String()
-	}
-	if p.Bias {
-		s += " --bias"
-	}
-	if p.Act != problem.Identity {
-		s += " --act " + p.Act.String()
 	}
 	return s + " '" + p.String() + "'"
 }

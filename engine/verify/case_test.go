@@ -24,7 +24,7 @@ func TestSample(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			p := parse(t, text)
-			shape := p.DstShape()
+			shape := p.Shape(problem.Dst)
 			total := problem.Elems(shape)
 			whole := float64(total * p.Terms())
 			if at := sample(&p, whole); at != nil {

@@ -26,14 +26,6 @@ func ParseFill(s string) (Fill, error) {
 	return "", fmt.Errorf("%w: fill %q; use int (exact mode) or uniform (bounded mode)", driver.ErrInvalid, s)
 }
 
-// Seeds of the tensors.
-const (
-	SeedSrc     = 1
-	SeedWei     = 2
-	SeedBia     = 3
-	SeedDiffDst = 4
-)
-
 const golden = 0x9E3779B97F4A7C15
 
 // mix is the finaliser of SplitMix64.

@@ -99,8 +99,9 @@ func goldenRow(ctx context.Context, oracle, dev *engine.Device, algorithm string
 }
 
 func runGolden(ctx context.Context, oracle *engine.Device, pl *engine.Plan, p problem.Problem, want uint64, r *report.Record) error {
-	c, err := newInputs(oracle, p, Int)
-	if err != nil {
+	c := &Case{Problem: p, Fill: Int}
+	var err error
+	if c.In, err = inputs(ctx, oracle, p, Int); err != nil {
 		return err
 	}
 	prepared, err := c.Prepare(ctx, pl)
@@ -108,10 +109,11 @@ func runGolden(ctx context.Context, oracle *engine.Device, pl *engine.Plan, p pr
 		return err
 	}
 	defer prepared.Close()
-	got, err := prepared.Result(ctx)
+	results, err := prepared.Result(ctx)
 	if err != nil {
 		return err
 	}
+	got := results[problem.Dst].Float32s()
 	r.Runs, r.Checked = 1, int64(len(got))
 	if h, whole := Hash(got); h == want && whole {
 		r.Status, r.Verified = report.Passed, true
@@ -121,7 +123,7 @@ func runGolden(ctx context.Context, oracle *engine.Device, pl *engine.Plan, p pr
 	if err != nil {
 		return err
 	}
-	checked.Judge(r, got)
+	checked.Judge(r, results)
 	if r.Status == report.Passed {
 		r.Reason = "the checksum differs from the file's, the compared elements do not differ from the oracle"
 	}

@@ -9,35 +9,9 @@ import (
 )
 
 const (
-	unit      = 1.0 / (1 << 24)         // u: half the distance from 1 to the next float32
-	exactSum  = 1 << 24                 // partial sums below this are exact in float32
-	tiny      = 1.1754943508222875e-38  // smallest normal float32, which a device that flushes denormals may lose
-	oracleUse = 1.0 / (1 << 52)         // the oracle's own rounding, per term
-	overflow  = math.MaxFloat32 * 1.001 // beyond this a float32 result is infinite
+	tiny     = 1.1754943508222875e-38  // smallest normal float32
+	overflow = math.MaxFloat32 * 1.001 // beyond this a float32 result is infinite
 )
-
-// Bound is the largest error that float32 arithmetic can make in one element of the result, whatever the order of the
-// sum: γ_n · magnitude with γ_n = n·u/(1−n·u) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1),
-// where n counts the terms, one more for the bias, and for averages three more for the division, of which Vulkan and
-// OpenCL promise 2.5 ulp. Flushing denormals may lose the smallest normal number once in each step. Where n·u comes near
-// 1, and γ_n to infinity and below 0, n·u itself takes its place, which holds for every n (Jeannerod and Rump, Improved
-// error bounds for inner products in floating-point arithmetic, 2013).
-func Bound(p *problem.Problem, terms int64, magnitude float64) float64 {
-	n := float64(terms)
-	switch {
-	case p.Op == problem.Pool && p.Kind == problem.Max:
-		return 0
-	case p.Op == problem.Pool:
-		n += 3
-	case p.Bias:
-		n++
-	}
-	gamma := n * unit
-	if gamma < 0.5 {
-		gamma /= 1 - gamma
-	}
-	return (gamma+n*oracleUse)*magnitude + 2*n*tiny
-}
 
 // Outcome is the judgement over the compared elements of a result.
 type Outcome struct {
@@ -51,18 +25,17 @@ type Outcome struct {
 	BoundUsed float64 // largest error as a share of its bound; exact elements count 0 or, if wrong, +Inf
 }
 
-// Judge compares elements at (nil: all) of got with the truth. With exact set, elements whose sum is exact in float32
-// are judged bit for bit.
-func Judge(p *problem.Problem, truth driver.Truth, at []int64, got []float32, exact bool) Outcome {
-	o := Outcome{Compared: int64(len(truth.Value)), Exact: exact, Worst: -1}
-	for k, want := range truth.Value {
+// Judge compares elements at (nil: all) of got, widened from elements of type typ, with the truth. With exact set, which
+// says that the inputs are small integers, elements that f32 arithmetic then cannot round are judged bit for bit.
+func Judge(typ problem.DataType, truth driver.Truth, at []int64, got func(int64) float64, exact bool) Outcome {
+	o := Outcome{Compared: int64(len(truth)), Exact: exact, Worst: -1}
+	for k, e := range truth {
 		i := int64(k)
 		if at != nil {
 			i = at[k]
 		}
-		have := float64(got[i])
-		bound := Bound(p, truth.Terms[k], truth.Magnitude[k])
-		bitwise := bound == 0 || exact && truth.Magnitude[k]*sumScale(p, truth.Terms[k]) < exactSum
+		have, want := got(i), e.Value
+		bitwise := e.Bound == 0 || exact && e.Exact
 		if !bitwise {
 			o.Exact = false
 		}
@@ -72,13 +45,12 @@ func Judge(p *problem.Problem, truth driver.Truth, at []int64, got []float32, ex
 			if math.IsNaN(want) != math.IsNaN(have) {
 				err, share = math.Inf(1), math.Inf(1)
 			}
-		case have == float64(float32(want)): // also the infinities
-			err = 0
-			if !math.IsInf(want, 0) {
+		case have == round(typ, want): // also the infinities
+			if !math.IsInf(have, 0) {
 				err = math.Abs(have - want)
 			}
 			if !bitwise {
-				share = min(1, err/bound)
+				share = min(1, err/e.Bound)
 			}
 		default:
 			err = math.Abs(have - want)
@@ -86,13 +58,13 @@ func Judge(p *problem.Problem, truth driver.Truth, at []int64, got []float32, ex
 			switch {
 			case bitwise || math.IsInf(want, 0):
 			case !math.IsInf(have, 0):
-				share = err / bound
-			case math.Abs(want)+bound > overflow && (have > 0) == (want > 0):
+				share = err / e.Bound
+			case math.Abs(want)+e.Bound > largest(typ) && (have > 0) == (want > 0):
 				err, share = 0, 0 // may overflow
 			}
 		}
 		o.MaxAbsErr = max(o.MaxAbsErr, err)
-		o.MaxULP = max(o.MaxULP, err/ulp(want))
+		o.MaxULP = max(o.MaxULP, err/ulp(typ, want))
 		if share > 1 {
 			o.Wrong++
 		}
@@ -103,17 +75,52 @@ func Judge(p *problem.Problem, truth driver.Truth, at []int64, got []float32, ex
 	return o
 }
 
-// sumScale turns an average's magnitude back into that of its sum, an upper bound of it.
-func sumScale(p *problem.Problem, terms int64) float64 {
-	if p.Op == problem.Pool && p.Kind != problem.Max {
-		return float64(max(terms, p.Taps()))
+// round is v in a type, to nearest.
+func round(typ problem.DataType, v float64) float64 {
+	switch typ {
+	case problem.F32:
+		return float64(float32(v))
+	case problem.F16:
+		return half(v)
 	}
-	return 1
+	return v
 }
 
-// ulp is the distance of float32 numbers around v.
-func ulp(v float64) float64 {
+// half is v rounded to f16, at once: by way of float32 it might be rounded twice.
+func half(v float64) float64 {
+	const smallest = 0x1p-24 // subnormal f16
+	if v-v != 0 || v == 0 {
+		return v
+	}
+	_, e := math.Frexp(v)
+	unit := max(math.Ldexp(1, e-11), smallest)
+	r := math.RoundToEven(v/unit) * unit
+	if math.Abs(r) > maxHalf {
+		return math.Copysign(math.Inf(1), v)
+	}
+	return r
+}
+
+const maxHalf = 65504
+
+// largest is where a type's results may become infinite.
+func largest(typ problem.DataType) float64 {
+	if typ == problem.F16 {
+		return maxHalf
+	}
+	return overflow
+}
+
+// ulp is the distance of a type's numbers around v.
+func ulp(typ problem.DataType, v float64) float64 {
 	v = math.Abs(v)
+	switch typ {
+	case problem.S8, problem.U8, problem.S32:
+		return 1
+	case problem.F16:
+		_, e := math.Frexp(min(v, maxHalf))
+		return max(math.Ldexp(1, e-11), 0x1p-24)
+	}
 	if v < tiny {
 		return math.SmallestNonzeroFloat32
 	}
@@ -122,11 +129,11 @@ func ulp(v float64) float64 {
 }
 
 // String says in one line what is wrong.
-func (o Outcome) String(p *problem.Problem) string {
+func (o Outcome) String(shape []int) string {
 	if o.Wrong == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d compared elements are wrong; worst at %v: got %v, true value %v", o.Wrong, o.Compared, coordinate(p.ResultShape(), o.Worst), o.Got, o.Want)
+	return fmt.Sprintf("%d of %d compared elements are wrong; worst at %v: got %v, true value %v", o.Wrong, o.Compared, coordinate(shape, o.Worst), o.Got, o.Want)
 }
 
 // coordinate takes a flat index apart.

@@ -70,7 +70,7 @@ func TestJudgeConv(t *testing.T) {
 				if r.Status != report.Passed || !r.Verified || r.Reason != "" || r.Check != want || r.BoundUsed > 1 {
 					t.Errorf("%s: a right result is judged %+v", name, r)
 				}
-				if n := int64(len(got)); r.Checked != n || r.Elements != n || n != problem.Elems(p.DstShape()) {
+				if n := int64(len(got)); r.Checked != n || r.Elements != n || n != problem.Elems(p.Shape(problem.Dst)) {
 					t.Errorf("%s: %d of %d elements are compared", name, r.Checked, r.Elements)
 				}
 			}
