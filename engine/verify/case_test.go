@@ -27,15 +27,15 @@ func TestSample(t *testing.T) {
 			shape := p.Shape(problem.Dst)
 			total := problem.Elems(shape)
 			whole := float64(total * p.Terms())
-			if at := sample(&p, whole); at != nil {
+			if at := sample(&p, problem.Dst, whole); at != nil {
 				t.Errorf("a budget for everything gives a sample of %d", len(at))
 			}
-			at := sample(&p, whole-1)
+			at := sample(&p, problem.Dst, whole-1)
 			if at == nil {
 				t.Fatal("one product too many gives no sample")
 			}
 			budget := float64(min(100, total-1) * p.Terms())
-			at = sample(&p, budget)
+			at = sample(&p, problem.Dst, budget)
 			if !slices.IsSorted(at) || len(slices.Compact(slices.Clone(at))) != len(at) {
 				t.Error("the sample is not sorted and unique")
 			}
@@ -57,7 +57,7 @@ func TestSample(t *testing.T) {
 					t.Errorf("corner %v is missing", coordinate(shape, corner))
 				}
 			}
-			if !slices.Equal(at, sample(&p, budget)) {
+			if !slices.Equal(at, sample(&p, problem.Dst, budget)) {
 				t.Error("the sample differs from call to call")
 			}
 		})
@@ -67,11 +67,11 @@ func TestSample(t *testing.T) {
 // Cheap elements must not make the truth larger than the tensors.
 func TestSampleIsLimited(t *testing.T) {
 	p := parse(t, "pool:max:mb1ic64ih1024oh1024kh1")
-	if at := sample(&p, math.Inf(1)); len(at) == 0 || len(at) > maxSample {
+	if at := sample(&p, problem.Dst, math.Inf(1)); len(at) == 0 || len(at) > maxSample {
 		t.Errorf("%d elements are compared", len(at))
 	}
 	p = parse(t, "mb0ic3ih8oc4oh8kh3ph1")
-	if at := sample(&p, 0); at != nil {
+	if at := sample(&p, problem.Dst, 0); at != nil {
 		t.Errorf("an empty result has a sample of %d", len(at))
 	}
 }
@@ -90,16 +90,6 @@ func TestNewCaseRefuses(t *testing.T) {
 		}
 	}
 	p := parse(t, "mb1ic1ih4oc1oh4kh1")
-	for _, change := range []func(*problem.Problem){
-		func(p *problem.Problem) { p.Dir = problem.BackwardData },
-		func(p *problem.Problem) { p.Type = problem.F16 },
-	} {
-		q := p
-		change(&q)
-		if _, err := NewCase(t.Context(), cpu, q, Int, DefaultBudget); !errors.Is(err, driver.ErrUnsupported) {
-			t.Errorf("%s %s: %v", q.Dir, q.Type, err)
-		}
-	}
 	if _, err := NewCase(t.Context(), cpu, problem.Problem{}, Int, DefaultBudget); !errors.Is(err, problem.ErrInvalid) {
 		t.Errorf("invalid problem: %v", err)
 	}
@@ -120,8 +110,7 @@ func TestOracle(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	relu := parse(t, "mb1ic4ih6oc3oh6kh3ph1")
-	relu.Bias, relu.Act = true, problem.ReLU
+	relu := parse(t, "bias:post=relu:mb1ic4ih6oc3oh6kh3ph1")
 	for _, p := range []problem.Problem{relu, parse(t, "mb0ic4ih6oc3oh6kh3ph1"), parse(t, "pool:max:mb1ic4ih6oh3kh2"),
 		parse(t, "deconv:mb1ic4ih3oc2oh6kh2sh2ph0"), parse(t, "g2mb1ic4id3ih6iw5oc6od3oh6ow5kd3kh3kw3pd1ph1pw1")} {
 		for _, fill := range []Fill{Int, Uniform} {
@@ -156,10 +145,9 @@ func TestCheck(t *testing.T) {
 }
 
 func TestRepro(t *testing.T) {
-	p := parse(t, `mb1ic4ih6oc3oh6kh3ph1n"layer"`)
-	p.Bias, p.Act, p.Dir = true, problem.ReLU, problem.BackwardData
+	p := parse(t, `conv:bias:post=relu:mb1ic4ih6oc3oh6kh3ph1n"layer"`)
 	got := Repro(&p, "vulkan:1", "direct", Uniform)
-	want := "gonvolve verify --device vulkan:1 --fill uniform --alg direct --dir BWD_D --bias --act relu '" + p.String() + "'"
+	want := "gonvolve verify --device vulkan:1 --fill uniform --alg direct '" + p.String() + "'"
 	if got != want {
 		t.Errorf("%s\nnot\n%s", got, want)
 	}

@@ -64,11 +64,11 @@ type fakePlan struct {
 
 func (p fakePlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
 	if p.dev.lazy {
-		a.Dst = scratch{a.Dst}.clone(p.dev)
+		a.Buffers[problem.Dst] = scratch{a.Buffers[problem.Dst]}.clone(p.dev)
 	}
 	ev, err := p.Plan.Run(ctx, s, a)
 	if err == nil && p.dev.spoil != nil {
-		err = p.dev.spoil(ctx, s, a.Dst)
+		err = p.dev.spoil(ctx, s, a.Buffers[problem.Dst])
 	}
 	return ev, err
 }

@@ -7,31 +7,32 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 // The wanted numbers were computed from the definition with Python's whole numbers.
 func TestFillInt(t *testing.T) {
-	for seed, want := range map[uint64][]float32{
-		SeedSrc:     {-3, -3, 1, 3, 1, 1, 0, -3, 1, 3},
-		SeedWei:     {-1, 1, -1, 2, -3, -3, 3, -3, 0, 3},
-		SeedBia:     {-2, -1, 1, 2, 3, 0, -3, -3, -1, 0},
-		SeedDiffDst: {-3, 2, 1, 2, -1, -3, 1, 2, -3, 3},
+	for role, want := range map[problem.Role][]float32{
+		problem.Src:     {-3, -3, 1, 3, 1, 1, 0, -3, 1, 3},
+		problem.Wei:     {-1, 1, -1, 2, -3, -3, 3, -3, 0, 3},
+		problem.Bia:     {-2, -1, 1, 2, 3, 0, -3, -3, -1, 0},
+		problem.DiffDst: {-3, 2, 1, 2, -1, -3, 1, 2, -3, 3},
 	} {
 		got := make([]float32, 1000)
-		Int.Values(got, seed)
+		Int.Values(got, seeds[role])
 		if !slices.Equal(got[:10], want) {
-			t.Errorf("seed %d begins %v, not %v", seed, got[:10], want)
+			t.Errorf("%v begins %v, not %v", role, got[:10], want)
 		}
 		seen := map[float32]bool{}
 		for _, v := range got {
 			seen[v] = true
 		}
 		if len(seen) != 7 || slices.Min(got) != -3 || slices.Max(got) != 3 {
-			t.Errorf("seed %d has the values %v, not the whole numbers from -3 to 3", seed, seen)
+			t.Errorf("%v has the values %v, not the whole numbers from -3 to 3", role, seen)
 		}
 	}
 	got := make([]float32, 1000)
-	Int.Values(got, SeedBia)
+	Int.Values(got, seeds[problem.Bia])
 	if got[999] != 3 {
 		t.Errorf("element 999 is %v, not 3", got[999])
 	}
@@ -39,13 +40,13 @@ func TestFillInt(t *testing.T) {
 
 func TestFillUniform(t *testing.T) {
 	got := make([]float32, 10000)
-	Uniform.Values(got, SeedSrc)
+	Uniform.Values(got, seeds[problem.Src])
 	for i, want := range []float32{7645441, 4172206, 5514482, 5283346} {
 		if got[i] != want/(1<<23) {
 			t.Errorf("element %d is %v, not %v", i, got[i], want/(1<<23))
 		}
 	}
-	Uniform.Values(got, SeedWei)
+	Uniform.Values(got, seeds[problem.Wei])
 	if got[0] != -1986945.0/(1<<23) {
 		t.Errorf("weights begin with %v", got[0])
 	}

@@ -50,7 +50,7 @@ func TestGolden(t *testing.T) {
 			if r.Status != c.status || r.Verified != (c.status == report.Passed) || !strings.Contains(r.Reason, c.reason) {
 				t.Errorf("%+v", r)
 			}
-			if r.Check != "exact" || strings.TrimSuffix(r.Device, ":0") != c.device || !strings.Contains(r.Repro, "--bias") {
+			if r.Check != "exact" || strings.TrimSuffix(r.Device, ":0") != c.device || !strings.Contains(r.Repro, ":bias:") {
 				t.Errorf("%+v", r)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
@@ -13,16 +14,21 @@ import (
 
 // right is the case's truth rounded to float32.
 func right(c *Case) []float32 {
-	got := make([]float32, len(c.truth.Value))
-	for i, v := range c.truth.Value {
-		got[i] = float32(v)
+	truth := c.truths[0].value
+	got := make([]float32, len(truth))
+	for i, e := range truth {
+		got[i] = float32(e.Value)
 	}
 	return got
 }
 
 func judge(c *Case, got []float32) report.Record {
 	var r report.Record
-	c.Judge(&r, got)
+	out, err := engine.FromFloat32(got, c.Problem.Shape(problem.Dst)...)
+	if err != nil {
+		panic(err)
+	}
+	c.Judge(&r, engine.Operands{problem.Dst: out})
 	return r
 }
 
@@ -31,7 +37,7 @@ func judge(c *Case, got []float32) report.Record {
 func plain(c *Case, shift int, replicate bool) []float32 {
 	p := &c.Problem
 	h, w := p.Axes[1], p.Axes[2]
-	src, wei := c.Src.Float32s(), c.Wei.Float32s()
+	src, wei := c.In[problem.Src].Float32s(), c.In[problem.Wei].Float32s()
 	var out []float32
 	for n := range p.N {
 		for o := range p.OC {
@@ -110,7 +116,7 @@ func TestJudgeConv(t *testing.T) {
 func TestJudgeAtTheBound(t *testing.T) {
 	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Uniform, DefaultBudget)
 	const i = 40
-	want, bound := c.truth.Value[i], Bound(&c.Problem, c.truth.Terms[i], c.truth.Magnitude[i])
+	want, bound := c.truths[0].value[i].Value, c.truths[0].value[i].Bound
 	inside := float32(want)
 	for next := inside; math.Abs(float64(next)-want) <= bound; next = math.Nextafter32(next, float32(math.Inf(1))) {
 		inside = next
@@ -164,15 +170,16 @@ func TestJudgePool(t *testing.T) {
 // What the sample does not compare is still looked at for poison.
 func TestJudgeSampled(t *testing.T) {
 	c := newCase(t, parse(t, "mb1ic3ih40oc8oh40kh3ph1"), Int, 100*27)
-	if c.at == nil || len(c.at) > 100 || len(c.at) < 64 {
-		t.Fatalf("the sample has %d elements", len(c.at))
+	at := c.truths[0].at
+	if at == nil || len(at) > 100 || len(at) < 64 {
+		t.Fatalf("the sample has %d elements", len(at))
 	}
 	got := plain(c, 0, false)
-	if r := judge(c, got); r.Status != report.Passed || r.Checked != int64(len(c.at)) || r.Elements != int64(len(got)) {
+	if r := judge(c, got); r.Status != report.Passed || r.Checked != int64(len(at)) || r.Elements != int64(len(got)) {
 		t.Errorf("a right result is judged %+v", r)
 	}
 	free := 0
-	for slices.Contains(c.at, int64(free)) {
+	for slices.Contains(at, int64(free)) {
 		free++
 	}
 	got[free] = float32(math.NaN())
@@ -180,7 +187,7 @@ func TestJudgeSampled(t *testing.T) {
 		t.Errorf("poison outside the sample is judged %+v", r)
 	}
 	got = plain(c, 0, false)
-	got[c.at[5]]++
+	got[at[5]]++
 	if r := judge(c, got); r.Status != report.Failed {
 		t.Errorf("a wrong element of the sample is judged %+v", r)
 	}
@@ -191,7 +198,6 @@ func TestJudgeSampled(t *testing.T) {
 
 // Special values: infinities and NaN must be where the truth has them.
 func TestJudgeSpecial(t *testing.T) {
-	p := parse(t, "mb1ic1iw1oc1ow1kw1")
 	inf, nan := math.Inf(1), math.NaN()
 	for _, c := range []struct {
 		want float64
@@ -204,49 +210,13 @@ func TestJudgeSpecial(t *testing.T) {
 		{0, float32(math.Copysign(0, -1)), true},
 	} {
 		for _, exact := range []bool{false, true} {
-			truth := driver.Truth{Value: []float64{c.want}, Magnitude: []float64{math.Abs(c.want)}, Terms: []int64{1}}
-			if o := Judge(&p, truth, nil, []float32{c.got}, exact); (o.Wrong == 0) != c.ok {
+			truth := driver.Truth{{Value: c.want, Bound: 1e-7 * math.Abs(c.want), Magnitude: math.Abs(c.want), Terms: 1, Exact: true}}
+			if o := Judge(problem.F32, truth, nil, func(int64) float64 { return float64(c.got) }, exact); (o.Wrong == 0) != c.ok {
 				t.Errorf("want %v, got %v, exact %v: %+v", c.want, c.got, exact, o)
 			}
 		}
 	}
-	if o := Judge(&p, driver.Truth{}, nil, nil, true); o.Wrong != 0 || o.Compared != 0 || o.String(&p) != "" {
+	if o := Judge(problem.F32, nil, nil, nil, true); o.Wrong != 0 || o.Compared != 0 || o.String(nil) != "" {
 		t.Errorf("an empty result is judged %+v", o)
-	}
-}
-
-func TestBound(t *testing.T) {
-	conv := problem.Problem{Op: problem.Conv}
-	biased := problem.Problem{Op: problem.Conv, Bias: true}
-	avg := problem.Problem{Op: problem.Pool, Kind: problem.AvgExclude}
-	peak := problem.Problem{Op: problem.Pool, Kind: problem.Max}
-	// gamma_27 = 27/(2^24-27) = 27/16777189, and 27 roundings of float64.
-	gamma := func(n float64) float64 { return n/(16777216-n) + n/4503599627370496 }
-	for _, c := range []struct {
-		p         *problem.Problem
-		terms     int64
-		magnitude float64
-		want      float64
-	}{
-		{&conv, 27, 10, 10 * gamma(27)},
-		{&biased, 27, 10, 10 * gamma(28)},
-		{&avg, 9, 2, 2 * gamma(12)},
-		{&conv, 1, 1, gamma(1)},
-		{&peak, 9, 5, 0},
-		{&conv, 0, 0, 0},
-		{&conv, 1 << 23, 1, 0.5 + 1.0/(1<<29)}, // n*u, no longer gamma
-		{&conv, 1 << 24, 1, 1 + 1.0/(1<<28)},
-		{&conv, 1 << 25, 1, 2 + 1.0/(1<<27)},
-	} {
-		if got := Bound(c.p, c.terms, c.magnitude); math.Abs(got-c.want) > 1e-12*c.want {
-			t.Errorf("%d terms of magnitude %v: %v, not %v", c.terms, c.magnitude, got, c.want)
-		}
-	}
-	if got := Bound(&conv, 27, 10); math.Abs(got-1.609328e-5) > 1e-11 {
-		t.Errorf("27 terms of magnitude 10: %v, not 1.6093e-5", got)
-	}
-	// Sums of zeros may lose denormals, no more.
-	if got := Bound(&conv, 4, 0); got <= 0 || got > 1e-36 {
-		t.Errorf("a sum of zeros may be off by %v", got)
 	}
 }
