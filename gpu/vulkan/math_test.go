@@ -1,0 +1,11 @@
+//go:build cgo && !novulkan
+
+package vulkan
+
+import (
+	"testing"
+
+	"github.com/gonvolve/gonvolve/gpu/internal/mathtest"
+)
+
+func TestMath(t *testing.T) { mathtest.Run(t, API()) }
