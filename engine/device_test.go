@@ -145,7 +145,7 @@ func TestShapeErrors(t *testing.T) {
 	}
 	defer s.Close()
 	on := func(d *engine.Device, shape ...int) *engine.DeviceTensor {
-		v, err := d.NewTensor(shape...)
+		v, err := d.NewTensor(problem.F32, shape...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,18 +153,23 @@ func TestShapeErrors(t *testing.T) {
 		return v
 	}
 	src, wei, bia := tensor(t, make([]float32, 4), 1, 1, 4), tensor(t, make([]float32, 6), 2, 1, 3), tensor(t, make([]float32, 2), 2)
-	run := func(src, dst *engine.DeviceTensor) error { _, err := pl.Run(ctx, s, src, dst); return err }
-	host := func(v *engine.Tensor) error { _, err := pl.RunHost(ctx, v); return err }
+	run := func(src, dst *engine.DeviceTensor) error {
+		_, err := pl.Run(ctx, s, engine.Args{problem.Src: src, problem.Dst: dst})
+		return err
+	}
+	host := func(v *engine.Tensor) error { _, err := pl.RunHost(ctx, engine.Operands{problem.Src: v}); return err }
 	conv := func(src, wei, bia *engine.Tensor, o problem.Params) error {
 		_, err := d.Conv(ctx, src, wei, bia, o)
 		return err
 	}
-	alloc := func(shape ...int) error { _, err := d.NewTensor(shape...); return err }
+	alloc := func(shape ...int) error { _, err := d.NewTensor(problem.F32, shape...); return err }
 	half, err := engine.NewTensor(problem.F16, 1, 1, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, halfErr := s.Upload(ctx, half)
+	weights := func(pl *engine.Plan, wei, bia *engine.Tensor) error {
+		return pl.SetWeights(ctx, engine.Operands{problem.Wei: wei, problem.Bia: bia})
+	}
 	for _, c := range []struct {
 		name string
 		err  error
@@ -173,21 +178,24 @@ func TestShapeErrors(t *testing.T) {
 	}{
 		{"no weights yet", run(on(d, 1, 1, 4), on(d, 1, 2, 2)), engine.ErrInvalid, "call SetWeights"},
 		{"no weights yet, from the host", host(src), engine.ErrInvalid, "call SetWeights"},
-		{"no bias", pl.SetWeights(ctx, wei, nil), engine.ErrInvalid, "bias if and only if"},
-		{"shape of weights", pl.SetWeights(ctx, src, bia), engine.ErrInvalid, "wei has shape [1 1 4], the problem wants [2 1 3]"},
-		{"shape of bias", pl.SetWeights(ctx, wei, src), engine.ErrInvalid, "bia has shape [1 1 4], the problem wants [2]"},
-		{"weights of a pooling", pool.SetWeights(ctx, wei, nil), engine.ErrInvalid, "pooling has no weights"},
+		{"no bias", weights(pl, wei, nil), engine.ErrInvalid, "bia is missing; the problem takes [wei bia]"},
+		{"shape of weights", weights(pl, src, bia), engine.ErrInvalid, "wei has shape [1 1 4], the problem wants [2 1 3]"},
+		{"shape of bias", weights(pl, wei, src), engine.ErrInvalid, "bia has shape [1 1 4], the problem wants [2]"},
+		{"weights of a pooling", weights(pool, wei, nil), engine.ErrInvalid, "pool FWD has no weights"},
 		{"shape of the source", host(wei), engine.ErrInvalid, "src has shape [2 1 3], the problem wants [1 1 4]"},
 		{"shape on the device", run(on(d, 1, 1, 5), on(d, 1, 2, 2)), engine.ErrInvalid, "src has shape [1 1 5]"},
 		{"shape of the destination", run(on(d, 1, 1, 4), on(d, 1, 2, 3)), engine.ErrInvalid, "dst has shape [1 2 3]"},
 		{"another device", run(on(other, 1, 1, 4), on(d, 1, 2, 2)), engine.ErrInvalid, "of the plan's device"},
-		{"write", s.Write(ctx, on(d, 5), src), engine.ErrInvalid, "source has shape"},
-		{"download", s.Download(ctx, src, on(d, 5)), engine.ErrInvalid, "destination has shape"},
+		{"write", s.Write(ctx, on(d, 5), src), engine.ErrInvalid, "the device's f32 [5]"},
+		{"download", s.Download(ctx, src, on(d, 5)), engine.ErrInvalid, "the device's f32 [5]"},
 		{"channels", conv(src, tensor(t, make([]float32, 6), 1, 2, 3), nil, problem.Params{}), problem.ErrInvalid, "source has 1 channels"},
 		{"kernel larger than source", conv(src, tensor(t, make([]float32, 5), 1, 1, 5), nil, problem.Params{}), problem.ErrInvalid, "smaller kernel"},
 		{"negative shape", alloc(-1), engine.ErrInvalid, "negative or too large"},
 		{"overflowing shape", alloc(math.MaxInt, 8), engine.ErrInvalid, "negative or too large"},
-		{"f16", halfErr, engine.ErrUnsupported, "f16"},
+		{"f16", host(half), engine.ErrInvalid, "src is f16, the problem wants f32"},
+		{"no source", host(nil), engine.ErrInvalid, "src is missing"},
+		{"no destination", run(on(d, 1, 1, 4), nil), engine.ErrInvalid, "dst is missing; the problem reads [src] and writes [dst]"},
+		{"foreign constant", pl.SetWeights(ctx, engine.Operands{problem.Mask: wei}), engine.ErrInvalid, "mask is no constant of this problem"},
 	} {
 		if !errors.Is(c.err, c.is) || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: %v, not %q", c.name, c.err, c.want)
@@ -204,7 +212,7 @@ func TestShapeErrors(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := pool.RunHost(ctx, src); !errors.Is(err, engine.ErrClosed) {
+	if _, err := pool.RunHost(ctx, engine.Operands{problem.Src: src}); !errors.Is(err, engine.ErrClosed) {
 		t.Errorf("run of a closed plan: %v", err)
 	}
 }
@@ -228,7 +236,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Free()
-	dst, err := d.NewTensor(1, 1, 2)
+	dst, err := d.NewTensor(problem.F32, 1, 1, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +248,7 @@ func TestStream(t *testing.T) {
 	if v := out.Float32s(); v[0] == v[0] || v[1] == v[1] {
 		t.Errorf("poison is %v", v)
 	}
-	e, err := pl.Run(ctx, s, src, dst)
+	e, err := pl.Run(ctx, s, engine.Args{problem.Src: src, problem.Dst: dst})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +283,8 @@ func TestConcurrentPlan(t *testing.T) {
 	}
 	// With ones as source, weights and bias of v make (1 + 4·taps)·v at every pixel.
 	set := func(v float32) error {
-		return pl.SetWeights(ctx, filled(v, p.Shape(problem.Wei)), filled(v, p.Shape(problem.Bia)))
+		return pl.SetWeights(ctx, engine.Operands{
+			problem.Wei: filled(v, p.Shape(problem.Wei)), problem.Bia: filled(v, p.Shape(problem.Bia))})
 	}
 	if err := set(1); err != nil {
 		t.Fatal(err)
@@ -301,12 +310,12 @@ func TestConcurrentPlan(t *testing.T) {
 	for range 4 {
 		runners.Go(func() {
 			for range 60 {
-				out, err := pl.RunHost(ctx, src)
+				out, err := pl.RunHost(ctx, engine.Operands{problem.Src: src})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				got := out.Float32s()
+				got := out[problem.Dst].Float32s()
 				corner, inner := got[0], got[12+1] // 4 and 9 taps of 4 channels, and the bias
 				if v := corner / 17; v != 1 && v != 2 || inner != 37*v {
 					t.Errorf("corner %v and inner %v are of different weights", corner, inner)

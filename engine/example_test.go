@@ -48,10 +48,10 @@ func ExampleDevice_Plan() {
 	}
 	defer plan.Close()
 	src, _ := engine.FromFloat32([]float32{1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1}, p.Shape(problem.Src)...)
-	dst, err := plan.RunHost(ctx, src)
+	out, err := plan.RunHost(ctx, engine.Operands{problem.Src: src})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(plan.Info().Algorithm, dst.Float32s())
+	fmt.Println(plan.Info().Algorithm, out[problem.Dst].Float32s())
 	// Output: direct [6 8 8 6]
 }

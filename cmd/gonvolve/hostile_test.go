@@ -59,7 +59,7 @@ func TestHostileCommandLines(t *testing.T) {
 		{"verify --dt f8 " + tiny, exitUsage, "--dt"},
 		{"verify --dt f16 " + tiny, exitDevice, "f16"},
 		{"verify --dir SIDEWAYS " + tiny, exitUsage, "--dir"},
-		{"verify --act tanh " + tiny, exitUsage, "--act"},
+		{"verify --act cosine " + tiny, exitUsage, "--act"},
 		{"verify --fill zero " + tiny, exitUsage, "zero"},
 		{"verify --format xml " + tiny, exitUsage, "xml"},
 		{"verify --suite none", exitUsage, "none"},

@@ -306,7 +306,7 @@ func TestRunRefuses(t *testing.T) {
 		{"conv --src x.npy --wei w.npy --pad -2 --dst y.npy", exitUsage, "kernel"},
 		{"conv --src x.npy --wei w.npy --pad 99999999999999999999 --dst y.npy", exitUsage, "--pad"},
 		{"conv --src x.npy --wei w.npy --dilation 9 --dst y.npy", exitUsage, "kernel spans"},
-		{"conv --src x.npy --wei w.npy --act tanh --dst y.npy", exitUsage, "relu"},
+		{"conv --src x.npy --wei w.npy --act cosine --dst y.npy", exitUsage, "relu"},
 		{"conv --src x.npy --wei w.npy --map abs --dst y.npy", exitUsage, "--map is for pictures"},
 		{"conv --src x.npy --wei w.npy --map loud --dst y.png", exitUsage, "clamp, abs, scale, auto"},
 		{"conv --src x.npy --wei w.npy --alg magic --dst y.npy", exitUsage, "reference"},

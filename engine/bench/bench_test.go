@@ -59,7 +59,7 @@ type tiredPlan struct {
 func (p *tiredPlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
 	ev, err := p.Plan.Run(ctx, s, a)
 	if err == nil && p.runs.Add(1) > p.from {
-		err = s.Write(ctx, a.Dst, 8, []byte{0, 0, 0x80, 0x3f})
+		err = s.Write(ctx, a.Buffers[problem.Dst], 8, []byte{0, 0, 0x80, 0x3f})
 	}
 	return ev, err
 }
@@ -250,7 +250,7 @@ func benchmark(b *testing.B, dev *engine.Device, p problem.Problem) {
 	}
 	defer run.Close()
 	for b.Loop() {
-		ev, err := pl.Run(b.Context(), run.Stream, run.Src, run.Dst)
+		ev, err := pl.Run(b.Context(), run.Stream, run.Args)
 		if err != nil {
 			b.Fatal(err)
 		}

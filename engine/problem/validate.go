@@ -252,7 +252,7 @@ func (a Axis) validate(op Op, adaptive bool, axis byte) error {
 	}
 	switch {
 	case adaptive:
-		if want := adaptiveAxis(a.In, a.Out); a != want {
+		if want := adaptiveAxis(a.In, a.Out); a != want || a.Out < 1 {
 			return bad("adaptive windows of %d over %d are at most %d wide, without stride, padding or dilation", a.Out, a.In, want.Kernel)
 		}
 		return nil

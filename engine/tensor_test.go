@@ -1,0 +1,98 @@
+package engine_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// TestNarrow: values round to nearest, ties to even, and saturate.
+func TestNarrow(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		typ      problem.DataType
+		in, want []float32
+	}{
+		{problem.F32, []float32{0.1, -3, inf}, []float32{0.1, -3, inf}},
+		{problem.F16, []float32{1 + 1.0/2048, 1 + 3.0/2048, 65504, 65520, 0x1p-24, 0x1p-26}, []float32{1, 1 + 4.0/2048, 65504, inf, 0x1p-24, 0}},
+		{problem.S8, []float32{0.5, 1.5, -2.5, 200, -200, inf, nan}, []float32{0, 2, -2, 127, -128, 127, 0}},
+		{problem.U8, []float32{0.5, 254.5, 255.5, -1, -inf, nan, 7}, []float32{0, 254, 255, 0, 0, 0, 7}},
+		{problem.S32, []float32{2.5, -3.5, 1 << 30, 3e9}, []float32{2, -4, 1 << 30, 1 << 31}},
+	} {
+		x, err := engine.NewTensor(c.typ, len(c.in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Narrow(c.in); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.Widen(); !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v became %v, not %v", c.typ, c.in, got, c.want)
+		}
+		if err := x.Narrow(c.in[1:]); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%v: too few values: %v", c.typ, err)
+		}
+	}
+}
+
+// TestHalvesRoundTrip: every f16 number widens exactly and narrows back to itself.
+func TestHalvesRoundTrip(t *testing.T) {
+	x, err := engine.NewTensor(problem.F16, 1<<16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1 << 16 {
+		x.Bytes()[2*i], x.Bytes()[2*i+1] = byte(i), byte(i>>8)
+	}
+	before := slices.Clone(x.Bytes())
+	if err := x.Narrow(x.Widen()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1 << 16 {
+		nan := i&0x7c00 == 0x7c00 && i&0x3ff != 0
+		now := int(x.Bytes()[2*i]) | int(x.Bytes()[2*i+1])<<8
+		if was := int(before[2*i]) | int(before[2*i+1])<<8; now != was && !(nan && now&0x7c00 == 0x7c00 && now&0x3ff != 0) {
+			t.Fatalf("%#x became %#x", was, now)
+		}
+	}
+}
+
+// TestOddBytes: tensors whose bytes are no whole number of words go to a device and back.
+func TestOddBytes(t *testing.T) {
+	d := open(t, "cpu")
+	s, err := d.NewStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, typ := range []problem.DataType{problem.U8, problem.S8, problem.F16} {
+		for n := range 9 {
+			x, err := engine.NewTensor(typ, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range x.Bytes() {
+				x.Bytes()[i] = byte(17 * (i + 1))
+			}
+			on, err := s.Upload(t.Context(), x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := engine.NewTensor(typ, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Download(t.Context(), back, on); err != nil {
+				t.Fatal(err)
+			}
+			on.Free()
+			if !slices.Equal(back.Bytes(), x.Bytes()) {
+				t.Errorf("%d elements of %v: %v came back as %v", n, typ, x.Bytes(), back.Bytes())
+			}
+		}
+	}
+}
