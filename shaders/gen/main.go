@@ -11,15 +11,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gonvolve/gonvolve/shaders/internal/dialect"
 )
 
-// flags of glslc. Vulkan 1.1 is what every driver of the last years has.
-var flags = []string{"-fshader-stage=compute", "--target-env=vulkan1.1", "-O"}
-
+// targetEnv is what every driver of the last years has.
 const targetEnv = "vulkan1.1"
+
+// flags of glslc, which leaves optimization to spirv-opt.
+var flags = []string{"-fshader-stage=compute", "--target-env=" + targetEnv, "-O0"}
+
+// passes of spirv-opt are those of its -O, but for its loop-unroll: the copies that makes of PRECISE operations are no
+// longer precise. UNROLL stays a hint to the driver.
+var passes = strings.Fields(`--target-env=` + targetEnv + ` --strip-debug
+	--wrap-opkill --eliminate-dead-branches --merge-return --inline-entry-points-exhaustive --eliminate-dead-functions
+	--eliminate-dead-code-aggressive --private-to-local --eliminate-local-single-block --eliminate-local-single-store
+	--eliminate-dead-code-aggressive --scalar-replacement=100 --convert-local-access-chains
+	--eliminate-local-single-block --eliminate-local-single-store --eliminate-dead-code-aggressive --ssa-rewrite
+	--eliminate-dead-code-aggressive --ccp --eliminate-dead-code-aggressive --eliminate-dead-branches
+	--redundancy-elimination --combine-access-chains --simplify-instructions --vector-dce --eliminate-dead-inserts
+	--eliminate-dead-branches --simplify-instructions --if-conversion --copy-propagate-arrays --reduce-load-size
+	--eliminate-dead-code-aggressive --merge-blocks --redundancy-elimination --eliminate-dead-branches --merge-blocks
+	--simplify-instructions`)
 
 func main() {
 	dir := flag.String("dir", ".", "folder of package shaders")
@@ -76,7 +91,7 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 	defer os.RemoveAll(tmp)
 
 	files := map[string][]byte{}
-	manifest := dialect.Manifest{Compiler: version, Flags: flags, Kernels: map[string]dialect.Entry{}}
+	manifest := dialect.Manifest{Compiler: version, Flags: slices.Concat(flags, passes), Kernels: map[string]dialect.Entry{}}
 	var errs []error
 	for _, path := range bodies {
 		body, err := os.ReadFile(path)
@@ -105,15 +120,16 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 	return files, errors.Join(errs...)
 }
 
-// compile runs glslc and spirv-val. The source goes in and the module comes out by files with the same names each
+// compile runs glslc, spirv-opt and spirv-val. The source goes in and the module comes out by files with the same names each
 // time, and without debug information, so that equal sources give equal bytes.
 func compile(tmp, name, source string) ([]byte, error) {
-	in, out := filepath.Join(tmp, name+".comp"), filepath.Join(tmp, name+".spv")
+	in, raw, out := filepath.Join(tmp, name+".comp"), filepath.Join(tmp, name+".raw"), filepath.Join(tmp, name+".spv")
 	if err := os.WriteFile(in, []byte(source), 0o600); err != nil {
 		return nil, err
 	}
 	for _, args := range [][]string{
-		append(append([]string{"glslc"}, flags...), "-o", out, in),
+		append(append([]string{"glslc"}, flags...), "-o", raw, in),
+		append(append([]string{"spirv-opt"}, passes...), "-o", out, raw),
 		{"spirv-val", "--target-env", targetEnv, out},
 	} {
 		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
