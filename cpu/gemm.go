@@ -2,131 +2,245 @@ package cpu
 
 import (
 	"context"
-	"sync"
+	"math"
+	"sync/atomic"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
-
-	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// gemm is convolution as a matrix product, group by group and image by image:
+// gemm is the three sums of a convolution as matrix products, group by group and image by image:
 //
-//	dst[oc, x] = Σ_r wei[oc, r] · col[r, x],   r = (c, kd, kh, kw),   col[r, x] = src[c, x·s − pad + k·d] or 0
+//	gather:  narrow[o, x] = Σ_r wei[o, r] · col[r, x],     r = (c, kd, kh, kw), col[r, x] = wide[c, x·s − pad + k·d] or 0
+//	scatter: col[r, x] = Σ_o wei[o, r] · narrow[o, x],     and each col[r, x] is added to wide[c, x·s − pad + k·d]
+//	weigh:   wei[o, r] = Σ_x narrow[o, x] · col[r, x]
 //
 // The columns x are taken some at a time, so that col stays in the cache and the workspace small.
+//
+// The product skips zeros and multiplies the padding's zeros. Both is right for finite numbers only, so that others are
+// left to the plain loops.
 type gemm struct {
-	p       problem.Problem
-	rows    int // of col: the reduction
-	columns int // of col: output positions taken at a time
-	pixels  int // output positions of an image
-	scratch sync.Pool
+	g       *geometry
+	columns int // of col: narrow positions taken at a time
+	arena   *arena
 }
 
 const colFloats = 1 << 20 // size aimed at for col
 
-func newGemm(p *problem.Problem) *gemm {
-	_, out := spatialSizes(p)
-	g := &gemm{p: *p, rows: int(p.Terms()), pixels: volume(out)}
-	g.columns = min(g.pixels, max(64, colFloats/g.rows))
-	return g
+func newGemm(g *geometry, a *arena) *gemm {
+	return &gemm{g: g, columns: max(1, min(g.narrowSp, max(64, colFloats/g.rows()))), arena: a}
 }
 
-func (g *gemm) workspaceBytes() int64 {
-	if g.inPlace() {
+// workspace is how many floats a run takes for the matrices.
+func (m *gemm) workspace() int64 {
+	if m.inPlace() {
 		return 0
 	}
-	return 4 * int64(g.rows) * int64(g.columns)
+	return int64(m.g.rows()) * int64(m.columns) * int64(min(processors(), max(1, m.g.n*m.g.groups)))
 }
 
-// inPlace says that the source already is the matrix: 1×1 kernel, stride 1, no padding.
-func (g *gemm) inPlace() bool {
-	for _, a := range g.p.Axes {
-		if a.Kernel != 1 || a.Stride != 1 || a.PadL != 0 || a.Out != a.In {
-			return false
-		}
-	}
-	return true
+// inPlace says that the wide tensor already is the matrix: 1×1 kernel, stride 1, no padding.
+func (m *gemm) inPlace() bool {
+	g := m.g
+	return g.taps == 1 && g.stride == [3]int{1, 1, 1} && g.pad == [3]int{} && g.wideD == g.narrowD
 }
 
-func (g *gemm) run(ctx context.Context, src, wei, bia, dst []float32) error {
-	p := &g.p
-	in, _ := spatialSizes(p)
-	icg, ocg := p.IC/p.Groups, p.OC/p.Groups
+// operands of one image and group.
+func (m *gemm) of(wide, wei, narrow []float32, n, group int) (planes, w, x []float32) {
+	g := m.g
+	return wide[(n*g.wideC+group*g.wideCG)*g.wideSp:][:g.wideCG*g.wideSp],
+		wei[group*g.narrowCG*g.rows():][:g.narrowCG*g.rows()],
+		narrow[(n*g.narrowC+group*g.narrowCG)*g.narrowSp:][:g.narrowCG*g.narrowSp]
+}
+
+func matrix(data []float32, rows, cols, stride int) blas32.General {
+	return blas32.General{Rows: rows, Cols: cols, Stride: stride, Data: data}
+}
+
+// tiles calls f for the columns of an image, some at a time, with col to hold them; col is nil where wide is col.
+func (m *gemm) tiles(ctx context.Context, f func(col []float32, x0, cols int) error) error {
 	var col []float32
-	if !g.inPlace() {
-		buf, _ := g.scratch.Get().(*[]float32)
-		if buf == nil {
-			b := make([]float32, g.rows*g.columns)
-			buf = &b
-		}
-		defer g.scratch.Put(buf)
-		col = *buf
+	if !m.inPlace() {
+		col = m.arena.get(m.g.rows() * m.columns)
+		defer m.arena.put(col)
 	}
-	for ng := range p.N * p.Groups {
-		planes := src[ng*icg*volume(in):][:icg*volume(in)]
-		out := dst[ng*ocg*g.pixels:][:ocg*g.pixels]
-		group := ng % p.Groups
-		a := blas32.General{Rows: ocg, Cols: g.rows, Stride: g.rows, Data: wei[group*ocg*g.rows:][:ocg*g.rows]}
-		for x0 := 0; x0 < g.pixels; x0 += g.columns {
-			cols := min(g.columns, g.pixels-x0)
-			b := blas32.General{Rows: g.rows, Cols: cols, Stride: g.pixels, Data: planes}
+	for x0 := 0; x0 < m.g.narrowSp; x0 += m.columns {
+		cols := min(m.columns, m.g.narrowSp-x0)
+		if col != nil {
+			col = col[:m.g.rows()*cols]
+		}
+		if err := f(col, x0, cols); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (m *gemm) gather(ctx context.Context, wide, wei, narrow []float32, done finish) error {
+	if !finite(ctx, wide) || !finite(ctx, wei) {
+		return gather(ctx, m.g, wide, wei, narrow, done)
+	}
+	return m.multiply(ctx, wide, wei, narrow, done)
+}
+
+// multiply is gather for finite numbers.
+func (m *gemm) multiply(ctx context.Context, wide, wei, narrow []float32, done finish) error {
+	g := m.g
+	return parallelErr(ctx, g.n*g.groups, func(i int) error {
+		n, group := i/g.groups, i%g.groups
+		planes, w, out := m.of(wide, wei, narrow, n, group)
+		return m.tiles(ctx, func(col []float32, x0, cols int) error {
+			b := matrix(col, g.rows(), cols, cols)
 			if col == nil {
-				b.Data = planes[x0:]
-			} else {
-				b.Stride, b.Data = cols, col
-				if err := g.im2col(ctx, planes, col, x0, cols); err != nil {
+				b = matrix(planes[x0:], g.rows(), cols, g.narrowSp)
+			} else if err := g.unfold(ctx, planes, col, x0, cols); err != nil {
+				return err
+			}
+			c := matrix(out[x0:], g.narrowCG, cols, g.narrowSp)
+			blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, matrix(w, g.narrowCG, g.rows(), g.rows()), b, 0, c)
+			for o := 0; done != nil && o < g.narrowCG; o++ {
+				done(n, group*g.narrowCG+o, x0, out[o*g.narrowSp+x0:][:cols])
+			}
+			return ctx.Err()
+		})
+	})
+}
+
+func (m *gemm) scatter(ctx context.Context, narrow, wei, wide []float32, done finish) error {
+	g := m.g
+	if !finite(ctx, narrow) || !finite(ctx, wei) {
+		return scatter(ctx, g, narrow, wei, wide, done)
+	}
+	return parallelErr(ctx, g.n*g.groups, func(i int) error {
+		n, group := i/g.groups, i%g.groups
+		planes, w, from := m.of(wide, wei, narrow, n, group)
+		if !m.inPlace() {
+			clear(planes)
+		}
+		err := m.tiles(ctx, func(col []float32, x0, cols int) error {
+			c := matrix(col, g.rows(), cols, cols)
+			if col == nil {
+				c = matrix(planes[x0:], g.rows(), cols, g.narrowSp)
+			}
+			b := matrix(from[x0:], g.narrowCG, cols, g.narrowSp)
+			blas32.Gemm(blas.Trans, blas.NoTrans, 1, matrix(w, g.narrowCG, g.rows(), g.rows()), b, 0, c)
+			if col == nil {
+				return ctx.Err()
+			}
+			return g.fold(ctx, col, planes, x0, cols)
+		})
+		for c := 0; done != nil && err == nil && c < g.wideCG; c++ {
+			done(n, group*g.wideCG+c, 0, planes[c*g.wideSp:][:g.wideSp])
+		}
+		return err
+	})
+}
+
+func (m *gemm) weigh(ctx context.Context, wide, narrow, wei []float32) error {
+	g := m.g
+	if !finite(ctx, wide) || !finite(ctx, narrow) {
+		return weigh(ctx, g, wide, narrow, wei)
+	}
+	clear(wei)
+	return parallelErr(ctx, g.groups, func(group int) error {
+		for n := range g.n {
+			planes, w, by := m.of(wide, wei, narrow, n, group)
+			err := m.tiles(ctx, func(col []float32, x0, cols int) error {
+				b := matrix(col, g.rows(), cols, cols)
+				if col == nil {
+					b = matrix(planes[x0:], g.rows(), cols, g.narrowSp)
+				} else if err := g.unfold(ctx, planes, col, x0, cols); err != nil {
 					return err
 				}
-			}
-			c := blas32.General{Rows: ocg, Cols: cols, Stride: g.pixels, Data: out[x0:]}
-			blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, a, b, 0, c)
-			if err := ctx.Err(); err != nil {
+				a := matrix(by[x0:], g.narrowCG, cols, g.narrowSp)
+				blas32.Gemm(blas.NoTrans, blas.Trans, 1, a, b, 1, matrix(w, g.narrowCG, g.rows(), g.rows()))
+				return ctx.Err()
+			})
+			if err != nil {
 				return err
 			}
 		}
-		if p.Bias || len(p.Posts()) > 0 {
-			for o := range ocg {
-				var bias float32
-				if p.Bias {
-					bias = bia[group*ocg+o]
-				}
-				activate(len(p.Posts()) > 0, out[o*g.pixels:][:g.pixels], bias)
-			}
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// im2col fills columns x0 … x0+cols−1, one row of col (one tap of one channel) at a time.
-func (g *gemm) im2col(ctx context.Context, planes, col []float32, x0, cols int) error {
-	in, out := spatialSizes(&g.p)
-	kernel := [3]int{g.p.Axes[0].Kernel, g.p.Axes[1].Kernel, g.p.Axes[2].Kernel}
-	d, h, w := &g.p.Axes[0], &g.p.Axes[1], &g.p.Axes[2]
-	return parallel(ctx, g.rows, 1+(1<<14)/cols, func(r int) {
-		c, tap := split(int64(r), kernel)
-		plane := planes[c*volume(in):][:volume(in)]
+// unfold fills columns x0 … x0+cols−1 of the matrix of a group's taps, one row (one tap of one channel) at a time.
+func (g *geometry) unfold(ctx context.Context, planes, col []float32, x0, cols int) error {
+	return parallel(ctx, g.rows(), 1+(1<<14)/cols, func(r int) {
+		plane := planes[r/g.taps*g.wideSp:][:g.wideSp]
 		row := col[r*cols:][:cols]
-		for i := 0; i < cols; {
-			_, x := split(int64(x0+i), out)
-			run := row[i:min(cols, i+out[2]-x[2])] // up to the end of the output row
-			i += len(run)
-			z := x[0]*d.Stride - d.PadL + tap[0]*d.Dilation
-			y := x[1]*h.Stride - h.PadL + tap[1]*h.Dilation
-			if z < 0 || z >= in[0] || y < 0 || y >= in[1] {
+		g.cross(r%g.taps, x0, cols, func(i, n, w int) {
+			run := row[i:][:n]
+			if w < 0 {
 				clear(run)
-				continue
+				return
 			}
-			line := plane[(z*in[1]+y)*in[2]:][:in[2]]
-			v := x[2]*w.Stride - w.PadL + tap[2]*w.Dilation
+			step := g.stride[2]
 			for j := range run {
-				if v >= 0 && v < len(line) {
-					run[j] = line[v]
-				} else {
-					run[j] = 0
+				run[j] = plane[w+j*step]
+			}
+		})
+	})
+}
+
+// fold adds columns x0 … x0+cols−1 of the matrix to the planes that unfold reads them from, channel by channel.
+func (g *geometry) fold(ctx context.Context, col, planes []float32, x0, cols int) error {
+	return parallel(ctx, g.wideCG, 1+(1<<14)/(cols*g.taps), func(c int) {
+		plane := planes[c*g.wideSp:][:g.wideSp]
+		for tap := range g.taps {
+			row := col[(c*g.taps+tap)*cols:][:cols]
+			g.cross(tap, x0, cols, func(i, n, w int) {
+				if w < 0 {
+					return
 				}
-				v += w.Stride
+				step := g.stride[2]
+				for j, v := range row[i:][:n] {
+					plane[w+j*step] += v
+				}
+			})
+		}
+	})
+}
+
+// cross visits the narrow positions x0 … x0+cols−1 for one tap in runs: the run's start in the columns, its length, and
+// the wide position of its first, the stride apart from the next; −1 for a run in the padding.
+func (g *geometry) cross(tap, x0, cols int, visit func(i, n, w int)) {
+	_, k := split(int64(tap), g.kernel)
+	lo, hi, off := g.reach(2, k[2])
+	for i := 0; i < cols; {
+		_, x := split(int64(x0+i), g.narrowD)
+		end := min(g.narrowD[2], x[2]+cols-i) // of the row of positions
+		z := x[0]*g.stride[0] - g.pad[0] + k[0]*g.dilation[0]
+		y := x[1]*g.stride[1] - g.pad[1] + k[1]*g.dilation[1]
+		first, last := max(lo, x[2]), min(hi, end)
+		if z < 0 || z >= g.wideD[0] || y < 0 || y >= g.wideD[1] || first >= last {
+			visit(i, end-x[2], -1)
+			i += end - x[2]
+			continue
+		}
+		if first > x[2] {
+			visit(i, first-x[2], -1)
+		}
+		visit(i+first-x[2], last-first, (z*g.wideD[1]+y)*g.wideD[2]+first*g.stride[2]+off)
+		if end > last {
+			visit(i+last-x[2], end-last, -1)
+		}
+		i += end - x[2]
+	}
+}
+
+// finite says that no value is an infinity or NaN.
+func finite(ctx context.Context, v []float32) bool {
+	const chunk = 1 << 16
+	const exponent = 0x7f800000
+	var found atomic.Bool
+	err := parallel(ctx, (len(v)+chunk-1)/chunk, 1, func(i int) {
+		for _, x := range v[i*chunk : min(len(v), (i+1)*chunk)] {
+			if math.Float32bits(x)&exponent == exponent {
+				found.Store(true)
+				return
 			}
 		}
 	})
+	return err == nil && !found.Load()
 }

@@ -13,19 +13,19 @@ import (
 // stream runs its jobs one after the other in a goroutine of its own, which lives while there are jobs.
 type stream struct {
 	mu      sync.Mutex
-	queue   []job
+	queue   []task
 	running bool
 	closed  bool
-	last    *event // the newest job's
+	last    *event // the newest task's
 }
 
-type job struct {
+type task struct {
 	ctx  context.Context
 	work func(context.Context) error
 	done *event
 }
 
-// event is the completion of one job.
+// event is the completion of one task.
 type event struct {
 	done chan struct{}
 	err  error
@@ -50,7 +50,7 @@ func (s *stream) submit(ctx context.Context, work func(context.Context) error) (
 		return nil, fmt.Errorf("%w: stream", driver.ErrClosed)
 	}
 	e := &event{done: make(chan struct{})}
-	s.queue, s.last = append(s.queue, job{ctx, work, e}), e
+	s.queue, s.last = append(s.queue, task{ctx, work, e}), e
 	if !s.running {
 		s.running = true
 		go s.run()
@@ -90,23 +90,23 @@ func (e *event) Wait(ctx context.Context) error {
 	}
 }
 
-// DeviceTime is the job's own time, without its time in the queue.
+// DeviceTime is the task's own time, without its time in the queue.
 func (e *event) DeviceTime() (time.Duration, bool) { return e.took, true }
 
 // bytesOf checks a range of a buffer and returns it.
 func bytesOf(b driver.Buffer, off int64, n int) ([]byte, error) {
-	data, err := floats(b, 0)
+	own, err := ownBuffer(b, 0)
 	if err != nil {
 		return nil, err
 	}
-	size := b.Bytes()
+	size := own.bytes
 	if off < 0 || off > size || int64(n) > size-off {
 		return nil, fmt.Errorf("%w: %d bytes at %d of a buffer of %d", driver.ErrInvalid, n, off, size)
 	}
 	if n == 0 {
 		return nil, nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(data))), size)[off:][:n], nil
+	return view[byte](own, int(size))[off:][:n], nil
 }
 
 func (s *stream) transfer(ctx context.Context, b driver.Buffer, off int64, n int, move func([]byte)) error {
@@ -118,7 +118,7 @@ func (s *stream) transfer(ctx context.Context, b driver.Buffer, off int64, n int
 	if err != nil {
 		return err
 	}
-	// Not ctx: the caller's memory is in use until the job ran, and it will run soon.
+	// Not ctx: the caller's memory is in use until the task ran, and it will run soon.
 	<-e.done
 	return e.err
 }

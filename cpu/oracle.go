@@ -1,0 +1,140 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Reference computes elements of an output one by one, in float64, by the loops of the definition: it is meant to be
+// obviously right, not fast. It implements driver.Oracle for every problem.
+func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, out problem.Role, at []int64) (driver.Truth, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	t, err := logicalTensors(ctx, &p, in)
+	if err != nil {
+		return nil, err
+	}
+	return reference(ctx, &p, t, out, at)
+}
+
+// logicalTensors checks the oracle's operands and brings them into the order [N, C, spatial…]. As in a run, the zero
+// points of integer weights are taken off.
+func logicalTensors(ctx context.Context, p *problem.Problem, in driver.Operands) (*tensors, error) {
+	t := &tensors{}
+	for _, list := range [][]problem.Role{p.Constants(), p.Inputs()} {
+		for _, r := range list {
+			elems := problem.Elems(p.Shape(r))
+			floats, ints := in[r].F32, in[r].I32
+			if got := int64(max(len(floats), len(ints))); got != elems {
+				return nil, fmt.Errorf("%w: %s has %d elements, %s wants %d", driver.ErrInvalid, r, got, p.String(), elems)
+			}
+			var err error
+			if whole(p, r) {
+				if ints == nil {
+					ints = make([]int32, elems)
+					for i, v := range floats {
+						ints[i] = int32(v)
+					}
+				}
+				t.i[r], err = reorder(ctx, p, r, ints, func(n int) []int32 { return make([]int32, n) }, channelsFirst[int32])
+			} else {
+				if floats == nil {
+					floats = make([]float32, elems)
+					for i, v := range ints {
+						floats[i] = float32(v)
+					}
+				}
+				t.f[r], err = reorder(ctx, p, r, floats, func(n int) []float32 { return make([]float32, n) }, channelsFirst[float32])
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	if p.Integer() {
+		t.i[problem.Wei] = append([]int32(nil), t.i[problem.Wei]...)
+		q := newQuant(t.f[problem.Quant], p.OC)
+		q.subtract(t.i[problem.Wei])
+	}
+	return t, nil
+}
+
+// reference is the truth about elements at (nil: all) of an output, in its memory order.
+func reference(ctx context.Context, p *problem.Problem, t *tensors, out problem.Role, at []int64) (driver.Truth, error) {
+	total := problem.Elems(p.Shape(out))
+	for _, e := range at {
+		if e < 0 || e >= total {
+			return nil, fmt.Errorf("%w: element %d of a result of %d", driver.ErrInvalid, e, total)
+		}
+	}
+	element, err := elementOf(ctx, p, t, out)
+	if err != nil {
+		return nil, err
+	}
+	count := int64(len(at))
+	if at == nil {
+		count = total
+	}
+	index := logical(p, out)
+	truth := make(driver.Truth, count)
+	err = parallel(ctx, int(count), 1+int(1<<14/max(1, p.Terms())), func(i int) {
+		e := int64(i)
+		if at != nil {
+			e = at[i]
+		}
+		truth[i] = element(index(e))
+	})
+	return truth, err
+}
+
+// elementOf returns the function that computes one element of an output by its index in [N, C, spatial…].
+func elementOf(ctx context.Context, p *problem.Problem, t *tensors, out problem.Role) (func(int64) driver.Element, error) {
+	known := false
+	for _, r := range p.Outputs() {
+		known = known || r == out
+	}
+	if !known {
+		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
+	}
+	o := &oracle{p: p, t: t, g: newGeometry(p)}
+	switch p.Op {
+	case problem.Pool:
+		return o.pooling(ctx, out)
+	case problem.Unpool:
+		return o.unpooling(), nil
+	case problem.Im2col, problem.Col2im:
+		return o.columns(), nil
+	case problem.Deform:
+		return o.deformable(), nil
+	}
+	if p.Integer() {
+		return o.integer(), nil
+	}
+	return o.convolution(), nil
+}
+
+// oracle is what the elements of a problem are computed from.
+type oracle struct {
+	p *problem.Problem
+	t *tensors
+	g *geometry
+}
+
+// sum is a float64 sum with its magnitude and its number of terms.
+type sum struct {
+	value, magnitude float64
+	terms            int64
+	slack            float64 // what the terms themselves may be off
+	grain            float64 // a power of two that all terms are multiples of; 0 for 1, where all operands are integers
+}
+
+func (s *sum) add(product float64) {
+	s.value += product
+	s.magnitude += math.Abs(product)
+	s.terms++
+}

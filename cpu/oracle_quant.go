@@ -1,0 +1,49 @@
+package cpu
+
+import (
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// integer is an integer convolution. Its sums wrap like int32, its outputs are rounded as quant.output says, and both are
+// the same everywhere: only post-ops have a bound.
+func (o *oracle) integer() func(int64) driver.Element {
+	p, g, t := o.p, o.g, o.t
+	q := newQuant(t.f[problem.Quant], p.OC)
+	src, wei, bia := t.i[problem.Src], t.i[problem.Wei], t.i[problem.Bia]
+	zero := int64(q.src[0])
+	accumulate := func(i int64) (acc int32, channel int, s sum) {
+		nc, x := split(i, g.narrowD)
+		n, oc := nc/g.narrowC, nc%g.narrowC
+		first := n*g.wideC + oc/g.narrowCG*g.wideCG
+		var total int64 // wraps mod 2^64, hence also mod 2^32
+		for c := range g.wideCG {
+			for k := range g.taps {
+				if w := g.cell(x, k); w >= 0 {
+					product := (int64(src[(first+c)*g.wideSp+w]) - zero) * int64(wei[(oc*g.wideCG+c)*g.taps+k])
+					total += product
+					s.add(float64(product))
+				}
+			}
+		}
+		if bia != nil {
+			total += int64(bia[oc])
+		}
+		return int32(total), oc, s
+	}
+	if p.Type.Dst == problem.F32 {
+		return o.post(func(i int64) number {
+			acc, oc, s := accumulate(i)
+			return o.constant(float64(q.output(acc, oc, problem.F32)), s)
+		})
+	}
+	return func(i int64) driver.Element {
+		acc, oc, s := accumulate(i)
+		e := exact(float64(acc))
+		if p.Type.Dst != problem.S32 {
+			e = exact(float64(q.output(acc, oc, p.Type.Dst)))
+		}
+		e.Magnitude, e.Terms = s.magnitude, s.terms
+		return e
+	}
+}

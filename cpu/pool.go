@@ -1,0 +1,146 @@
+package cpu
+
+import (
+	"context"
+	"math"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// pool runs pooling forward, row by row. Sums are float32, like the GPU's, in row-major order.
+func pool(ctx context.Context, p *problem.Problem, t *tensors) error {
+	w := newWindows(p)
+	in, out := spatialSizes(p)
+	src, dst, ind := t.f[problem.Src], t.f[problem.Dst], t.i[problem.Ind]
+	rows := p.N * p.IC * out[0] * out[1]
+	return parallel(ctx, rows, 1+(1<<14)/max(1, out[2]*int(p.Taps())), func(i int) {
+		zy, y := i/out[1], i%out[1]
+		nc, z := zy/out[0], zy%out[0]
+		plane := src[nc*volume(in):][:volume(in)]
+		row := dst[i*out[2]:][:out[2]]
+		for x := range row {
+			at := [3]int{z, y, x}
+			switch {
+			case p.Indices != problem.NoIndices:
+				var cell int
+				row[x], cell = w.max(plane, at)
+				ind[i*out[2]+x] = int32(indexOf(p.Indices, nc, cell, in))
+			case p.Kind == problem.Lp:
+				row[x] = float32(w.norm(plane, at, p.P))
+			default:
+				row[x] = w.value(plane, at)
+			}
+		}
+	})
+}
+
+// value is a max or average window's result.
+func (w *windows) value(plane []float32, x [3]int) float32 {
+	if w.kind == problem.Max {
+		v, _ := w.max(plane, x)
+		return v
+	}
+	if w.count(x) == 0 {
+		return 0
+	}
+	var total float32
+	w.cells(x, func(at, n int) {
+		for i := range n {
+			total += plane[at+i*w.step[2]]
+		}
+	})
+	return total / float32(w.divideBy(x))
+}
+
+// max is the largest value of a window and its cell: the first of equals, the last NaN before all, −∞ and −1
+// for no cells.
+func (w *windows) max(plane []float32, x [3]int) (float32, int) {
+	best, cell := float32(math.Inf(-1)), -1
+	w.cells(x, func(at, n int) {
+		for i := range n {
+			if v := plane[at+i*w.step[2]]; v > best || v != v || cell < 0 {
+				best, cell = v, at+i*w.step[2]
+			}
+		}
+	})
+	return best, cell
+}
+
+// norm is (Σ|x|^P)^(1/P), in float64.
+func (w *windows) norm(plane []float32, x [3]int, power int) float64 {
+	var total float64
+	w.cells(x, func(at, n int) {
+		for i := range n {
+			total += math.Pow(math.Abs(float64(plane[at+i*w.step[2]])), float64(power))
+		}
+	})
+	return root(total, power)
+}
+
+// root is the P-th root of a sum.
+func root(sum float64, power int) float64 {
+	switch power {
+	case 1:
+		return sum
+	case 2:
+		return math.Sqrt(sum)
+	}
+	return math.Pow(sum, 1/float64(power))
+}
+
+// poolBackward spreads each diff_dst value over the cells that its result came from, plane by plane.
+func poolBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
+	w := newWindows(p)
+	in, out := spatialSizes(p)
+	src, dy, dx := t.f[problem.Src], t.f[problem.DiffDst], t.f[problem.DiffSrc]
+	return parallel(ctx, p.N*p.IC, 1+(1<<13)/(volume(in)+volume(out)*int(p.Taps())), func(nc int) {
+		to := dx[nc*volume(in):][:volume(in)]
+		clear(to)
+		var from []float32
+		if src != nil {
+			from = src[nc*volume(in):][:volume(in)]
+		}
+		for i, v := range dy[nc*volume(out):][:volume(out)] {
+			_, x := split(int64(i), out)
+			switch {
+			case p.Kind == problem.Max:
+				if _, cell := w.max(from, x); cell >= 0 {
+					to[cell] += v
+				}
+			case p.Kind == problem.Lp:
+				w.normBackward(from, to, x, v, p.P)
+			default:
+				share := v / float32(max(1, w.divideBy(x)))
+				w.cells(x, func(at, n int) {
+					for i := range n {
+						to[at+i*w.step[2]] += share
+					}
+				})
+			}
+		}
+	})
+}
+
+// normBackward adds dy·sign(x)·(|x|/y)^(P−1) to the cells of a window, 0 where y is.
+func (w *windows) normBackward(plane, to []float32, x [3]int, dy float32, power int) {
+	y := w.norm(plane, x, power)
+	w.cells(x, func(at, n int) {
+		for i := range n {
+			cell := at + i*w.step[2]
+			to[cell] += float32(normShare(float64(plane[cell]), y, float64(dy), power))
+		}
+	})
+}
+
+// normShare is dy·sign(v)·(|v|/y)^(P−1): what one window gives to the cell of value v.
+func normShare(v, y, dy float64, power int) float64 {
+	switch {
+	case v == 0 || y == 0:
+		return 0
+	case power == 1 && v < 0:
+		return -dy
+	case power == 1 && v > 0:
+		return dy
+	}
+	return dy * math.Copysign(math.Pow(math.Abs(v)/y, float64(power-1)), v)
+}

@@ -1,0 +1,118 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// chain is what happens to a convolution's sums: bias, then the post-ops in order.
+type chain struct {
+	bias     []float32
+	ops      []problem.PostOp
+	params   []float32 // [rows, channels]
+	residual []float32 // [n, channels, plane]
+	channels int
+	plane    int
+}
+
+// newChain returns the problem's chain, nil if it is empty.
+func newChain(p *problem.Problem, t *tensors) *chain {
+	c := &chain{ops: p.Posts(), params: t.f[problem.PostParams], residual: t.f[problem.Residual], channels: p.OC, plane: 1}
+	if !p.Integer() {
+		c.bias = t.f[problem.Bia]
+	}
+	for _, a := range p.Axes {
+		c.plane *= a.Out
+	}
+	if c.bias == nil && len(c.ops) == 0 {
+		return nil
+	}
+	return c
+}
+
+// finish is the chain as the loops call it.
+func (c *chain) finish() finish {
+	if c == nil {
+		return nil
+	}
+	return c.apply
+}
+
+// apply works on a run of one channel's results, in float32 with one rounding for each elementary operation, and one in
+// all for the transcendental functions.
+func (c *chain) apply(n, o, at int, row []float32) {
+	if c.bias != nil {
+		add(row, c.bias[o])
+	}
+	param := 0 // rows taken
+	next := func() float32 { param++; return c.params[(param-1)*c.channels+o] }
+	for _, op := range c.ops {
+		switch op.Kind {
+		case problem.Scale:
+			a, b := next(), next()
+			for i, v := range row {
+				row[i] = float32(a*v) + b
+			}
+		case problem.AddBias:
+			add(row, next())
+		case problem.PReLU:
+			leak(row, next())
+		case problem.Leaky:
+			leak(row, op.Alpha)
+		case problem.Add:
+			for i, v := range c.residual[(n*c.channels+o)*c.plane+at:][:len(row)] {
+				row[i] += v
+			}
+		default:
+			for i, v := range row {
+				row[i] = activate(op, v)
+			}
+		}
+	}
+}
+
+func add(row []float32, b float32) {
+	for i := range row {
+		row[i] += b
+	}
+}
+
+func leak(row []float32, slope float32) {
+	for i, v := range row {
+		if v < 0 {
+			row[i] = slope * v
+		}
+	}
+}
+
+// activate is a post-op that needs nothing but its input.
+func activate(op problem.PostOp, v float32) float32 {
+	x := float64(v)
+	switch op.Kind {
+	case problem.ReLU:
+		if v < 0 {
+			return 0
+		}
+	case problem.Clip:
+		switch {
+		case v < op.Alpha:
+			return op.Alpha
+		case v > op.Beta:
+			return op.Beta
+		}
+	case problem.HardSwish:
+		return float32(v*max(0, min(6, v+3))) / 6
+	case problem.Sigmoid:
+		return float32(1 / (1 + math.Exp(-x)))
+	case problem.Tanh:
+		return float32(math.Tanh(x))
+	case problem.SiLU:
+		return float32(x / (1 + math.Exp(-x)))
+	case problem.GELU:
+		return float32(x / 2 * math.Erfc(-x/math.Sqrt2))
+	case problem.GELUTanh:
+		return float32(x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))))
+	}
+	return v
+}

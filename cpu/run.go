@@ -1,0 +1,211 @@
+package cpu
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// job is one run: its tensors as the loops want them, and the scratch memory that it took.
+type job struct {
+	p     *problem.Problem
+	t     tensors
+	arena *arena
+	taken [][]float32
+}
+
+// floats takes scratch memory until the end of the job.
+func (j *job) floats(n int) []float32 {
+	v := j.arena.get(n)
+	j.taken = append(j.taken, v)
+	return v
+}
+
+// ints is the same for int32.
+func (j *job) ints(n int) []int32 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(j.floats(n)))), n)
+}
+
+func (j *job) release() {
+	for _, v := range j.taken {
+		j.arena.put(v)
+	}
+}
+
+// sums is the three sums of a convolution, by products or by loops.
+type sums struct {
+	gather, scatter func(ctx context.Context, from, wei, to []float32, done finish) error
+	weigh           func(ctx context.Context, wide, narrow, wei []float32) error
+}
+
+func productSums(g *geometry, a *arena) sums {
+	m := newGemm(g, a)
+	return sums{m.gather, m.scatter, m.weigh}
+}
+
+func loopSums(g *geometry, _ *arena) sums {
+	return sums{
+		func(ctx context.Context, from, wei, to []float32, done finish) error {
+			return gather(ctx, g, from, wei, to, done)
+		},
+		func(ctx context.Context, from, wei, to []float32, done finish) error {
+			return scatter(ctx, g, from, wei, to, done)
+		},
+		func(ctx context.Context, wide, narrow, wei []float32) error { return weigh(ctx, g, wide, narrow, wei) },
+	}
+}
+
+// convolve runs Conv and Deconv in every direction but backward bias. With a padding mode it works on a padded copy.
+func (j *job) convolve(ctx context.Context, make func(*geometry, *arena) sums, dst []float32) error {
+	f := &j.t.f
+	src, dsrc := f[problem.Src], f[problem.DiffSrc]
+	q, elems := padded(j.p)
+	var pads *padding
+	if elems > 0 {
+		pads = newPadding(j.p)
+		copied := j.floats(int(elems))
+		if j.p.Dir == problem.BackwardData {
+			dsrc = copied
+		} else {
+			src = copied
+			if err := pads.pad(ctx, copied, f[problem.Src]); err != nil {
+				return err
+			}
+		}
+	}
+	s := make(newGeometry(&q), j.arena)
+	conv := j.p.Op == problem.Conv
+	done := newChain(j.p, &j.t).finish()
+	switch {
+	case j.p.Dir == problem.BackwardWeights && conv:
+		return s.weigh(ctx, src, f[problem.DiffDst], f[problem.DiffWei])
+	case j.p.Dir == problem.BackwardWeights:
+		return s.weigh(ctx, f[problem.DiffDst], src, f[problem.DiffWei])
+	case j.p.Dir == problem.Forward && conv:
+		return s.gather(ctx, src, f[problem.Wei], dst, done)
+	case j.p.Dir == problem.Forward:
+		return s.scatter(ctx, src, f[problem.Wei], dst, done)
+	case !conv:
+		return s.gather(ctx, f[problem.DiffDst], f[problem.Wei], dsrc, nil)
+	}
+	if err := s.scatter(ctx, f[problem.DiffDst], f[problem.Wei], dsrc, nil); err != nil || pads == nil {
+		return err
+	}
+	return pads.fold(ctx, dsrc, f[problem.DiffSrc])
+}
+
+func runGemm(ctx context.Context, j *job) error {
+	if j.p.Op == problem.Deform {
+		return deform(ctx, j.p, j.arena, &j.t, newChain(j.p, &j.t).finish())
+	}
+	return j.convolve(ctx, productSums, j.t.f[problem.Dst])
+}
+
+func runDirect(ctx context.Context, j *job) error {
+	p, t := j.p, &j.t
+	backward := p.Dir == problem.BackwardData
+	switch p.Op {
+	case problem.Pool:
+		switch {
+		case !backward:
+			return pool(ctx, p, t)
+		case p.Indices != problem.NoIndices:
+			return maxBackward(ctx, p, t)
+		}
+		return poolBackward(ctx, p, t)
+	case problem.Unpool:
+		if backward {
+			return unpoolBackward(ctx, p, t)
+		}
+		return unpool(ctx, p, t)
+	case problem.Im2col, problem.Col2im:
+		return columns(ctx, p, t)
+	}
+	if p.Integer() {
+		return j.integer(ctx)
+	}
+	if p.Dir == problem.BackwardBias {
+		_, out := spatialSizes(p)
+		return channelSums(ctx, p.N, p.OC, volume(out), t.f[problem.DiffDst], t.f[problem.DiffBia])
+	}
+	return j.convolve(ctx, loopSums, t.f[problem.Dst])
+}
+
+// columns is Im2col and Col2im, each the other's backward.
+func columns(ctx context.Context, p *problem.Problem, t *tensors) error {
+	g := newGeometry(p)
+	g.wideCG = g.wideC // no groups
+	from, to := t.f[problem.Src], t.f[problem.Dst]
+	if p.Dir == problem.BackwardData {
+		from, to = t.f[problem.DiffDst], t.f[problem.DiffSrc]
+	}
+	image, matrix := g.wideC*g.wideSp, g.rows()*g.narrowSp
+	unfolds := (p.Op == problem.Im2col) == (p.Dir == problem.Forward)
+	if !unfolds {
+		clear(to)
+	}
+	for n := range p.N {
+		var err error
+		if unfolds {
+			err = g.unfold(ctx, from[n*image:][:image], to[n*matrix:][:matrix], 0, g.narrowSp)
+		} else {
+			err = g.fold(ctx, from[n*matrix:][:matrix], to[n*image:][:image], 0, g.narrowSp)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// runConvPool writes the convolution's whole result to scratch memory and pools it.
+func runConvPool(ctx context.Context, j *job) error {
+	conv := j.floats(int(convElems(j.p)))
+	sums := productSums
+	if newGeometry(j.p).small() {
+		sums = loopSums
+	}
+	if err := j.convolve(ctx, sums, conv); err != nil {
+		return err
+	}
+	q := j.p.ThenPool()
+	t := &tensors{}
+	t.f[problem.Src], t.f[problem.Dst] = conv, j.t.f[problem.Dst]
+	return pool(ctx, &q, t)
+}
+
+func runFused(ctx context.Context, j *job) error {
+	q, elems := padded(j.p)
+	src := j.t.f[problem.Src]
+	if elems > 0 {
+		src = j.floats(int(elems))
+		if err := newPadding(j.p).pad(ctx, src, j.t.f[problem.Src]); err != nil {
+			return err
+		}
+	}
+	return j.fused(ctx, &q, src)
+}
+
+// runReference rounds what the oracle says.
+func runReference(ctx context.Context, j *job) error {
+	p := j.p.Core() // the job's tensors are in this order already
+	p.Type = j.p.Type
+	for _, r := range p.Outputs() {
+		truth, err := reference(ctx, &p, &j.t, r, nil)
+		if err != nil {
+			return err
+		}
+		for i, e := range truth {
+			if whole(j.p, r) {
+				j.t.i[r][i] = int32(e.Value)
+			} else {
+				j.t.f[r][i] = float32(e.Value)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package cpu
+
+import (
+	"context"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// tensors are a run's operands by role, as the loops want them: [N, C, spatial…], f32, or s32 where the problem sums
+// integers or counts indices.
+type tensors struct {
+	f [problem.Roles][]float32
+	i [problem.Roles][]int32
+}
+
+// whole says that the loops see the tensor as s32: indices, and what an integer convolution multiplies and adds.
+func whole(p *problem.Problem, r problem.Role) bool {
+	return p.TypeOf(r) == problem.S32 || p.Integer() && (r == problem.Src || r == problem.Wei)
+}
+
+// planar are a tensor's batch, channels and positions of a plane.
+func planar(p *problem.Problem, r problem.Role) (n, c, plane int) {
+	s := p.Shape(r)
+	n, c, plane = s[0], s[1], 1
+	rest := s[2:]
+	if p.LayoutOf(r) == problem.NHWC {
+		c, rest = s[len(s)-1], s[1:len(s)-1]
+	}
+	for _, d := range rest {
+		plane *= d
+	}
+	return n, c, plane
+}
+
+// logical turns the memory index of an element into its index in [N, C, spatial…].
+func logical(p *problem.Problem, r problem.Role) func(int64) int64 {
+	if p.LayoutOf(r) == problem.NCHW {
+		return func(i int64) int64 { return i }
+	}
+	_, c, plane := planar(p, r)
+	return func(i int64) int64 {
+		channel := i % int64(c)
+		nx := i / int64(c)
+		return (nx/int64(plane)*int64(c)+channel)*int64(plane) + nx%int64(plane)
+	}
+}
+
+// channelsFirst turns [n, plane, c] into [n, c, plane].
+func channelsFirst[T any](ctx context.Context, dst, src []T, n, c, plane int) error {
+	return parallel(ctx, n*c, 1+(1<<13)/max(1, plane), func(i int) {
+		from := src[i/c*c*plane:][:c*plane]
+		for x := range dst[i*plane:][:plane] {
+			dst[i*plane+x] = from[x*c+i%c]
+		}
+	})
+}
+
+// channelsLast turns [n, c, plane] into [n, plane, c].
+func channelsLast[T any](ctx context.Context, dst, src []T, n, c, plane int) error {
+	return parallel(ctx, n*plane, 1+(1<<13)/max(1, c), func(i int) {
+		from := src[i/plane*c*plane+i%plane:]
+		for ch := range dst[i*c:][:c] {
+			dst[i*c+ch] = from[ch*plane]
+		}
+	})
+}
+
+const edgeChunk = 1 << 14
+
+// load makes a tensor of a buffer readable by the loops: the buffer's own memory if that is what they want, else a copy
+// in scratch memory.
+func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
+	p := j.p
+	n := int(problem.Elems(p.Shape(r)))
+	typ := p.TypeOf(r)
+	if whole(p, r) {
+		v := view[int32](b, n)
+		if typ != problem.S32 {
+			v = j.ints(n)
+			if err := widenInts(ctx, v, b, typ); err != nil {
+				return err
+			}
+		}
+		var err error
+		j.t.i[r], err = reorder(ctx, p, r, v, j.ints, channelsFirst[int32])
+		return err
+	}
+	v := view[float32](b, n)
+	if typ != problem.F32 {
+		v = j.floats(n)
+		if err := widen(ctx, v, b, typ); err != nil {
+			return err
+		}
+	}
+	var err error
+	j.t.f[r], err = reorder(ctx, p, r, v, j.floats, channelsFirst[float32])
+	return err
+}
+
+// copyOf is load into memory of the job's own.
+func (j *job) copyOf(ctx context.Context, r problem.Role, b *buffer) error {
+	if err := j.load(ctx, r, b); err != nil || j.p.TypeOf(r).Size() < 4 {
+		return err
+	}
+	if f := j.t.f[r]; f != nil {
+		j.t.f[r] = append([]float32(nil), f...)
+	}
+	if i := j.t.i[r]; i != nil {
+		j.t.i[r] = append([]int32(nil), i...)
+	}
+	return nil
+}
+
+func reorder[T any](ctx context.Context, p *problem.Problem, r problem.Role, v []T, scratch func(int) []T,
+	move func(ctx context.Context, dst, src []T, n, c, plane int) error) ([]T, error) {
+	if p.LayoutOf(r) == problem.NCHW {
+		return v, nil
+	}
+	to := scratch(len(v))
+	n, c, plane := planar(p, r)
+	return to, move(ctx, to, v, n, c, plane)
+}
+
+// direct says that the loops can use the buffer's memory as it is.
+func direct(p *problem.Problem, r problem.Role) bool {
+	t := p.TypeOf(r)
+	return p.LayoutOf(r) == problem.NCHW && (t == problem.F32 || t == problem.S32)
+}
+
+// prepare gives the loops memory to write an output to: the buffer's own, or scratch that store then converts.
+func (j *job) prepare(r problem.Role, b *buffer) {
+	n := int(problem.Elems(j.p.Shape(r)))
+	switch {
+	case direct(j.p, r) && whole(j.p, r):
+		j.t.i[r] = view[int32](b, n)
+	case direct(j.p, r):
+		j.t.f[r] = view[float32](b, n)
+	case whole(j.p, r):
+		j.t.i[r] = j.ints(n)
+	default:
+		j.t.f[r] = j.floats(n)
+	}
+}
+
+// store writes what the loops left in scratch memory to the buffer.
+func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
+	if direct(j.p, r) {
+		return nil
+	}
+	n := int(problem.Elems(j.p.Shape(r)))
+	if whole(j.p, r) {
+		v, err := reorder(ctx, j.p, r, j.t.i[r], j.ints, channelsLast[int32])
+		copy(view[int32](b, n), v)
+		return err
+	}
+	v, err := reorder(ctx, j.p, r, j.t.f[r], j.floats, channelsLast[float32])
+	if err != nil {
+		return err
+	}
+	return narrow(ctx, b, v, j.p.TypeOf(r))
+}
+
+// edgeBytes is the scratch memory that a tensor takes beside its buffer.
+func edgeBytes(p *problem.Problem, r problem.Role) int64 {
+	if direct(p, r) {
+		return 0
+	}
+	bytes := 4 * problem.Elems(p.Shape(r))
+	if p.LayoutOf(r) == problem.NHWC && p.TypeOf(r).Size() < 4 {
+		bytes *= 2 // converted, then reordered
+	}
+	return bytes
+}
