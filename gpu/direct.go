@@ -3,6 +3,8 @@ package gpu
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -11,156 +13,198 @@ import (
 // The general kernels: one output element per work-item, shapes as parameters, compiled once for all problems. A device
 // that cannot run long loops gets the reduction in boxes, one dispatch each.
 
-// box is a part of a reduction: taps [kh0, kh1) × [kw0, kw1) of channels [c0, c1).
-type box struct{ c0, c1, kh0, kh1, kw0, kw1 int }
+// generalGroup is the work-group of the general kernels.
+const generalGroup = 64
+
+// box is a part of a reduction, as the kernels' parameters have it: channels c0, c1 and taps kd0, kd1, kh0, kh1, kw0, kw1.
+type box [8]int32
 
 // loopCost is how many loop iterations and exits a work-item runs over so many taps and channels, counted so that it is
 // never less than any driver counts.
-func loopCost(kh, kw, c int) int64 { return 1 + int64(kh)*(2+int64(kw)*(2+int64(c))) }
+func loopCost(k [3]int, c int) int64 {
+	return 1 + int64(k[0])*(2+int64(k[1])*(2+int64(k[2])*(2+int64(c))))
+}
 
-// boxes cuts a reduction into parts of at most limit loop iterations: channels first, then columns, then rows.
-func boxes(channels, kh, kw, limit int) []box {
-	c, h, w := channels, kh, kw
-	for loopCost(h, w, c) > int64(limit) {
-		switch {
-		case c > 1:
-			c = (c + 1) / 2
-		case w > 1:
-			w = (w + 1) / 2
-		case h > 1:
-			h = (h + 1) / 2
-		default: // a single step, and the limit is not below 1024
-			limit = 1 << 30
+// boxes cuts a reduction into parts of at most limit loop iterations: channels first, then columns, rows, planes.
+func boxes(channels int, k [3]int, limit int) []box {
+	c, part := channels, k
+	for loopCost(part, c) > int64(limit) {
+		halve := &c
+		for _, axis := range []*int{&part[2], &part[1], &part[0]} {
+			if *halve == 1 {
+				halve = axis
+			}
 		}
+		if *halve == 1 { // a single step, and the limit is not below 1024
+			break
+		}
+		*halve = (*halve + 1) / 2
 	}
 	var out []box
-	for h0 := 0; h0 < kh; h0 += h {
-		for w0 := 0; w0 < kw; w0 += w {
-			for c0 := 0; c0 < channels; c0 += c {
-				out = append(out, box{c0, min(c0+c, channels), h0, min(h0+h, kh), w0, min(w0+w, kw)})
+	for d := 0; d < k[0]; d += part[0] {
+		for h := 0; h < k[1]; h += part[1] {
+			for w := 0; w < k[2]; w += part[2] {
+				for c0 := 0; c0 < channels; c0 += c {
+					out = append(out, box(words(c0, min(c0+c, channels), d, min(d+part[0], k[0]),
+						h, min(h+part[1], k[1]), w, min(w+part[2], k[2]))))
+				}
 			}
 		}
 	}
 	return out
 }
 
-func flag(b bool) int32 {
+func flag(b bool) int {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// groupFor is the work-group of the general kernels for planes of so many pixels.
-func groupFor(pixels int) (x, y int32) {
-	switch {
-	case pixels >= 64:
-		return 64, 1
-	case pixels >= 16:
-		return 16, 4
-	}
-	return 8, 8
-}
+// firstLast are the flags of dispatch i of n that sum up one result: 1 the first, 2 the last.
+func firstLast(i, n int) int { return flag(i == 0) + 2*flag(i == n-1) }
 
-// convParams are the PARAMS of conv_direct, in its order.
-type convParams struct {
-	N, IC, IH, IW, OC, OH, OW, ICG, OCG, KH, KW, SH, SW, PH, PW, DH, DW int32
-	C0, C1, KH0, KH1, KW0, KW1                                          int32
-	First, Last, Bias, Relu, X0, Y0, Z0                                 int32
+// general notes on the plan what its general kernel is, cut into so many dispatches.
+func (pl *plan) general(parts int) {
+	pl.info.Tile = fmt.Sprintf("1 element, group %d", generalGroup)
+	pl.info.Why = "general kernel: any shape, compiled once"
+	if parts > 1 {
+		pl.info.Why += fmt.Sprintf("; the reduction is cut into %d parts for this driver's loop limit", parts)
+	}
 }
 
 func canDirect(_ *Device, p *problem.Problem) error {
-	if p.Op != problem.Conv {
-		return fmt.Errorf("%w: not a convolution", driver.ErrUnsupported)
+	if p.Op != problem.Conv && p.Op != problem.Deconv || p.Dir > problem.BackwardData || p.Fused() {
+		return fmt.Errorf("%w: not a convolution forward or backward to its source", driver.ErrUnsupported)
 	}
 	return nil
 }
 
 func buildDirect(ctx context.Context, pl *plan) error {
-	p := &pl.p
-	h, w := p.Axes[1], p.Axes[2]
-	pixels := h.Out * w.Out
-	lx, ly := groupFor(pixels)
-	k, err := pl.kernel(ctx, "conv_direct", lx, ly, 1)
+	return pl.directConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+}
+
+// directConv adds a convolution or a transposed one by the general kernels.
+func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst operand) error {
+	c := convOf(p)
+	post, err := pl.posts(ctx, p)
 	if err != nil {
 		return err
 	}
-	icg, ocg := p.IC/p.Groups, p.OC/p.Groups
-	parts := boxes(icg, h.Kernel, w.Kernel, pl.dev.proof.LoopLimit)
+	src, err := pl.input(ctx, c.src)
+	if err != nil {
+		return err
+	}
+	wei, err := pl.constant(ctx, problem.Wei)
+	if err != nil {
+		return err
+	}
+	name, tunables := "conv_direct", []int32{generalGroup, 1, 1, post.chain}
+	uses := []operand{src, wei, post.par, post.res}
+	if c.transposed {
+		name = "conv_transposed"
+	} else {
+		result, quant, err := pl.quant(ctx, p)
+		if err != nil {
+			return err
+		}
+		tunables = append(tunables, result)
+		uses = append(uses, quant)
+	}
+	k, err := pl.kernel(ctx, name, tunables...)
+	if err != nil {
+		return err
+	}
+	uses = append(uses, dst)
+	parts := boxes(c.reduced(), c.k, pl.dev.proof.LoopLimit)
 	for i, b := range parts {
-		err := pl.dispatch(&pl.run, k, [3]int{pixels, p.OC, p.N}, []operand{opSrc, opPack, opPBia, opDst}, func(base [3]int) any {
-			return convParams{
-				N: int32(p.N), IC: int32(p.IC), IH: int32(h.In), IW: int32(w.In), OC: int32(p.OC), OH: int32(h.Out), OW: int32(w.Out),
-				ICG: int32(icg), OCG: int32(ocg), KH: int32(h.Kernel), KW: int32(w.Kernel), SH: int32(h.Stride), SW: int32(w.Stride),
-				PH: int32(h.PadL), PW: int32(w.PadL), DH: int32(h.Dilation), DW: int32(w.Dilation),
-				C0: int32(b.c0), C1: int32(b.c1), KH0: int32(b.kh0), KH1: int32(b.kh1), KW0: int32(b.kw0), KW1: int32(b.kw1),
-				First: flag(i == 0), Last: flag(i == len(parts)-1), Bias: flag(p.Bias), Relu: flag(len(p.Posts()) > 0),
-				X0: int32(base[0]), Y0: int32(base[1]), Z0: int32(base[2]),
-			}
-		})
+		err := pl.each(&pl.run, k, c.results(), uses,
+			words(c.groups, c.wideG, c.narrowG, c.wide, c.narrow, c.k, c.s, c.p, c.d, b, firstLast(i, len(parts)))...)
 		if err != nil {
 			return err
 		}
 	}
-	pl.keep(opWei, opPack, p.Shape(problem.Wei))
-	pl.keep(opBia, opPBia, p.Shape(problem.Bia))
-	pl.info.Tile = fmt.Sprintf("1 pixel, group %dx%d", lx, ly)
-	pl.info.Why = "general kernel: any shape, compiled once"
-	if len(parts) > 1 {
-		pl.info.Why += fmt.Sprintf("; the reduction is cut into %d parts for this driver's loop limit", len(parts))
-	}
+	pl.general(len(parts))
 	return nil
 }
 
-// poolParams are the PARAMS of pool, in its order.
-type poolParams struct {
-	N, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW, PHR, PWR, DH, DW int32
-	KH0, KH1, KW0, KW1                                          int32
-	First, Last, Kind, Divisor, X0, Y0                          int32
-}
-
-// poolKinds are the kernel's numbers of the kinds.
-var poolKinds = map[problem.PoolKind]int32{problem.Max: 0, problem.AvgExclude: 1, problem.AvgInclude: 2, problem.AvgFull: 3}
-
-func canPool(_ *Device, p *problem.Problem) error {
-	if p.Op != problem.Pool {
-		return fmt.Errorf("%w: not a pooling", driver.ErrUnsupported)
+// quant is how conv_direct finishes the sums of p, and what an integer convolution needs for it: its parameters and
+// bias, a row each.
+func (pl *plan) quant(ctx context.Context, p *problem.Problem) (result int32, rows operand, err error) {
+	if !p.Integer() {
+		return 0, none, nil
 	}
-	if p.Taps() > 1<<31-1 {
-		return fmt.Errorf("%w: windows of %d cells", driver.ErrUnsupported, p.Taps())
-	}
-	return nil
-}
-
-func buildPool(ctx context.Context, pl *plan) error {
-	p := &pl.p
-	h, w := p.Axes[1], p.Axes[2]
-	pixels, planes := h.Out*w.Out, p.N*p.IC
-	lx, ly := groupFor(pixels)
-	k, err := pl.kernel(ctx, "pool", lx, ly, 1)
+	given, err := pl.input(ctx, problem.Quant)
 	if err != nil {
-		return err
+		return 0, none, err
 	}
-	parts := boxes(1, h.Kernel, w.Kernel, pl.dev.proof.LoopLimit)
-	for i, b := range parts {
-		err := pl.dispatch(&pl.run, k, [3]int{pixels, planes, 1}, []operand{opSrc, opDst}, func(base [3]int) any {
-			return poolParams{
-				N: int32(planes), IH: int32(h.In), IW: int32(w.In), OH: int32(h.Out), OW: int32(w.Out),
-				KH: int32(h.Kernel), KW: int32(w.Kernel), SH: int32(h.Stride), SW: int32(w.Stride),
-				PH: int32(h.PadL), PW: int32(w.PadL), PHR: int32(h.PadR), PWR: int32(w.PadR), DH: int32(h.Dilation), DW: int32(w.Dilation),
-				KH0: int32(b.kh0), KH1: int32(b.kh1), KW0: int32(b.kw0), KW1: int32(b.kw1),
-				First: flag(i == 0), Last: flag(i == len(parts)-1), Kind: poolKinds[p.Kind],
-				X0: int32(base[0]), Y0: int32(base[1]),
-			}
-		})
-		if err != nil {
-			return err
+	row := 4 * int64(p.OC)
+	rows = pl.scratch(5 * int64(p.OC))
+	pl.copyTo(&pl.pack, given, rows, 0, 4*row)
+	if p.Bias {
+		pl.copyTo(&pl.pack, operand(problem.Bia), rows, 4*row, row)
+	} else {
+		pl.fill(&pl.pack, rows, 4*row, row, 0)
+	}
+	types := []problem.DataType{problem.S32, problem.F32, problem.S8, problem.U8}
+	return 1 + int32(slices.Index(types, pl.p.Type.Dst)), rows, nil
+}
+
+// postScalars is how many scalars of post-operations come before the channels' rows: two for each of common.inc's
+// POST_SLOTS, which are the bias and problem.MaxPost.
+const postScalars = 2 * (1 + problem.MaxPost)
+
+// posts is a chain of post-operations as kernels take it.
+type posts struct {
+	chain    int32
+	par, res operand
+}
+
+// posts packs bias and post-operations: the bias of a float convolution is the first of them.
+func (pl *plan) posts(ctx context.Context, p *problem.Problem) (posts, error) {
+	out := posts{par: none, res: none}
+	var chain []problem.PostOp
+	bias := p.Bias && !p.Integer()
+	if bias {
+		chain = append(chain, problem.PostOp{Kind: problem.AddBias})
+	}
+	chain = append(chain, p.Posts()...)
+	if len(chain) == 0 {
+		return out, nil
+	}
+	rows, row := int64(p.PostRows()), int64(p.OC)
+	out.par = pl.scratch(postScalars + int64(flag(bias))*row + rows*row)
+	for i, o := range chain {
+		out.chain |= int32(o.Kind) << (4 * i)
+		if o.Kind == problem.Leaky || o.Kind == problem.Clip {
+			pl.fill(&pl.pack, out.par, int64(8*i), 4, math.Float32bits(o.Alpha))
+			pl.fill(&pl.pack, out.par, int64(8*i+4), 4, math.Float32bits(o.Beta))
 		}
 	}
-	pl.info.Tile = fmt.Sprintf("1 pixel, group %dx%d", lx, ly)
-	pl.info.Why = "general kernel: any shape, compiled once"
-	if len(parts) > 1 {
-		pl.info.Why += fmt.Sprintf("; the window is cut into %d parts for this driver's loop limit", len(parts))
+	at := int64(4 * postScalars)
+	if bias {
+		b, err := pl.input(ctx, problem.Bia)
+		if err != nil {
+			return out, err
+		}
+		pl.copyTo(&pl.pack, b, out.par, at, 4*row)
+		at += 4 * row
 	}
-	return nil
+	if rows > 0 {
+		given, err := pl.input(ctx, problem.PostParams)
+		if err != nil {
+			return out, err
+		}
+		pl.copyTo(&pl.pack, given, out.par, at, 4*rows*row)
+	}
+	for _, o := range chain {
+		if o.Kind != problem.Add {
+			continue
+		}
+		var err error
+		if out.res, err = pl.input(ctx, problem.Residual); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
 }

@@ -17,28 +17,30 @@ import (
 func TestBoxes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
-		c, h, w := 1+rnd.IntN(1<<rnd.IntN(8)), 1+rnd.IntN(1<<rnd.IntN(5)), 1+rnd.IntN(1<<rnd.IntN(6))
+		c, k := 1+rnd.IntN(1<<rnd.IntN(8)), [3]int{1 + rnd.IntN(3), 1 + rnd.IntN(1<<rnd.IntN(5)), 1 + rnd.IntN(1<<rnd.IntN(6))}
 		limit := 512 + rnd.IntN(1<<(10+rnd.IntN(7)))
-		seen := make([]int, c*h*w)
-		for _, b := range boxes(c, h, w, limit) {
-			if cost := loopCost(b.kh1-b.kh0, b.kw1-b.kw0, b.c1-b.c0); cost > int64(limit) {
-				t.Fatalf("%d×%d×%d, limit %d: %+v costs %d", c, h, w, limit, b, cost)
+		seen := make([]int, c*volume(k))
+		for _, b := range boxes(c, k, limit) {
+			if cost := loopCost([3]int{int(b[3] - b[2]), int(b[5] - b[4]), int(b[7] - b[6])}, int(b[1]-b[0])); cost > int64(limit) {
+				t.Fatalf("%d×%v, limit %d: %v costs %d", c, k, limit, b, cost)
 			}
-			for i := b.kh0; i < b.kh1; i++ {
-				for j := b.kw0; j < b.kw1; j++ {
-					for k := b.c0; k < b.c1; k++ {
-						seen[(i*w+j)*c+k]++
+			for d := b[2]; d < b[3]; d++ {
+				for h := b[4]; h < b[5]; h++ {
+					for w := b[6]; w < b[7]; w++ {
+						for i := b[0]; i < b[1]; i++ {
+							seen[((int(d)*k[1]+int(h))*k[2]+int(w))*c+int(i)]++
+						}
 					}
 				}
 			}
 		}
 		for i, n := range seen {
 			if n != 1 {
-				t.Fatalf("%d×%d×%d, limit %d: cell %d is in %d boxes", c, h, w, limit, i, n)
+				t.Fatalf("%d×%v, limit %d: cell %d is in %d boxes", c, k, limit, i, n)
 			}
 		}
 	}
-	if n := len(boxes(64, 3, 3, 1<<30)); n != 1 {
+	if n := len(boxes(64, [3]int{1, 3, 3}, 1<<30)); n != 1 {
 		t.Errorf("a small reduction is cut into %d", n)
 	}
 }
@@ -98,7 +100,7 @@ func TestDispatches(t *testing.T) {
 
 // The structs that are written as parameters are those of the kernels, field by field.
 func TestParamsMatchTheKernels(t *testing.T) {
-	for name, params := range map[string]any{"conv_direct": convParams{}, "pool": poolParams{}} {
+	for name, params := range map[string]any{"pool": poolParams{}} {
 		k, err := shaders.Get(name)
 		if err != nil {
 			t.Fatal(err)
@@ -247,7 +249,7 @@ func TestPlansFitTheKernels(t *testing.T) {
 func TestPlanRefusals(t *testing.T) {
 	d := newFake().open(t)
 	for _, text := range []string{
-		"mb1ic1048576ih1024oc1oh1024kh1", "mb8ic64ih256oc64oh256kh1", "deconv:mb1ic3ih4oc3oh4kh1", "mb1ic1id3ih3iw3oc1od3oh3ow3kd1kh1kw1",
+		"mb1ic1048576ih1024oc1oh1024kh1", "mb8ic64ih256oc64oh256kh1", "BWD_D:pad=circular:mb1ic64ih500oc1oh1500kh1ph500",
 	} {
 		p, err := problem.Parse(text)
 		if err != nil {

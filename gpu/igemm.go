@@ -43,8 +43,9 @@ func (d *Device) class() class {
 
 // igemm is the geometry of one plan. Sizes are floats and elements.
 type igemm struct {
-	h, w         problem.Axis // of the problem, or with all pixels as one row
-	icg, ocg     int
+	conv         *conv
+	h, w         problem.Axis // as the kernel reads and writes, or with all pixels as one row
+	icg, ocg     int          // channels in a group that it reads and writes
 	vw           int // floats of a vector
 	lx           int
 	share        int
@@ -61,14 +62,39 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(a, b int) int { return ceilDiv(a, b) * b }
 
-// newIgemm lays a convolution out for the device.
-func newIgemm(d *Device, p *problem.Problem) *igemm {
-	g := &igemm{h: p.Axes[1], w: p.Axes[2], icg: p.IC / p.Groups, ocg: p.OC / p.Groups, vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1}
-	if pointwise := (problem.Axis{In: g.h.In, Out: g.h.In, Kernel: 1, Stride: 1, Dilation: g.h.Dilation}); g.h == pointwise {
-		if w := (problem.Axis{In: g.w.In, Out: g.w.In, Kernel: 1, Stride: 1, Dilation: g.w.Dilation}); g.w == w {
-			n := g.h.In * g.w.In
-			g.h.In, g.h.Out, g.w.In, g.w.Out = 1, 1, n, n
+// flatten makes all pixels one row where a kernel of one tap reads each where it is.
+func (g *igemm) flatten(depth problem.Axis) bool {
+	all := []*problem.Axis{&depth, &g.h, &g.w}
+	for _, a := range all {
+		if *a != (problem.Axis{In: a.In, Out: a.In, Kernel: 1, Stride: 1, Dilation: a.Dilation}) {
+			return false
 		}
+	}
+	n := depth.In * g.h.In * g.w.In
+	g.h.In, g.h.Out, g.w.In, g.w.Out = 1, 1, n, n
+	return true
+}
+
+// newIgemm lays a convolution out for the device, or, by a flipped kernel, the adjoint of one with strides of 1. It is nil
+// where a kernel of three dimensions is needed.
+func newIgemm(d *Device, p *problem.Problem) *igemm {
+	c := convOf(p)
+	g := &igemm{conv: c, icg: c.wideG, ocg: c.narrowG, vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1}
+	in, out := c.wide, c.narrow
+	if c.transposed {
+		g.icg, g.ocg = g.ocg, g.icg
+		in, out = out, in
+	}
+	axis := func(i int) problem.Axis {
+		a := problem.Axis{In: in[i], Out: out[i], Kernel: c.k[i], Stride: c.s[i], PadL: c.p[i], Dilation: c.d[i]}
+		if c.transposed {
+			a.PadL = a.Extent() - 1 - a.PadL
+		}
+		return a
+	}
+	g.h, g.w = axis(1), axis(2)
+	if !g.flatten(axis(0)) && (in[0] != 1 || out[0] != 1 || c.k[0] != 1) {
+		return nil
 	}
 	quad := 1 // floats that the body loads at a time from the source
 	if d.limits.GLSL {
@@ -86,7 +112,7 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 		g.rows, g.pitch, g.base = ih, iw, -ph*iw-pw
 	} else {
 		g.rows, g.pitch = needH, roundUp(needW, max(g.vw, quad))
-		g.work = int64(p.N) * int64(p.IC) * int64(g.rows) * int64(g.pitch)
+		g.work = int64(p.N) * int64(p.Groups) * int64(g.icg) * int64(g.rows) * int64(g.pitch)
 	}
 	g.plane = g.rows * g.pitch
 	g.packed = (int64(p.Groups)*int64(g.ocb)*int64(g.icg)*int64(g.h.Kernel)*int64(g.w.Kernel)*int64(g.tn) + int64(g.share)) * int64(g.vw)
@@ -143,102 +169,107 @@ func (g *igemm) tile(d *Device, n int) {
 func (g *igemm) iterations() int { return ceilDiv(g.icg*g.h.Kernel, g.cu*g.ku) }
 
 func canIgemm(d *Device, p *problem.Problem) error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", driver.ErrUnsupported, fmt.Sprintf(format, args...))
+	if err := canDirect(d, p); err != nil {
+		return err
 	}
+	c := convOf(p)
 	switch {
-	case p.Op != problem.Conv:
-		return refuse("not a convolution")
-	case problem.Elems(p.Shape(problem.Dst)) == 0:
-		return refuse("the result is empty")
+	case p.Integer():
+		return unsupported("integers")
+	case c.results() == 0:
+		return unsupported("the result is empty")
+	case c.transposed && c.s != [3]int{1, 1, 1}:
+		return unsupported("the adjoint of a convolution with strides")
 	case d.limits.GLSL && d.limits.ShuffleLanes == 0:
-		return refuse("the device has no subgroup shuffles")
-	case p.OC/p.Groups*2 < d.limits.VectorWidth:
-		return refuse("%d output channels in a group leave most of a vector idle", p.OC/p.Groups)
+		return unsupported("the device has no subgroup shuffles")
 	case p.Axes[2].Kernel > maxKernelWidth:
-		return refuse("kernels wider than %d", maxKernelWidth)
+		return unsupported("kernels wider than %d", maxKernelWidth)
 	}
 	g := newIgemm(d, p)
-	largest := min(d.info.MaxTensorBytes/4, math.MaxInt32-4096)
 	switch {
-	case g.work > largest || g.packed > largest:
-		return refuse("padded source or packed weights are larger than the largest buffer")
+	case g == nil:
+		return unsupported("a kernel with depth")
+	case g.ocg*2 < d.limits.VectorWidth:
+		return unsupported("%d output channels in a group leave most of a vector idle", g.ocg)
+	case max(g.work, g.packed) > min(d.info.MaxTensorBytes/4, maxElements):
+		return unsupported("padded source or packed weights are larger than the largest buffer")
 	case 2*int64(g.iterations())+64 > int64(d.proof.LoopLimit):
-		return refuse("a reduction of %d steps is too long for this driver's loops", g.iterations())
+		return unsupported("a reduction of %d steps is too long for this driver's loops", g.iterations())
 	case int64(p.Groups)*int64(g.ocb) > d.limits.MaxGroupCount[2]:
-		return refuse("too many blocks of output channels")
+		return unsupported("too many blocks of output channels")
 	}
 	return nil
 }
 
-// flat spreads count work-items in groups of lx over two dimensions of the grid.
-func flat(count, lx int) (gx int, groups [3]int) {
-	g := ceilDiv(count, lx)
-	gx = min(g, 32768)
-	return gx, [3]int{gx, ceilDiv(g, gx), 1}
-}
-
-// grid adds one dispatch with its groups given.
-func (pl *plan) grid(list *[]step, k *kernel, groups [3]int, uses []operand, params ...int32) error {
-	items := groups
-	for i := range items {
-		items[i] *= k.local[i]
-	}
-	return pl.dispatch(list, k, items, uses, func([3]int) any { return params })
-}
+// worthIgemm says whether the work pays for a compilation.
+func worthIgemm(p *problem.Problem) bool { return p.FLOPs() >= igemmWorth }
 
 func buildIgemm(ctx context.Context, pl *plan) error {
-	p, d := &pl.p, pl.dev
+	return pl.igemmConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+}
+
+// igemmConv adds a convolution by implicit GEMM.
+func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) error {
+	d := pl.dev
 	g := newIgemm(d, p)
-	kh, kw := g.h.Kernel, g.w.Kernel
-
-	pack, err := pl.kernel(ctx, "pack_weights", 64, 1, 1)
+	post, err := pl.posts(ctx, p)
 	if err != nil {
 		return err
 	}
-	gx, groups := flat(int(g.packed), 64)
-	taps := kh * kw
-	err = pl.grid(&pl.pack, pack, groups, []operand{opWei, opPack}, int32(g.packed), int32(gx), int32(p.Groups), int32(g.ocg), int32(g.icg),
-		int32(kh), int32(kw), int32(g.tn*g.vw), 0, int32(g.ocg*g.icg*taps), int32(g.icg*taps), int32(taps), int32(kw), 1)
+	wei, err := g.packWeights(ctx, pl)
 	if err != nil {
 		return err
 	}
-	pl.info.WeightsBytes = 4 * g.packed
-	pl.keep(opBia, opPBia, p.Shape(problem.Bia))
-
-	from := opSrc
+	src, err := pl.input(ctx, g.conv.src)
+	if err != nil {
+		return err
+	}
 	if !g.inPlace {
-		from = opWork
-		if err := g.pad(ctx, pl); err != nil {
+		if src, err = g.pad(ctx, pl, src); err != nil {
 			return err
 		}
 	}
-	conv, err := pl.kernel(ctx, "conv_igemm", int32(g.lx), 1, 1, int32(g.icg), int32(g.ocg), int32(g.h.Out), int32(g.w.Out), int32(kh), int32(kw),
-		int32(g.h.Stride), int32(g.w.Stride), int32(g.h.Dilation), int32(g.w.Dilation), int32(g.pitch), int32(g.plane),
-		int32(g.tx), int32(g.ty), int32(g.tn), int32(g.cu), int32(g.ku), int32(g.share), flag(p.Bias), flag(len(p.Posts()) > 0))
+	kernel := []int32{int32(g.lx), 1, 1}
+	kernel = append(kernel, words(g.icg, g.ocg, g.h.Out, g.w.Out, g.h.Kernel, g.w.Kernel, g.h.Stride, g.w.Stride, g.h.Dilation, g.w.Dilation,
+		g.pitch, g.plane, g.tx, g.ty, g.tn, g.cu, g.ku, g.share, int(post.chain))...)
+	k, err := pl.kernel(ctx, "conv_igemm", kernel...)
 	if err != nil {
 		return err
-	}
-	bias := opPBia
-	if !p.Bias {
-		bias = opPack // bound, not read
 	}
 	tiles := p.N * ceilDiv(g.h.Out, g.ty) * ceilDiv(g.w.Out, g.tx)
-	gx, groups = flat(tiles, g.lx)
+	gx, groups := flat(tiles, g.lx)
 	groups[2] = p.Groups * g.ocb
-	err = pl.grid(&pl.run, conv, groups, []operand{from, opPack, bias, opDst},
-		int32(p.N), int32(gx), int32(g.base), int32(p.IC*g.plane), int32(p.OC*g.h.Out*g.w.Out))
-	if err != nil {
-		return err
-	}
-	pl.info.WorkspaceBytes = 4 * g.work
+	oc := p.Groups * g.ocg
+	err = pl.grid(&pl.run, k, groups, []operand{src, wei, post.par, post.res, dst},
+		words(p.N, oc, gx, g.base, p.Groups*g.icg*g.plane, oc*g.h.Out*g.w.Out)...)
 	pl.info.Tile = fmt.Sprintf("%dx%d pixels × %d×%d channels, group %d", g.tx, g.ty, g.tn, g.vw, g.lx)
 	pl.info.Why = fmt.Sprintf("%.3g GFLOP are worth a kernel compiled for the shape", p.FLOPs()*1e-9)
-	return nil
+	return err
+}
+
+// packWeights adds the packing of the weights in the order in which the kernel reads them: for an adjoint flipped, with
+// the channels' parts exchanged.
+func (g *igemm) packWeights(ctx context.Context, pl *plan) (operand, error) {
+	given, err := pl.input(ctx, problem.Wei)
+	if err != nil {
+		return 0, err
+	}
+	k, err := pl.kernel(ctx, "pack_weights", 64, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	kh, kw := g.h.Kernel, g.w.Kernel
+	taps := kh * kw
+	base, so, sc, si, sj := 0, g.icg*taps, taps, kw, 1
+	if g.conv.transposed {
+		base, so, sc, si, sj = taps-1, taps, g.ocg*taps, -kw, -1
+	}
+	to := pl.scratch(g.packed)
+	return to, pl.each(&pl.pack, k, int(g.packed), []operand{given, to}, words(g.conv.groups, g.ocg, g.icg, kh, kw, g.tn*g.vw, base, g.ocg*g.icg*taps, so, sc, si, sj)...)
 }
 
 // pad adds the copy of the source into padded planes.
-func (g *igemm) pad(ctx context.Context, pl *plan) error {
+func (g *igemm) pad(ctx context.Context, pl *plan, src operand) (operand, error) {
 	lx, vectors := 64, 1 // vectors that a work-item writes
 	switch pl.dev.class() {
 	case straight:
@@ -248,13 +279,14 @@ func (g *igemm) pad(ctx context.Context, pl *plan) error {
 	}
 	k, err := pl.kernel(ctx, "pad_src", int32(lx), 1, 1)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	row := g.pitch / g.vw
 	vectors = min(row, vectors)
 	parts := ceilDiv(row, vectors)
-	planes := pl.p.N * pl.p.IC
+	planes := g.conv.n * g.conv.groups * g.icg
 	gx, groups := flat(planes*g.rows*parts, lx)
-	return pl.grid(&pl.run, k, groups, []operand{opSrc, opWork}, int32(gx), int32(planes), int32(g.h.In), int32(g.w.In),
-		int32(g.rows), int32(g.pitch), int32(g.h.PadL), int32(g.w.PadL), int32(parts), int32(vectors))
+	to := pl.scratch(g.work)
+	return to, pl.grid(&pl.run, k, groups, []operand{src, to},
+		words(gx, planes, g.h.In, g.w.In, g.rows, g.pitch, g.h.PadL, g.w.PadL, parts, vectors)...)
 }

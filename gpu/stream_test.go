@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -22,33 +23,19 @@ func runOnce(ctx context.Context, d *Device, s driver.Stream, p problem.Problem,
 		return err
 	}
 	defer pl.Close()
-	alloc := func(shape []int) driver.Buffer {
-		if err != nil {
-			return nil
-		}
-		var b driver.Buffer
-		b, err = d.Alloc(4 * problem.Elems(shape))
-		return b
-	}
-	var args driver.Args
-	var wei, bia driver.Buffer
-	args.Src, args.Dst, wei, bia = alloc(p.Shape(problem.Src)), alloc(p.Shape(problem.Dst)), alloc(p.Shape(problem.Wei)), alloc(p.Shape(problem.Bia))
-	for _, b := range []driver.Buffer{args.Src, args.Dst, wei, bia} {
-		if b != nil {
-			defer b.Free()
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.Fill(ctx, args.Src, 0); err != nil {
-		return err
-	}
-	if p.Op != problem.Pool {
-		if err := s.Write(ctx, wei, 0, make([]byte, wei.Bytes())); err != nil {
+	var given driver.Buffers
+	for _, r := range slices.Concat(p.Constants(), p.Inputs(), p.Outputs()) {
+		if given[r], err = d.Alloc(bufferBytes(&p, r)); err != nil {
 			return err
 		}
-		w, e, err := pl.Pack(ctx, s, wei, bia)
+		defer given[r].Free()
+		if err := s.Fill(ctx, given[r], 0); err != nil {
+			return err
+		}
+	}
+	args := driver.Args{Buffers: given}
+	if len(p.Constants()) > 0 {
+		w, e, err := pl.Pack(ctx, s, given)
 		if err != nil {
 			return err
 		}
@@ -65,7 +52,12 @@ func runOnce(ctx context.Context, d *Device, s driver.Stream, p problem.Problem,
 	if err := e.Wait(ctx); err != nil {
 		return err
 	}
-	return s.Read(ctx, make([]byte, args.Dst.Bytes()), args.Dst, 0)
+	for _, r := range p.Outputs() {
+		if err := s.Read(ctx, make([]byte, given[r].Bytes()), given[r], 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // What goes up comes down, in place and through the staging ring, whose slots are used many times.
@@ -280,11 +272,14 @@ func TestForeignOperands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	args := func(src, dst driver.Buffer) driver.Args {
+		return driver.Args{Buffers: driver.Buffers{problem.Src: src, problem.Dst: dst}}
+	}
 	for name, run := range map[string]func() error{
-		"foreign source": func() error { _, err := pl.Run(t.Context(), s, driver.Args{Src: foreign, Dst: own}); return err },
-		"no result":      func() error { _, err := pl.Run(t.Context(), s, driver.Args{Src: own}); return err },
-		"foreign stream": func() error { _, err := pl.Run(t.Context(), otherStream, driver.Args{Src: own, Dst: own}); return err },
-		"weights":        func() error { _, _, err := pl.Pack(t.Context(), s, own, nil); return err },
+		"foreign source": func() error { _, err := pl.Run(t.Context(), s, args(foreign, own)); return err },
+		"no result":      func() error { _, err := pl.Run(t.Context(), s, args(own, nil)); return err },
+		"foreign stream": func() error { _, err := pl.Run(t.Context(), otherStream, args(own, own)); return err },
+		"weights":        func() error { _, _, err := pl.Pack(t.Context(), s, driver.Buffers{problem.Wei: own}); return err },
 		"transfer":       func() error { return s.Fill(t.Context(), foreign, 1) },
 	} {
 		if err := run(); !errors.Is(err, driver.ErrInvalid) {

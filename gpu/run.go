@@ -1,0 +1,166 @@
+package gpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/gpu/hal"
+)
+
+// weights are a plan's kept pieces.
+type weights struct {
+	plan   *plan
+	pieces map[operand]*buffer
+}
+
+// Bytes implements driver.Weights.
+func (w *weights) Bytes() int64 {
+	n := int64(0)
+	for _, b := range w.pieces {
+		n += b.bytes
+	}
+	return n
+}
+
+// Free implements driver.Weights.
+func (w *weights) Free() {
+	for _, b := range w.pieces {
+		b.Free()
+	}
+}
+
+func (d *Device) ownStream(s driver.Stream) (*stream, error) {
+	st, ok := s.(*stream)
+	if !ok || st.dev != d {
+		return nil, fmt.Errorf("%w: not a stream of this device", driver.ErrInvalid)
+	}
+	return st, nil
+}
+
+// bind finds the buffers of roles.
+func (pl *plan) bind(use map[operand]*buffer, given driver.Buffers, roles []problem.Role) error {
+	for _, r := range roles {
+		b, err := pl.dev.own(r.String(), given[r], bufferBytes(&pl.p, r))
+		if err != nil {
+			return err
+		}
+		use[operand(r)] = b
+	}
+	return nil
+}
+
+// submit runs steps, with memory for their workspace.
+func (pl *plan) submit(ctx context.Context, st *stream, steps []step, slots []int64, use map[operand]*buffer) (*event, error) {
+	for i, n := range slots {
+		b, err := pl.dev.newBuffer(n)
+		if err != nil {
+			return nil, fmt.Errorf("workspace: %w", err)
+		}
+		defer b.Free() // the submission holds it on
+		use[workspace(i)] = b
+	}
+	find := func(s *step, o operand) *buffer {
+		if o == none {
+			o = s.uses[0]
+		}
+		if o >= problem.Roles && !pl.pieces[o-problem.Roles].kept {
+			o = workspace(pl.pieces[o-problem.Roles].slot)
+		}
+		return use[o]
+	}
+	cmds := make([]hal.Command, len(steps))
+	for i := range steps {
+		s := &steps[i]
+		c := s.cmd
+		to := find(s, s.uses[len(s.uses)-1])
+		switch c.Op {
+		case hal.Dispatch:
+			c.Views = make([]hal.View, len(s.uses))
+			for v, o := range s.uses {
+				c.Views[v] = find(s, o).view
+			}
+		case hal.Copy:
+			from := find(s, s.uses[0])
+			c.Src, c.SrcOff = from.at.block.mem, from.at.off+c.SrcOff
+			fallthrough
+		case hal.Fill:
+			c.Dst, c.DstOff = to.at.block.mem, to.at.off+c.DstOff
+		}
+		cmds[i] = c
+	}
+	holds := make([]*ref, 0, len(use)+1)
+	holds = append(holds, pl.ref)
+	for _, b := range use {
+		holds = append(holds, b.ref)
+	}
+	return st.run(ctx, cmds, holds...)
+}
+
+// workspace is how submit names the i-th slot of a list's workspace.
+func workspace(i int) operand { return none - 1 - operand(i) }
+
+// Pack implements driver.Plan.
+func (pl *plan) Pack(ctx context.Context, s driver.Stream, given driver.Buffers) (driver.Weights, driver.Event, error) {
+	constants := pl.p.Constants()
+	if len(constants) == 0 {
+		return nil, nil, fmt.Errorf("%w: %s %s has no weights", driver.ErrInvalid, pl.p.Op, pl.p.Dir)
+	}
+	st, err := pl.dev.ownStream(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	use := map[operand]*buffer{}
+	if err := pl.bind(use, given, constants); err != nil {
+		return nil, nil, err
+	}
+	w := &weights{plan: pl, pieces: map[operand]*buffer{}}
+	for i, piece := range pl.pieces {
+		if !piece.kept {
+			continue
+		}
+		b, err := pl.dev.newBuffer(piece.bytes)
+		if err != nil {
+			w.Free()
+			return nil, nil, fmt.Errorf("packed weights: %w", err)
+		}
+		o := problem.Roles + operand(i)
+		w.pieces[o], use[o] = b, b
+	}
+	e, err := pl.submit(ctx, st, pl.pack, pl.packSlots, use)
+	if err != nil {
+		w.Free()
+		return nil, nil, err
+	}
+	return w, e, nil
+}
+
+// Run implements driver.Plan.
+func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
+	st, err := pl.dev.ownStream(s)
+	if err != nil {
+		return nil, err
+	}
+	use := map[operand]*buffer{}
+	if err := pl.bind(use, a.Buffers, pl.p.Inputs()); err != nil {
+		return nil, err
+	}
+	if err := pl.bind(use, a.Buffers, pl.p.Outputs()); err != nil {
+		return nil, err
+	}
+	if len(pl.p.Constants()) > 0 {
+		w, ok := a.Weights.(*weights)
+		if !ok || w.plan != pl {
+			return nil, fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
+		}
+		for o, b := range w.pieces {
+			use[o] = b
+		}
+	}
+	e, err := pl.submit(ctx, st, pl.run, pl.runSlots, use)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
