@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/internal/machine"
 )
 
 // Driver is the cpu driver: one device, the machine's processors together.
@@ -35,9 +36,9 @@ func info() driver.Info {
 	case cpu.ARM64.HasASIMD:
 		simd = "NEON"
 	}
-	memory := totalMemory()
+	memory := machine.Memory()
 	return driver.Info{
-		Name:           processorName(),
+		Name:           machine.Processor(),
 		Type:           driver.CPU,
 		API:            "Go",
 		Driver:         runtime.Version() + ", gonum",

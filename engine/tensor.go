@@ -10,6 +10,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/internal/machine"
 )
 
 // Tensor is an array in host memory: [N, C, spatial…], or any other shape, flat in row-major order.
@@ -19,19 +20,25 @@ type Tensor struct {
 	data  []byte
 }
 
-// NewTensor makes a tensor of zeros.
+// NewTensor makes a tensor of zeros. One that is larger than the machine's memory is an error that wraps ErrOutOfMemory.
 func NewTensor(typ problem.DataType, shape ...int) (*Tensor, error) {
 	bytes, err := sizeOf(typ, shape)
 	if err != nil {
 		return nil, err
 	}
-	if bytes > math.MaxInt-7 {
-		return nil, fmt.Errorf("%w: a tensor of shape %v does not fit this machine's address space", ErrOutOfMemory, shape)
+	if bytes > surelyThere {
+		if most := min(machine.LargestAllocation(), math.MaxInt-7); bytes > most {
+			return nil, fmt.Errorf("%w: a tensor of shape %v and type %v takes %d bytes, the machine has %d at most: cut it into parts",
+				ErrOutOfMemory, shape, typ, bytes, most)
+		}
 	}
 	// Made of words, so that every element type is aligned.
 	words := make([]uint64, (bytes+7)/8)
 	return &Tensor{slices.Clone(shape), typ, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))[:bytes]}, nil
 }
+
+// surelyThere is memory that is taken without asking how much there is, in bytes.
+const surelyThere = 1 << 20
 
 // FromFloat32 makes a tensor of the data without copying it.
 func FromFloat32(data []float32, shape ...int) (*Tensor, error) {
@@ -59,6 +66,18 @@ func sizeOf(typ problem.DataType, shape []int) (int64, error) {
 
 // Shape is the sizes, outermost first. It must not be changed.
 func (t *Tensor) Shape() []int { return t.shape }
+
+// Reshape is a tensor of the same memory with another shape of as many elements.
+func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
+	bytes, err := sizeOf(t.typ, shape)
+	if err != nil {
+		return nil, err
+	}
+	if bytes != int64(len(t.data)) {
+		return nil, fmt.Errorf("%w: shape %v has %d elements, %v has %d", ErrInvalid, shape, bytes/int64(t.typ.Size()), t.shape, len(t.data)/t.typ.Size())
+	}
+	return &Tensor{slices.Clone(shape), t.typ, t.data}, nil
+}
 
 // Type is the type of the elements.
 func (t *Tensor) Type() problem.DataType { return t.typ }

@@ -96,3 +96,40 @@ func TestOddBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestHugeTensors: what no machine can hold is an error, not the end of the process.
+func TestHugeTensors(t *testing.T) {
+	for _, c := range []struct {
+		shape []int
+		want  error
+	}{
+		{[]int{1 << 20, 1 << 25}, engine.ErrOutOfMemory}, {[]int{1 << 30, 1 << 27}, engine.ErrOutOfMemory},
+		{[]int{1 << 40, 1 << 40}, engine.ErrInvalid}, {[]int{-1}, engine.ErrInvalid},
+	} {
+		for _, typ := range []problem.DataType{problem.F32, problem.F16, problem.U8} {
+			if _, err := engine.NewTensor(typ, c.shape...); !errors.Is(err, c.want) {
+				t.Errorf("%v %v: %v; want %v", typ, c.shape, err, c.want)
+			}
+		}
+	}
+}
+
+func TestReshape(t *testing.T) {
+	x, err := engine.NewTensor(problem.S8, 2, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := x.Reshape(1, 3, 4)
+	if err != nil || y.Type() != problem.S8 || !slices.Equal(y.Shape(), []int{1, 3, 4}) {
+		t.Fatalf("%v, %v", y, err)
+	}
+	y.Bytes()[5] = 7
+	if x.Bytes()[5] != 7 || !slices.Equal(x.Shape(), []int{2, 6}) {
+		t.Error("the memory is not the same, or the first tensor has changed")
+	}
+	for _, shape := range [][]int{{11}, {-1, -12}, {}, {1 << 40, 1 << 40}} {
+		if _, err := x.Reshape(shape...); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%v: %v", shape, err)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package machine
+
+import (
+	"bufio"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Memory is the machine's memory in bytes.
+func Memory() int64 {
+	var i unix.Sysinfo_t
+	if unix.Sysinfo(&i) != nil {
+		return assumedMemory
+	}
+	return int64(i.Totalram) * int64(i.Unit)
+}
+
+// LargestAllocation is what a single allocation cannot exceed, whatever else is in use: Go ends the process where the
+// system has no more. It is memory and swap, or the limit of the process (ulimit -v) where that is less.
+func LargestAllocation() int64 {
+	most := int64(addressSpace)
+	var i unix.Sysinfo_t
+	if unix.Sysinfo(&i) == nil {
+		most = min(most, (int64(i.Totalram)+int64(i.Totalswap))*int64(i.Unit))
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur < uint64(most) {
+		most = int64(limit.Cur)
+	}
+	return most
+}
+
+// Processor is the processor's own name.
+func Processor() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "CPU"
+	}
+	defer f.Close()
+	for in := bufio.NewScanner(f); in.Scan(); {
+		if key, value, ok := strings.Cut(in.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "CPU"
+}
