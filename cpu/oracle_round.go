@@ -48,8 +48,11 @@ func (o *oracle) constant(v float64, s sum) number {
 func (o *oracle) plain(s sum) driver.Element { return o.element(o.number(s)) }
 
 func (o *oracle) element(n number) driver.Element {
+	if n.value-n.value != 0 { // infinities and NaN come out as such
+		n.bound = 0
+	}
 	e := driver.Element{Value: n.value, Bound: n.bound, Magnitude: n.magnitude, Terms: n.terms, Exact: !n.inexact}
-	if o.p.TypeOf(o.p.Outputs()[0]) == problem.F16 {
+	if o.p.TypeOf(o.p.Outputs()[0]) == problem.F16 && n.bound > 0 {
 		e.Bound += (math.Abs(n.value)+n.bound)/(1<<11) + 0x1p-25
 	}
 	return e

@@ -103,9 +103,8 @@ func TestFallback(t *testing.T) {
 		t.Errorf("without fallback: %v", err)
 	}
 	// What neither can run says why for both.
-	backward := parse(t, "mb1ic1oc1iw4kw2")
-	backward.Dir = problem.BackwardData
-	if _, err := d.Plan(t.Context(), backward, driver.PlanOptions{}); err == nil || !strings.Contains(err.Error(), "largest buffer") || !strings.Contains(err.Error(), "cpu has no") {
+	huge := parse(t, "mb1ic1oc1ih16777216kh3ph1") // 2^48 elements
+	if _, err := d.Plan(t.Context(), huge, driver.PlanOptions{}); err == nil || !strings.Contains(err.Error(), "largest buffer") || !strings.Contains(err.Error(), "the machine has") {
 		t.Errorf("refused by both: %v", err)
 	}
 	if n := len(d.Fallbacks()); n != 2 {
@@ -116,12 +115,10 @@ func TestFallback(t *testing.T) {
 		t.Errorf("a lost device: %v", err)
 	}
 	refuses.refuse = nil
-	if pl, err := d.Plan(t.Context(), backwardless(backward), driver.PlanOptions{}); err != nil || pl.Fallback() != nil || pl.Device() != d {
+	if pl, err := d.Plan(t.Context(), pl.Problem(), driver.PlanOptions{}); err != nil || pl.Fallback() != nil || pl.Device() != d {
 		t.Errorf("a problem that the device runs: %v", err)
 	}
 }
-
-func backwardless(p problem.Problem) problem.Problem { p.Dir = problem.Forward; return p }
 
 func TestShapeErrors(t *testing.T) {
 	ctx := t.Context()

@@ -131,7 +131,8 @@ func exactly(p *problem.Problem) bool {
 			return false
 		}
 	}
-	return p.Kind != problem.Lp && p.Op != problem.Deform
+	shares := p.Kind.Average() && p.Dir == problem.BackwardData // sums of rounded quotients
+	return p.Kind != problem.Lp && p.Op != problem.Deform && !shares
 }
 
 func (s *suite) cases(t *testing.T, fill verify.Fill) {
