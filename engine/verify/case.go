@@ -271,9 +271,32 @@ func (p *Prepared) Result(ctx context.Context) (engine.Operands, error) {
 // Check runs the case on a device by an algorithm (empty: the device's choice) and judges the result. When ctx ends the
 // record is Skipped.
 func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) report.Record {
-	r := report.New(&c.Problem, dev)
-	r.Repro = Repro(&c.Problem, dev.Spec(), algorithm, c.Fill)
-	err := c.check(ctx, dev, algorithm, &r)
+	return check(ctx, dev, &c.Problem, c.Fill, algorithm, func(pl *engine.Plan, r *report.Record) error {
+		p, err := c.Prepare(ctx, pl)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		got, err := p.Result(ctx)
+		if err != nil {
+			return err
+		}
+		r.Runs = 1
+		c.Judge(r, got)
+		return nil
+	})
+}
+
+// check plans a problem and calls run, and makes a record of it.
+func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fill, algorithm string,
+	run func(*engine.Plan, *report.Record) error) report.Record {
+	r := report.New(p, dev)
+	r.Repro = Repro(p, dev.Spec(), algorithm, fill)
+	pl, err := dev.Plan(ctx, *p, driver.PlanOptions{Algorithm: algorithm})
+	if err == nil {
+		r.Planned(pl)
+		err = errors.Join(run(pl, &r), pl.Close())
+	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -282,27 +305,6 @@ func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) 
 		r.Fail(err)
 	}
 	return r
-}
-
-func (c *Case) check(ctx context.Context, dev *engine.Device, algorithm string, r *report.Record) error {
-	pl, err := dev.Plan(ctx, c.Problem, driver.PlanOptions{Algorithm: algorithm})
-	if err != nil {
-		return err
-	}
-	defer pl.Close()
-	r.Planned(pl)
-	p, err := c.Prepare(ctx, pl)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	got, err := p.Result(ctx)
-	if err != nil {
-		return err
-	}
-	r.Runs = 1
-	c.Judge(r, got)
-	return nil
 }
 
 // Repro is the command that runs one check again.

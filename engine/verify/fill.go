@@ -5,6 +5,10 @@ package verify
 
 import (
 	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 )
@@ -35,29 +39,73 @@ func mix(z uint64) uint64 {
 	return z ^ z>>31
 }
 
+// chunk is how many elements a core takes at once.
+const chunk = 1 << 16
+
+// chunks calls f for parts of 0 … n−1 on all cores.
+func chunks(n int, f func(from, to int)) {
+	if n <= chunk {
+		f(0, n)
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (n+chunk-1)/chunk) {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(chunk)) - chunk
+				if from >= n {
+					return
+				}
+				f(from, min(from+chunk, n))
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // Values fills dst: element i depends on seed and i alone.
 func (f Fill) Values(dst []float32, seed uint64) {
 	base := seed * 0xD1342543DE82EF95
-	for i := range dst {
-		z := mix(base + uint64(i+1)*golden)
-		if f == Int {
-			dst[i] = float32(int(z>>33%7) - 3)
-		} else {
-			dst[i] = float32(int32(z>>40)-1<<23) / (1 << 23)
+	chunks(len(dst), func(from, to int) {
+		for i := from; i < to; i++ {
+			z := mix(base + uint64(i+1)*golden)
+			if f == Int {
+				dst[i] = float32(int(z>>33%7) - 3)
+			} else {
+				dst[i] = float32(int32(z>>40)-1<<23) / (1 << 23)
+			}
 		}
-	}
+	})
 }
 
 // Hash is an order-independent checksum of a tensor of whole numbers: Σ int64(t_i)·(mix((i+1)·G)|1) mod 2^64. ok is
 // false if some element is not a whole number.
 func Hash(t []float32) (h uint64, ok bool) {
-	ok = true
-	for i, v := range t {
-		n := int64(v)
-		if float32(n) != v {
-			ok = false
+	var sum atomic.Uint64
+	var broken atomic.Bool
+	chunks(len(t), func(from, to int) {
+		var h uint64
+		for i := from; i < to; i++ {
+			v := t[i]
+			n := int64(v)
+			if float32(n) != v {
+				broken.Store(true)
+			}
+			h += uint64(n) * (mix(uint64(i+1)*golden) | 1)
 		}
-		h += uint64(n) * (mix(uint64(i+1)*golden) | 1)
+		sum.Add(h)
+	})
+	return sum.Load(), !broken.Load()
+}
+
+// Sums are checksums of a tensor of any numbers: dot = Σ t_i·w_i with weights between −1 and 1,
+// w_i = 2·(mix((i+1)·G)>>40)/2^24 − 1, and abs = Σ|t_i|. They are summed in row-major order.
+func Sums(n int, at func(int) float64) (dot, abs float64) {
+	for i := range n {
+		v := at(i)
+		dot += v * (2*float64(mix(uint64(i+1)*golden)>>40)/(1<<24) - 1)
+		abs += math.Abs(v)
 	}
-	return h, ok
+	return dot, abs
 }

@@ -1,15 +1,17 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 
 	"github.com/gonvolve/gonvolve/engine"
-	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
@@ -17,116 +19,239 @@ import (
 // ErrGolden is what errors of unusable golden files wrap.
 var ErrGolden = errors.New("not a golden file")
 
-// Golden reads a file of checksums of convolutions (columns file, mb_used, note, fwd_hash, …, ndims, desc) and runs each
-// row's forward problem, with bias, in exact mode on a device: the hash of the result must be the file's. each gets a
-// record for every row; a row without a checksum is skipped, one that the device cannot run unsupported.
-//
-// A wrong hash says that the result is wrong, not where: such a row is run again against the oracle to find out.
-func Golden(ctx context.Context, oracle, dev *engine.Device, algorithm string, in io.Reader, each func(report.Record)) error {
+// Golden is one result of a golden file: the problem, always in exact mode, and the checksums of its result.
+type Golden struct {
+	Problem problem.Problem
+	Note    string // why the file has no checksums, if it has none
+
+	hash     uint64 // of whole numbers
+	hashed   bool
+	dot, abs float64 // of other results
+}
+
+// goldenColumns are the checksums of a row: the columns' prefix and what turns the row's problem into that one.
+var goldenColumns = []struct {
+	name string
+	pool bool
+	set  func(*problem.Problem)
+}{
+	{"fwd", false, func(p *problem.Problem) { p.Bias = true }},
+	{"dsrc", false, func(p *problem.Problem) { p.Dir = problem.BackwardData }},
+	{"dwei", false, func(p *problem.Problem) { p.Dir = problem.BackwardWeights }},
+	{"dbia", false, func(p *problem.Problem) { p.Dir = problem.BackwardBias }},
+	{"max", true, func(p *problem.Problem) { p.Kind = problem.Max }},
+	{"max_dsrc", true, func(p *problem.Problem) { p.Kind, p.Dir = problem.Max, problem.BackwardData }},
+	{"avgp", true, func(p *problem.Problem) { p.Kind = problem.AvgFull }},
+	{"avgp_dsrc", true, func(p *problem.Problem) { p.Kind, p.Dir = problem.AvgFull, problem.BackwardData }},
+	{"avgnp", true, func(p *problem.Problem) { p.Kind = problem.AvgExclude }},
+	{"avgnp_dsrc", true, func(p *problem.Problem) { p.Kind, p.Dir = problem.AvgExclude, problem.BackwardData }},
+}
+
+// ReadGolden reads a file of checksums: rows of problems (columns desc, mb_used and note) with the columns _hash, _dot and
+// _abs of each of their results: fwd (with a bias), dsrc, dwei and dbia, or of pooling max, max_dsrc, avgp and so on. op
+// is the operation of problems that do not say theirs; weights are numbered in the problem's own order. Only the results
+// of dirs are returned; nil is all.
+func ReadGolden(in io.Reader, op problem.Op, dirs []problem.Dir) ([]Golden, error) {
 	rows := csv.NewReader(in)
 	rows.ReuseRecord = true
 	head, err := rows.Read()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrGolden, err)
+		return nil, fmt.Errorf("%w: %w", ErrGolden, err)
 	}
 	column := map[string]int{}
 	for i, name := range head {
 		column[name] = i
 	}
-	for _, name := range []string{"mb_used", "note", "fwd_hash", "desc"} {
+	for _, name := range []string{"mb_used", "note", "desc"} {
 		if _, ok := column[name]; !ok {
-			return fmt.Errorf("%w: column %s is missing", ErrGolden, name)
+			return nil, fmt.Errorf("%w: column %s is missing", ErrGolden, name)
 		}
 	}
+	_, pool := column["max_hash"]
+	prefix := op.String() + ":"
+	if pool {
+		prefix = "pool:max:"
+	} else if _, ok := column["fwd_hash"]; !ok {
+		return nil, fmt.Errorf("%w: neither column fwd_hash nor max_hash is there", ErrGolden)
+	}
+	var all []Golden
 	for {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return all, nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrGolden, err)
+			return nil, fmt.Errorf("%w: %w", ErrGolden, err)
 		}
-		line, _ := rows.FieldPos(0)
-		field := func(name string) string { return row[column[name]] }
-		p, err := problem.Parse(field("desc"))
+		field := func(name string) string {
+			if i, ok := column[name]; ok {
+				return row[i]
+			}
+			return ""
+		}
+		more, err := goldenRow(prefix, pool, field)
 		if err != nil {
-			return fmt.Errorf("%w: line %d: %w", ErrGolden, line, err)
+			line, _ := rows.FieldPos(0)
+			return nil, fmt.Errorf("%w: line %d: %w", ErrGolden, line, err)
 		}
-		if p.Op != problem.Conv {
-			return fmt.Errorf("%w: line %d: only convolutions are checked", ErrGolden, line)
-		}
-		p.Bias = true
-		note, hash := field("note"), field("fwd_hash")
-		if note == "" {
-			if p.N, err = strconv.Atoi(field("mb_used")); err != nil {
-				return fmt.Errorf("%w: line %d: mb_used: %w", ErrGolden, line, err)
-			}
-			if err := p.Validate(); err != nil {
-				return fmt.Errorf("%w: line %d: mb_used: %w", ErrGolden, line, err)
+		for _, g := range more {
+			if _, has := column[g.name+"_hash"]; has && (dirs == nil || slices.Contains(dirs, g.Problem.Dir)) {
+				all = append(all, g.Golden)
 			}
 		}
-		r := goldenRow(ctx, oracle, dev, algorithm, p, note, hash)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		each(r)
 	}
 }
 
-func goldenRow(ctx context.Context, oracle, dev *engine.Device, algorithm string, p problem.Problem, note, hash string) report.Record {
-	r := report.New(&p, dev)
-	r.Check, r.Repro = "exact", Repro(&p, dev.Spec(), algorithm, Int)
-	if note != "" || hash == "" {
-		r.Status, r.Reason = report.Skipped, "the file has no checksum for this row: "+note
-		return r
-	}
-	want, err := strconv.ParseUint(hash, 16, 64)
+// namedGolden is a result with its columns' prefix.
+type namedGolden struct {
+	Golden
+	name string
+}
+
+func goldenRow(prefix string, pool bool, field func(string) string) ([]namedGolden, error) {
+	p, err := problem.Parse(prefix + field("desc"))
 	if err != nil {
-		r.Fail(fmt.Errorf("%w: fwd_hash %q", ErrGolden, hash))
+		return nil, err
+	}
+	note := field("note")
+	if note == "" {
+		if p.N, err = strconv.Atoi(field("mb_used")); err != nil {
+			return nil, fmt.Errorf("mb_used: %w", err)
+		}
+	}
+	var all []namedGolden
+	for _, c := range goldenColumns {
+		if c.pool != pool {
+			continue
+		}
+		g := Golden{Problem: p, Note: note}
+		c.set(&g.Problem)
+		if err := g.Problem.Validate(); err != nil {
+			return nil, fmt.Errorf("mb_used: %w", err)
+		}
+		if err := g.parse(c.name, field); err != nil {
+			return nil, err
+		}
+		all = append(all, namedGolden{g, c.name})
+	}
+	return all, nil
+}
+
+// parse reads the checksums of a result.
+func (g *Golden) parse(name string, field func(string) string) (err error) {
+	hash, dot, abs := field(name+"_hash"), field(name+"_dot"), field(name+"_abs")
+	switch {
+	case g.Note != "":
+	case hash != "":
+		g.hashed = true
+		if g.hash, err = strconv.ParseUint(hash, 16, 64); err != nil {
+			return fmt.Errorf("%s_hash: %w", name, err)
+		}
+	case dot == "" || abs == "":
+		g.Note = "it has neither hash nor sums"
+	default:
+		if g.dot, err = strconv.ParseFloat(dot, 64); err != nil {
+			return fmt.Errorf("%s_dot: %w", name, err)
+		}
+		if g.abs, err = strconv.ParseFloat(abs, 64); err != nil {
+			return fmt.Errorf("%s_abs: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Check runs the problem on a device by an algorithm (empty: the device's choice). A result of whole numbers must have
+// the file's hash: a wrong one says that the result is wrong, not where, and the oracle finds out. Other results are
+// compared with the oracle, and their sums with the file's. When ctx ends the record is Skipped.
+func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorithm string) report.Record {
+	if g.Note != "" {
+		r := report.New(&g.Problem, dev)
+		r.Check, r.Repro = "exact", Repro(&g.Problem, dev.Spec(), algorithm, Int)
+		r.Status, r.Reason = report.Skipped, "the file has no checksum for this row: "+g.Note
 		return r
 	}
-	pl, err := dev.Plan(ctx, p, driver.PlanOptions{Algorithm: algorithm})
-	if err != nil {
-		r.Fail(err)
-		return r
-	}
-	defer pl.Close()
-	r.Planned(pl)
-	if err := runGolden(ctx, oracle, pl, p, want, &r); err != nil {
-		r.Fail(err)
-	}
+	r := check(ctx, dev, &g.Problem, Int, algorithm, func(pl *engine.Plan, r *report.Record) error {
+		in, err := inputs(ctx, oracle, g.Problem, Int)
+		if err != nil {
+			return err
+		}
+		c := &Case{Problem: g.Problem, Fill: Int, In: in}
+		if !g.hashed {
+			if c, err = NewCase(ctx, oracle, g.Problem, Int, math.Inf(1)); err != nil {
+				return err
+			}
+		}
+		prepared, err := c.Prepare(ctx, pl)
+		if err != nil {
+			return err
+		}
+		defer prepared.Close()
+		got, err := prepared.Result(ctx)
+		if err != nil {
+			return err
+		}
+		r.Runs = 1
+		if g.hashed {
+			return g.judgeHash(ctx, oracle, got, r)
+		}
+		c.Judge(r, got)
+		g.judgeSums(c, got, r)
+		return nil
+	})
+	r.Check = cmp.Or(r.Check, "exact")
 	return r
 }
 
-func runGolden(ctx context.Context, oracle *engine.Device, pl *engine.Plan, p problem.Problem, want uint64, r *report.Record) error {
-	c := &Case{Problem: p, Fill: Int}
-	var err error
-	if c.In, err = inputs(ctx, oracle, p, Int); err != nil {
-		return err
-	}
-	prepared, err := c.Prepare(ctx, pl)
-	if err != nil {
-		return err
-	}
-	defer prepared.Close()
-	results, err := prepared.Result(ctx)
-	if err != nil {
-		return err
-	}
-	got := results[problem.Dst].Float32s()
-	r.Runs, r.Checked = 1, int64(len(got))
-	if h, whole := Hash(got); h == want && whole {
+func (g *Golden) judgeHash(ctx context.Context, oracle *engine.Device, got engine.Operands, r *report.Record) error {
+	values := got[g.Problem.Outputs()[0]].Float32s()
+	r.Checked = int64(len(values))
+	if h, whole := Hash(values); h == g.hash && whole {
 		r.Status, r.Verified = report.Passed, true
 		return nil
 	}
-	checked, err := NewCase(ctx, oracle, p, Int, DefaultBudget)
+	c, err := NewCase(ctx, oracle, g.Problem, Int, DefaultBudget)
 	if err != nil {
 		return err
 	}
-	checked.Judge(r, results)
+	c.Judge(r, got)
 	if r.Status == report.Passed {
 		r.Reason = "the checksum differs from the file's, the compared elements do not differ from the oracle"
 	}
 	r.Status, r.Verified = report.Failed, false
 	return nil
+}
+
+// judgeSums compares the result's sums with the file's, which were made from results r_i in float64. The device's f_i are
+// off r_i by at most the oracle's bound e_i and one rounding to float32, u·|r_i|, u = 2^-24; weights are at most 1; and
+// both sums of n numbers, in whatever order, and the terms of both, were rounded in float64: 2(n+2)·2^-53·Σ|r_i| covers
+// that, as well as the rounding of r_i. So dot and abs are off by at most Σ(e_i + u·|r_i|) + 2(n+2)·2^-53·Σ|r_i|.
+func (g *Golden) judgeSums(c *Case, got engine.Operands, r *report.Record) {
+	t := c.truths[0]
+	if t.at != nil {
+		r.Status, r.Verified = report.Skipped, false
+		r.Reason = fmt.Sprintf("%d elements are too many to compare all", r.Elements)
+		return
+	}
+	if r.Status != report.Passed {
+		return
+	}
+	allowed := 0.0
+	const double = 0x1p-53
+	rounding := 0x1p-24 + 2*(float64(len(t.value))+2)*double
+	for _, e := range t.value {
+		allowed += e.Bound + rounding*math.Abs(e.Value)
+	}
+	at := reader(got[t.role])
+	dot, abs := Sums(len(t.value), func(i int) float64 { return at(int64(i)) })
+	for _, s := range []struct {
+		name      string
+		got, want float64
+	}{{"dot", dot, g.dot}, {"abs", abs, g.abs}} {
+		if !(math.Abs(s.got-s.want) <= allowed) {
+			r.Status, r.Verified = report.Failed, false
+			r.Reason = fmt.Sprintf("every element is the oracle's, but the %s sum is %v, in the file %v: more apart than the %.3g of rounding",
+				s.name, s.got, s.want, allowed)
+			return
+		}
+	}
 }

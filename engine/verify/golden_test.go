@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -18,9 +19,12 @@ const (
 	row3d = "own,1,,d33178cea0318fa7,0,g2mb1ic2id4ih4iw4oc4od4oh4ow4kd3kh3kw3pd1ph1pw1\n"
 )
 
-func golden1(t testing.TB, spec, csv string) ([]report.Record, error) {
+func checkGolden(t testing.TB, spec string, op problem.Op, csv string) ([]report.Record, error) {
+	list, err := ReadGolden(strings.NewReader(csv), op, nil)
 	var all []report.Record
-	err := Golden(t.Context(), open(t, "cpu"), open(t, spec), "", strings.NewReader(csv), func(r report.Record) { all = append(all, r) })
+	for i := range list {
+		all = append(all, list[i].Check(t.Context(), open(t, "cpu"), open(t, spec), ""))
+	}
 	return all, err
 }
 
@@ -37,12 +41,11 @@ func TestGolden(t *testing.T) {
 		{"wrong device", "liar", row2d, report.Failed, "worst at [0 0 0 1]"},
 		{"device that writes nothing", "lazy", row2d, report.Failed, "150 of 150"},
 		{"wrong checksum", "cpu", strings.Replace(row2d, "d19c", "d19d", 1), report.Failed, "do not differ from the oracle"},
-		{"checksum that is no number", "cpu", strings.Replace(row2d, "d19c", "zzzz", 1), report.Failed, "fwd_hash"},
 		{"note", "cpu", "own,,too large,,,mb7ic2ih5oc3oh5kh3ph1\n", report.Skipped, "too large"},
-		{"no checksum", "cpu", "own,2,,,,mb7ic2ih5oc3oh5kh3ph1\n", report.Skipped, "no checksum"},
+		{"no checksum", "cpu", "own,2,,,,mb7ic2ih5oc3oh5kh3ph1\n", report.Skipped, "neither hash nor sums"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			all, err := golden1(t, c.device, goldenHead+c.row)
+			all, err := checkGolden(t, c.device, problem.Conv, goldenHead+c.row)
 			if err != nil || len(all) != 1 {
 				t.Fatalf("%d records, %v", len(all), err)
 			}
@@ -55,7 +58,7 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
-	all, err := golden1(t, "cpu", goldenHead+row2d+row3d+row2d)
+	all, err := checkGolden(t, "cpu", problem.Conv, goldenHead+row2d+row3d+row2d)
 	if err != nil || len(all) != 3 || !strings.Contains(all[0].Problem, "mb2") {
 		t.Errorf("%d records of 3 rows, %v", len(all), err)
 	}
@@ -70,20 +73,25 @@ func TestGoldenUnusable(t *testing.T) {
 		"short row":       goldenHead + "own,2\n",
 		"bad quote":       goldenHead + "own,2,,\"d19c,0,x\n",
 		"bad problem":     goldenHead + "own,2,,1,0,hello\n",
-		"pooling":         goldenHead + "own,2,,1,0,pool:max:mb1ic1ih4oh2kh2\n",
+		"bad hash":        strings.Replace(goldenHead+row2d, "d19c", "zzzz", 1),
+		"no results":      "mb_used,note,desc\n",
+		"two operations":  goldenHead + "own,2,,1,0,pool:max:mb1ic1ih4oh2kh2\n",
 		"bad batch":       goldenHead + "own,x,,1,0,mb7ic2ih5oc3oh5kh3ph1\n",
 		"negative batch":  goldenHead + "own,-1,,1,0,mb7ic2ih5oc3oh5kh3ph1\n",
 		"too large batch": goldenHead + "own,9000000000000000000,,1,0,mb7ic2ih5oc3oh5kh3ph1\n",
 	} {
-		if all, err := golden1(t, "cpu", csv); !errors.Is(err, ErrGolden) || len(all) != 0 {
+		if all, err := checkGolden(t, "cpu", problem.Conv, csv); !errors.Is(err, ErrGolden) || len(all) != 0 {
 			t.Errorf("%s: %d records, %v", name, len(all), err)
 		}
 	}
+	list, err := ReadGolden(strings.NewReader(goldenHead+row2d), problem.Conv, nil)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%d results, %v", len(list), err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := Golden(ctx, open(t, "cpu"), open(t, "cpu"), "", strings.NewReader(goldenHead+row2d), func(report.Record) { t.Error("a record of what did not run") })
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
+	if r := list[0].Check(ctx, open(t, "cpu"), open(t, "cpu"), ""); r.Status != report.Skipped || r.Reason != "interrupted" {
+		t.Errorf("interrupted: %+v", r)
 	}
 }
 
@@ -99,7 +107,12 @@ func FuzzGolden(f *testing.F) {
 		if len(in) > 1<<12 {
 			t.Skip("long files only take longer")
 		}
-		err := Golden(t.Context(), cpu, small, "", strings.NewReader(string(in)), func(r report.Record) {
+		list, err := ReadGolden(strings.NewReader(string(in)), problem.Conv, nil)
+		if err != nil && !errors.Is(err, ErrGolden) {
+			t.Errorf("an error that does not wrap ErrGolden: %v", err)
+		}
+		for i := range list {
+			r := list[i].Check(t.Context(), cpu, small, "")
 			switch r.Status {
 			case report.Passed, report.Failed, report.Unsupported, report.Skipped:
 			default:
@@ -108,9 +121,6 @@ func FuzzGolden(f *testing.F) {
 			if r.Verified != (r.Status == report.Passed) {
 				t.Errorf("verified and %s", r.Status)
 			}
-		})
-		if err != nil && !errors.Is(err, ErrGolden) {
-			t.Errorf("an error that does not wrap ErrGolden: %v", err)
 		}
 	})
 }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/onnx"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+// listing checks the rows of files on devices. Tables show what did not pass and the counts; the other formats all rows.
+type listing struct {
+	out     *output
+	device  string
+	alg     string
+	options driver.Options
+}
+
+// run opens the devices and the oracle and calls check for each device.
+func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle, dev *engine.Device, each func(report.Record)) error) (err error) {
+	if err := l.out.check(); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	devs, closeAll, err := devices(ctx, l.device, l.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	oracle, err := verify.Oracle(ctx)
+	if err != nil {
+		return err
+	}
+	defer oracle.Close()
+	var records, shown []report.Record
+	table := report.Table{Head: []string{"device", "passed", "failed", "unsupported", "skipped"}, Right: []bool{false, true, true, true, true}}
+	for _, d := range devs {
+		count := map[report.Status]int{}
+		err = check(ctx, oracle, d, func(r report.Record) {
+			count[r.Status]++
+			records = append(records, r)
+			if r.Status == report.Failed {
+				shown = append(shown, r)
+			}
+		})
+		row := []string{d.Spec()}
+		for _, s := range []report.Status{report.Passed, report.Failed, report.Unsupported, report.Skipped} {
+			row = append(row, fmt.Sprint(count[s]))
+		}
+		table.Rows = append(table.Rows, row)
+		if err != nil {
+			break
+		}
+	}
+	people := l.out.format == "table" || l.out.format == "markdown"
+	if !people {
+		shown = records
+	}
+	printErr := l.out.write(cmd, func(w io.Writer, width int, colour bool) error {
+		err := report.Write(w, l.out.format, shown, report.Options{Columns: report.VerifyColumns, Colour: colour, Width: width})
+		if err == nil && people {
+			_, err = fmt.Fprintln(w, table.Render(l.out.format))
+		}
+		return err
+	})
+	if err := errors.Join(err, printErr); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return conclude(ctx, records, len(records))
+}
+
+// golden checks the results of a file of checksums. A file whose name has "deconv" in it is of transposed convolutions.
+func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags) error {
+	var dirs []problem.Dir
+	if cmd.Flags().Changed("dir") {
+		for name := range strings.SplitSeq(f.dir, ",") {
+			d, err := problem.Lookup[problem.Dir](name)
+			if err != nil {
+				return fmt.Errorf("--dir: %w", err)
+			}
+			dirs = append(dirs, d)
+		}
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	op := problem.Conv
+	if strings.Contains(filepath.Base(file), problem.Deconv.String()) {
+		op = problem.Deconv
+	}
+	list, err := verify.ReadGolden(in, op, dirs)
+	if err != nil {
+		return fmt.Errorf("--golden %s: %w", file, err)
+	}
+	return l.run(cmd, func(ctx context.Context, oracle, dev *engine.Device, each func(report.Record)) error {
+		bar := newProgress(cmd, len(list))
+		defer bar.end()
+		for i := range list {
+			g := &list[i]
+			bar.start(dev.Spec() + " " + g.Problem.String())
+			for _, alg := range algorithms(dev, g.Problem, l.alg) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				each(g.Check(ctx, oracle, dev, alg))
+			}
+			bar.step()
+		}
+		return nil
+	})
+}
+
+func (l *listing) onnx(cmd *cobra.Command, dir string) error {
+	return l.run(cmd, func(ctx context.Context, _, dev *engine.Device, each func(report.Record)) error {
+		return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
+			info := dev.Info()
+			r := report.Record{
+				Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: "f32", Device: dev.Spec(), DeviceName: info.Name, API: info.API,
+				Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: "bounded", Status: report.Status(res.Status),
+				Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
+				Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
+			}
+			if r.Problem == "" {
+				r.Problem = res.Name
+			}
+			each(r)
+		})
+	})
+}
