@@ -56,7 +56,7 @@ func canFused(d *Device, p *problem.Problem) error {
 }
 
 // poolNumbers are the kernels' numbers of the kinds.
-var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1, problem.AvgInclude: 2, problem.AvgFull: 3}
+var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1, problem.AvgInclude: 2, problem.AvgFull: 3, problem.Lp: 4}
 
 // buildFused is convolution and pooling in one kernel.
 func buildFused(ctx context.Context, pl *plan) error {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -95,25 +94,6 @@ func TestDispatches(t *testing.T) {
 	}
 	if cmds, err := d.dispatches(&kernel{local: [3]int{1, 1, 1}}, [3]int{5, 0, 1}, nil); cmds != nil || err != nil {
 		t.Errorf("no items: %v, %v", cmds, err)
-	}
-}
-
-// The structs that are written as parameters are those of the kernels, field by field.
-func TestParamsMatchTheKernels(t *testing.T) {
-	for name, params := range map[string]any{"pool": poolParams{}} {
-		k, err := shaders.Get(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		typ := reflect.TypeOf(params)
-		if typ.NumField() != len(k.Params) || binary.Size(params) != k.ParamBytes {
-			t.Fatalf("%s: %d fields of %d bytes, the kernel has %d of %d", name, typ.NumField(), binary.Size(params), len(k.Params), k.ParamBytes)
-		}
-		for i, f := range k.Params {
-			if own := typ.Field(i); !strings.EqualFold(own.Name, f.Name) || own.Type.Kind() != reflect.Int32 || f.Type != "int" {
-				t.Errorf("%s: field %d is %s %s here, %s %s in the kernel", name, i, own.Name, own.Type, f.Name, f.Type)
-			}
-		}
 	}
 }
 

@@ -69,6 +69,8 @@ var algorithms = []algorithm{
 	{"direct", canWeights, nil, buildWeights},
 	{"direct", canBias, nil, buildBias},
 	{"direct", canPool, nil, buildPool},
+	{"direct", canUnpool, nil, buildUnpool},
+	{"direct", canColumns, nil, buildColumns},
 }
 
 // unsupported is an error that wraps driver.ErrUnsupported.

@@ -2,59 +2,70 @@ package gpu
 
 import (
 	"context"
+	"math"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// poolParams are the PARAMS of pool, in its order.
-type poolParams struct {
-	N, IH, IW, OH, OW, KH, KW, SH, SW, PH, PW, PHR, PWR, DH, DW int32
-	KH0, KH1, KW0, KW1                                          int32
-	First, Last, Kind, Divisor, X0, Y0                          int32
-}
+// Pooling: the general kernels pool (forward) and fold (backward), compiled once for each kind.
+
+// Where the kernels pool and fold start a partial result.
+const (
+	startAtPartial = iota // at what the dispatch before left
+	startAfresh
+	startAtSource // pool: each element of the source is the sum of its window
+)
+
+// maxDivisor is up to where an f32 holds every integer.
+const maxDivisor = 1 << 24
 
 func canPool(_ *Device, p *problem.Problem) error {
-	if p.Op != problem.Pool || p.Dir != problem.Forward || p.Kind == problem.Lp || p.Adaptive || p.Indices != problem.NoIndices || p.Rank > 2 {
-		return unsupported("not a plain forward pooling")
-	}
-	if p.Taps() > 1<<31-1 {
+	switch {
+	case p.Op != problem.Pool:
+		return unsupported("not a pooling")
+	case p.Taps() > math.MaxInt32:
 		return unsupported("windows of %d cells", p.Taps())
+	case p.Kind.Average() && (p.Taps() > maxDivisor || p.Divisor > maxDivisor):
+		return unsupported("averages of more than %d cells, whose number f32 does not hold", maxDivisor)
 	}
 	return nil
 }
 
 func buildPool(ctx context.Context, pl *plan) error {
+	p := &pl.core
+	if p.Dir == problem.BackwardData {
+		return pl.poolBackward(ctx, p)
+	}
 	src, err := pl.input(ctx, problem.Src)
 	if err != nil {
 		return err
 	}
-	return pl.addPool(ctx, &pl.core, src, pl.output(problem.Dst))
+	ind := none
+	if p.Indices != problem.NoIndices {
+		ind = pl.output(problem.Ind)
+	}
+	return pl.pool(ctx, p, p.Indices, src, pl.output(problem.Dst), ind)
 }
 
 // addPool adds a forward pooling without indices.
 func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src, dst operand) error {
-	if err := canPool(pl.dev, p); err != nil {
-		return err
-	}
-	h, w := p.Axes[1], p.Axes[2]
-	pixels, planes := h.Out*w.Out, p.N*p.IC
-	k, err := pl.kernel(ctx, "pool", 64, 1, 1)
+	return pl.pool(ctx, p, problem.NoIndices, src, dst, none)
+}
+
+// pool adds the forward kernel.
+func (pl *plan) pool(ctx context.Context, p *problem.Problem, order problem.IndexOrder, src, dst, ind operand) error {
+	k, err := pl.poolKernel(ctx, p, order)
 	if err != nil {
 		return err
 	}
-	parts := boxes(1, [3]int{1, h.Kernel, w.Kernel}, pl.dev.proof.LoopLimit)
+	taps := [3]int{p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel}
+	parts := windowBoxes(taps, pl.windowLimit(p))
 	for i, b := range parts {
-		err := pl.dispatch(&pl.run, k, [3]int{pixels, planes, 1}, []operand{src, dst}, func(base [3]int) any {
-			return poolParams{
-				N: int32(planes), IH: int32(h.In), IW: int32(w.In), OH: int32(h.Out), OW: int32(w.Out),
-				KH: int32(h.Kernel), KW: int32(w.Kernel), SH: int32(h.Stride), SW: int32(w.Stride),
-				PH: int32(h.PadL), PW: int32(w.PadL), PHR: int32(h.PadR), PWR: int32(w.PadR), DH: int32(h.Dilation), DW: int32(w.Dilation),
-				KH0: b[4], KH1: b[5], KW0: b[6], KW1: b[7],
-				First: int32(flag(i == 0)), Last: int32(flag(i == len(parts)-1)), Kind: int32(poolNumbers[p.Kind]), Divisor: int32(p.Divisor),
-				X0: int32(base[0]), Y0: int32(base[1]),
-			}
-		})
-		if err != nil {
+		start := startAtPartial
+		if i == 0 {
+			start = startAfresh
+		}
+		if err := pl.windows(k, p, windowCount(p), []operand{src, dst, ind}, b, start, i == len(parts)-1); err != nil {
 			return err
 		}
 	}
@@ -62,7 +73,96 @@ func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src, dst operan
 	return nil
 }
 
-// reformat adds the conversion of a tensor [n, c, cells] from one form to another.
-func (pl *plan) reformat(_ context.Context, _ *[]step, _, _, _ int, _ operand, from form, _ operand, to form) error {
-	return unsupported("%v to %v: the GPU drivers run f32 in NCHW", from, to)
+func (pl *plan) poolKernel(ctx context.Context, p *problem.Problem, order problem.IndexOrder) (*kernel, error) {
+	return pl.kernel(ctx, "pool", words(generalGroup, 1, 1, poolNumbers[p.Kind], flag(p.Adaptive), int(order))...)
+}
+
+// poolBackward adds the gather of diff_src, and before it what it needs of each window: where the maximum was, the
+// result of the forward pooling, or a cell's share of an average.
+func (pl *plan) poolBackward(ctx context.Context, p *problem.Problem) error {
+	diff, err := pl.input(ctx, problem.DiffDst)
+	if err != nil {
+		return err
+	}
+	windows := int64(p.N) * int64(p.IC) * int64(windowCount(p))
+	f := gather{diff: diff, src: none, dst: none, ind: none, to: pl.output(problem.DiffSrc)}
+	withSrc := p.Kind == problem.Lp || p.Kind == problem.Max && p.Indices == problem.NoIndices
+	if withSrc {
+		if f.src, err = pl.input(ctx, problem.Src); err != nil {
+			return err
+		}
+		f.dst = pl.scratch(windows)
+	}
+	switch {
+	case p.Kind == problem.Lp:
+		f.kind = gatherLp
+		err = pl.pool(ctx, p, problem.NoIndices, f.src, f.dst, none)
+	case p.Kind == problem.Max && withSrc:
+		f.kind, f.order, f.ind = gatherMax, problem.Plane, pl.scratch(windows)
+		err = pl.pool(ctx, p, problem.Plane, f.src, f.dst, f.ind)
+	case p.Kind == problem.Max:
+		f.kind, f.order = gatherMax, p.Indices
+		f.ind, err = pl.input(ctx, problem.Ind)
+	default:
+		f.kind, f.diff = gatherAverage, pl.scratch(windows)
+		var k *kernel
+		if k, err = pl.poolKernel(ctx, p, problem.NoIndices); err == nil {
+			err = pl.windows(k, p, windowCount(p), []operand{diff, f.diff, none}, windowBox{}, startAtSource, true)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return pl.gather(ctx, p, f)
+}
+
+func canUnpool(_ *Device, p *problem.Problem) error {
+	if p.Op != problem.Unpool {
+		return unsupported("not an unpooling")
+	}
+	return nil
+}
+
+// The kernel unpool's modes.
+const (
+	unpoolOwners = iota
+	unpoolForward
+	unpoolBackward
+)
+
+// buildUnpool finds the last source of each element with an atomic maximum before it gathers, so that the result does
+// not depend on which work-item comes first.
+func buildUnpool(ctx context.Context, pl *plan) error {
+	p := &pl.core
+	pl.general(1)
+	sources := int(problem.Elems(p.Shape(problem.Ind)))
+	elems := int(problem.Elems(p.Shape(problem.Dst)))
+	ind, err := pl.input(ctx, problem.Ind)
+	if err != nil {
+		return err
+	}
+	add := func(mode, items int, uses ...operand) error {
+		k, err := pl.kernel(ctx, "unpool", generalGroup, 1, 1, int32(mode), int32(p.Indices))
+		if err != nil {
+			return err
+		}
+		return pl.each(&pl.run, k, items, uses, words(p.N*p.IC, sourceCells(p), p.Axes[0].Out, p.Axes[1].Out, p.Axes[2].Out)...)
+	}
+	if p.Dir == problem.BackwardData {
+		diff, err := pl.input(ctx, problem.DiffDst)
+		if err != nil {
+			return err
+		}
+		return add(unpoolBackward, sources, ind, diff, none, pl.output(problem.DiffSrc))
+	}
+	src, err := pl.input(ctx, problem.Src)
+	if err != nil {
+		return err
+	}
+	owner := pl.scratch(int64(elems))
+	pl.fill(&pl.run, owner, 0, 4*int64(elems), math.MaxUint32) // -1
+	if err := add(unpoolOwners, sources, ind, src, owner, none); err != nil {
+		return err
+	}
+	return add(unpoolForward, elems, ind, src, owner, pl.output(problem.Dst))
 }

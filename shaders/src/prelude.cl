@@ -66,6 +66,12 @@
 #define TO_INT(x) ((int)(x))
 #define TO_UINT(x) ((uint)(x))
 
+// A kernel with loops is scalar code here, in which a division is an instruction.
+#define QUOTIENT(a, b) ((a) / (b))
+
+// The larger of buf[i] and v to buf[i], whatever other work-items do; buf holds ints.
+#define ATOMIC_MAX(buf, i, v) atomic_max(&(buf)[i], v)
+
 // Loops.
 #define UNROLL _Pragma("unroll")
 #define LOOP _Pragma("nounroll")

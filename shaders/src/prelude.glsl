@@ -59,6 +59,12 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define TO_INT(x) int(x)
 #define TO_UINT(x) uint(x)
 
+// Work-items are lanes of vectors, and integer division of vectors goes lane by lane.
+#define QUOTIENT(a, b) DIV_INT(a, b)
+
+// The larger of buf[i] and v to buf[i], whatever other work-items do; buf holds ints.
+#define ATOMIC_MAX(buf, i, v) atomicMax(buf[i], v)
+
 // Loops.
 #define UNROLL [[unroll]]
 #define LOOP [[dont_unroll]]

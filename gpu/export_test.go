@@ -1,0 +1,57 @@
+package gpu
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/gpu/hal"
+)
+
+// RunKernel runs a kernel once over a flat grid. Its first two parameters, total and the width of the grid, are put
+// before params. The buffers are rounded up to words and hold afterwards what the device left in them.
+func RunKernel(
+	ctx context.Context, dev driver.Device, name string, tunables []int32, items, total int, params []int32, buffers ...[]byte,
+) error {
+	d := dev.(*Device)
+	k, err := d.kernel(ctx, name, append([]int32{64, 1, 1}, tunables...)...)
+	if err != nil {
+		return err
+	}
+	defer d.release(k)
+	s, err := d.newStream()
+	if err != nil {
+		return err
+	}
+	var views []hal.View
+	var own []*buffer
+	for _, data := range buffers {
+		b, err := d.newBuffer(int64(len(data)))
+		if err != nil {
+			return err
+		}
+		defer b.Free()
+		if err := s.Write(ctx, b, 0, data); err != nil {
+			return err
+		}
+		own, views = append(own, b), append(views, b.view)
+	}
+	gx, groups := flat(items, 64)
+	bytes, err := binary.Append(nil, binary.LittleEndian, append([]int32{int32(total), int32(gx)}, params...))
+	if err != nil {
+		return err
+	}
+	e, err := s.run(ctx, []hal.Command{{Op: hal.Dispatch, Kernel: k.hal, Groups: groups, Views: views, Params: bytes}})
+	if err != nil {
+		return err
+	}
+	if err := e.Wait(ctx); err != nil {
+		return err
+	}
+	for i, b := range own {
+		if err := s.Read(ctx, buffers[i], b, 0); err != nil {
+			return err
+		}
+	}
+	return s.Close()
+}
