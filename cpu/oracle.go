@@ -7,6 +7,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
 // Reference computes elements of an output one by one, in float64, by the loops of the definition: it is meant to be
@@ -130,7 +131,6 @@ type sum struct {
 	value, magnitude float64
 	terms            int64
 	slack            float64 // what the terms themselves may be off
-	grain            float64 // a power of two that all terms are multiples of; 0 for 1, where all operands are integers
 }
 
 func (s *sum) add(product float64) {
@@ -138,3 +138,24 @@ func (s *sum) add(product float64) {
 	s.magnitude += math.Abs(product)
 	s.terms++
 }
+
+// number is the sum with the error bound of float32 arithmetic.
+func (s *sum) number() rounding.Number {
+	n := rounding.Sum(s.value, s.magnitude, s.terms)
+	n.Bound += s.slack
+	return n
+}
+
+// element is what the oracle says of a number: f16 outputs are rounded once more.
+func (o *oracle) element(n rounding.Number) driver.Element {
+	if o.p.Type.Dst == problem.F16 && o.p.Dir != problem.BackwardBias {
+		n = n.Half()
+	}
+	return driver.Element{Value: n.Value, Bound: n.Bound, Magnitude: n.Magnitude, Terms: n.Terms, Exact: n.Exact()}
+}
+
+// plain is a sum and nothing else.
+func (o *oracle) plain(s sum) driver.Element { return o.element(s.number()) }
+
+// exact is a value that no computation rounds.
+func exact(v float64) driver.Element { return driver.Element{Value: v, Exact: true} }

@@ -65,7 +65,8 @@ func interpolate(plane []float32, height, width int, h, w float64) (v, slack flo
 			largest = max(largest, math.Abs(cell(y+dy, x+dx)))
 		}
 	}
-	// Coordinates: half an ulp each. Weights and their products with the cells: at most 8 roundings of four terms.
+	// Coordinates: half an ulp each. Weights, their products with four cells, and the mask: at most 16 roundings.
+	const unit, tiny = 0x1p-24, 0x1p-126
 	moved := unit * (math.Abs(h) + math.Abs(w))
-	return v, 2*largest*moved + 8*4*unit*largest
+	return v, 2*largest*moved + 4*16*(unit*largest+tiny)
 }

@@ -3,10 +3,10 @@ package cpu
 import (
 	"context"
 	"math"
-	"math/bits"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
 // window walks the cells of the pooling window of output position x that lie in the source, in row-major order, with
@@ -90,72 +90,15 @@ func (o *oracle) pooling(ctx context.Context, role problem.Role) (func(int64) dr
 			}
 			return exact(float64(plane[best]))
 		case p.Kind == problem.Lp:
-			return o.norm(plane, x)
+			return o.element(norm(p, plane, x))
 		}
 		var s sum
 		divisor := window(p, x, func(cell int) { s.add(float64(plane[cell])) })
-		return o.average(s, divisor)
+		if s.terms == 0 {
+			return exact(0)
+		}
+		return o.element(s.number().Divide(int64(divisor)))
 	}, nil
-}
-
-// poolingBackward spreads all gradients over the cells that their results came from, plane by plane.
-func (o *oracle) poolingBackward(ctx context.Context) (func(int64) driver.Element, error) {
-	p, t := o.p, o.t
-	in, out := spatialSizes(p)
-	sums := make([]sum, problem.Elems(p.Shape(problem.DiffSrc)))
-	dy := t.f[problem.DiffDst]
-	if p.Indices != problem.NoIndices {
-		for i, v := range dy {
-			cell := cellOf(p.Indices, i/volume(out), p.N*p.IC, int(t.i[problem.Ind][i]), in)
-			if cell >= 0 {
-				sums[cell].add(float64(v))
-			}
-		}
-		return func(i int64) driver.Element { return o.plain(sums[i]) }, nil
-	}
-	err := parallel(ctx, p.N*p.IC, 1, func(nc int) {
-		to := sums[nc*volume(in):][:volume(in)]
-		var plane []float32
-		if p.Kind == problem.Max || p.Kind == problem.Lp {
-			plane = t.f[problem.Src][nc*volume(in):][:volume(in)]
-		}
-		for i, v := range dy[nc*volume(out):][:volume(out)] {
-			_, x := split(int64(i), out)
-			switch p.Kind {
-			case problem.Max:
-				if best := maxCell(p, plane, x); best >= 0 {
-					to[best].add(float64(v))
-				}
-			case problem.Lp:
-				y := normOf(p, plane, x)
-				window(p, x, func(cell int) { to[cell].add(normShare(float64(plane[cell]), y, float64(v), p.P)) })
-			default:
-				divisor := window(p, x, func(int) {})
-				share := float64(v / float32(divisor)) // rounded once
-				window(p, x, func(cell int) {
-					to[cell].add(share)
-					to[cell].grain = finer(to[cell].grain, share)
-				})
-			}
-		}
-	})
-	if p.Kind == problem.Lp {
-		return func(i int64) driver.Element { return o.normGradient(sums[i]) }, err
-	}
-	return func(i int64) driver.Element { return o.plain(sums[i]) }, err
-}
-
-// finer is the largest power of two that v is a multiple of, if that is below grain (0 for none yet).
-func finer(grain, v float64) float64 {
-	if v == 0 || math.IsInf(v, 0) || v != v {
-		return grain
-	}
-	f, e := math.Frexp(math.Abs(v))
-	g := math.Ldexp(1, e-53+bits.TrailingZeros64(uint64(math.Ldexp(f, 53))))
-	if grain == 0 {
-		return g
-	}
-	return min(grain, g)
 }
 
 // lowest is what a max pooling makes of an empty window.
@@ -167,9 +110,128 @@ func lowest(typ problem.DataType) float64 {
 	return math.Inf(-1)
 }
 
-// normOf is (Σ|x|^P)^(1/P) of a window.
-func normOf(p *problem.Problem, plane []float32, x [3]int) float64 {
+// norm is (Σ|x|^P)^(1/P) of a window.
+func norm(p *problem.Problem, plane []float32, x [3]int) rounding.Number {
 	var s sum
 	window(p, x, func(cell int) { s.add(math.Pow(math.Abs(float64(plane[cell])), float64(p.P))) })
-	return root(s.value, p.P)
+	return rounding.SumPowers(s.value, s.magnitude, s.terms, p.P).Root(p.P)
+}
+
+// poolingBackward sums, for each cell of the source, what the windows that hold it give.
+func (o *oracle) poolingBackward(ctx context.Context) (func(int64) driver.Element, error) {
+	p, t := o.p, o.t
+	if p.Indices != problem.NoIndices {
+		return o.indexedBackward(), nil
+	}
+	in, out := spatialSizes(p)
+	dy := t.f[problem.DiffDst]
+	var holders [3][][]int // of an axis' cell: the windows that hold it
+	for a := range 3 {
+		holders[a] = windowsOf(p, a)
+	}
+	gives, err := o.gives(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func(i int64) driver.Element {
+		nc, at := split(i, in)
+		var terms []rounding.Number
+		for _, z := range holders[0][at[0]] {
+			for _, y := range holders[1][at[1]] {
+				for _, x := range holders[2][at[2]] {
+					w := nc*volume(out) + (z*out[1]+y)*out[2] + x
+					if n, some := gives(w, [3]int{z, y, x}, i, dy[w]); some {
+						terms = append(terms, n)
+					}
+				}
+			}
+		}
+		return o.element(rounding.Total(terms...))
+	}, nil
+}
+
+// windowsOf is, for each cell of an axis, the windows that hold it.
+func windowsOf(p *problem.Problem, axis int) [][]int {
+	line := problem.Problem{Op: p.Op, Rank: 1, Adaptive: p.Adaptive}
+	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
+	line.Axes = [3]problem.Axis{one, one, p.Axes[axis]}
+	if p.Adaptive {
+		line.Axes[0].Kernel, line.Axes[1].Kernel = 1, 1
+	}
+	holders := make([][]int, p.Axes[axis].In)
+	for x := range p.Axes[axis].Out {
+		window(&line, [3]int{0, 0, x}, func(cell int) { holders[cell] = append(holders[cell], x) })
+	}
+	return holders
+}
+
+// gives returns the function that says what window w at position x, of gradient dy, gives to element i that it holds.
+func (o *oracle) gives(ctx context.Context) (func(w int, x [3]int, i int64, dy float32) (rounding.Number, bool), error) {
+	p, src := o.p, o.t.f[problem.Src]
+	in, out := spatialSizes(p)
+	plane := func(w int) (first int, cells []float32) {
+		first = w / volume(out) * volume(in)
+		return first, src[first:][:volume(in)]
+	}
+	count := p.N * p.IC * volume(out)
+	each := func(f func(w int, x [3]int)) error {
+		return parallel(ctx, count, 1+int(1<<12/p.Taps()), func(w int) {
+			_, x := split(int64(w), out)
+			f(w, x)
+		})
+	}
+	switch p.Kind {
+	case problem.Max:
+		best := make([]int64, count)
+		err := each(func(w int, x [3]int) {
+			first, cells := plane(w)
+			best[w] = -1
+			if cell := maxCell(p, cells, x); cell >= 0 {
+				best[w] = int64(first + cell)
+			}
+		})
+		return func(w int, _ [3]int, i int64, dy float32) (rounding.Number, bool) {
+			return rounding.Of(float64(dy)), best[w] == i
+		}, err
+	case problem.Lp:
+		norms := make([]rounding.Number, count)
+		err := each(func(w int, x [3]int) {
+			_, cells := plane(w)
+			norms[w] = norm(p, cells, x)
+		})
+		return func(w int, _ [3]int, i int64, dy float32) (rounding.Number, bool) {
+			return normGives(float64(src[i]), norms[w], float64(dy), p.P), true
+		}, err
+	}
+	return func(_ int, x [3]int, _ int64, dy float32) (rounding.Number, bool) {
+		divisor := window(p, x, func(int) {})
+		return rounding.Of(float64(dy / float32(divisor))), true // rounded once
+	}, nil
+}
+
+// normGives is dy·sign(v)·|v|^(P−1) / y^(P−1), 0 where y is.
+func normGives(v float64, y rounding.Number, dy float64, power int) rounding.Number {
+	if v == 0 || y.Value == 0 {
+		return rounding.Of(0)
+	}
+	n := rounding.Of(normShare(v, y.Value, dy, power))
+	if power > 1 {
+		share := rounding.Div(rounding.Of(math.Abs(v)).Pow(power-1), y.Pow(power-1))
+		n.Bound, n.Grain = rounding.Mul(rounding.Of(dy), share).Bound, 0
+	}
+	return n
+}
+
+// indexedBackward adds each gradient where its index says.
+func (o *oracle) indexedBackward() func(int64) driver.Element {
+	p, t := o.p, o.t
+	in, out := spatialSizes(p)
+	sums := make([]sum, p.N*p.IC*volume(in))
+	for i, v := range t.f[problem.DiffDst] {
+		cell := cellOf(p.Indices, i/volume(out), p.N*p.IC, int(t.i[problem.Ind][i]), in)
+		if cell >= 0 {
+			sums[cell].add(float64(v))
+		}
+	}
+	return func(i int64) driver.Element { return o.plain(sums[i]) }
 }

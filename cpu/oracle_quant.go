@@ -3,6 +3,7 @@ package cpu
 import (
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
 // integer is an integer convolution. Its sums wrap like int32, its outputs are rounded as quant.output says, and both are
@@ -32,9 +33,11 @@ func (o *oracle) integer() func(int64) driver.Element {
 		return int32(total), oc, s
 	}
 	if p.Type.Dst == problem.F32 {
-		return o.post(func(i int64) number {
+		return o.post(func(i int64) rounding.Number {
 			acc, oc, s := accumulate(i)
-			return o.constant(float64(q.output(acc, oc, problem.F32)), s)
+			n := rounding.Of(float64(q.output(acc, oc, problem.F32)))
+			n.Terms = s.terms
+			return n
 		})
 	}
 	return func(i int64) driver.Element {

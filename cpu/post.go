@@ -1,9 +1,8 @@
 package cpu
 
 import (
-	"math"
-
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
 // chain is what happens to a convolution's sums: bias, then the post-ops in order.
@@ -88,31 +87,8 @@ func leak(row []float32, slope float32) {
 
 // activate is a post-op that needs nothing but its input.
 func activate(op problem.PostOp, v float32) float32 {
-	x := float64(v)
-	switch op.Kind {
-	case problem.ReLU:
-		if v < 0 {
-			return 0
-		}
-	case problem.Clip:
-		switch {
-		case v < op.Alpha:
-			return op.Alpha
-		case v > op.Beta:
-			return op.Beta
-		}
-	case problem.HardSwish:
-		return float32(v*max(0, min(6, v+3))) / 6
-	case problem.Sigmoid:
-		return float32(1 / (1 + math.Exp(-x)))
-	case problem.Tanh:
-		return float32(math.Tanh(x))
-	case problem.SiLU:
-		return float32(x / (1 + math.Exp(-x)))
-	case problem.GELU:
-		return float32(x / 2 * math.Erfc(-x/math.Sqrt2))
-	case problem.GELUTanh:
-		return float32(x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))))
+	if op.Kind == problem.HardSwish && v > -3 && v < 3 {
+		return float32(v*(v+3)) / 6 // three roundings, as float64 would not make them
 	}
-	return v
+	return float32(rounding.Apply(op, float64(v), 0, 0, 0))
 }

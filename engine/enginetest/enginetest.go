@@ -132,7 +132,8 @@ func exactly(p *problem.Problem) bool {
 		}
 	}
 	shares := p.Kind.Average() && p.Dir == problem.BackwardData // sums of rounded quotients
-	return p.Kind != problem.Lp && p.Op != problem.Deform && !shares
+	twice := (p.Kind.Average() || p.Then.Kind.Average()) && p.Type.Dst == problem.F16 // a quotient in f32, then in f16
+	return p.Kind != problem.Lp && p.Op != problem.Deform && !shares && !twice
 }
 
 func (s *suite) cases(t *testing.T, fill verify.Fill) {
