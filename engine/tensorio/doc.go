@@ -1,13 +1,14 @@
 // Package tensorio reads and writes host tensors as files: NumPy arrays (.npy) and pictures (.png, .jpg, .jpeg). The
-// extension decides, in either case. Whatever is read becomes f32.
+// extension decides, in either case. What is read becomes f32, or the type that is asked for.
 //
 // # NumPy arrays
 //
-// Float32 arrays are read as they are. Float64 and all integer types of up to 64 bits are converted to the nearest
-// float32, ties to even: integers are exact up to 2^24, float64 beyond float32's range becomes an infinity. Either byte
-// order and both C and Fortran order are read, the latter transposed, so that the tensor has the array's shape and
-// elements. Files that numpy itself wrote in format version 1 or 2 are understood. What is written is little-endian
-// float32 in C order, byte for byte what numpy.save writes.
+// Bool, float16 to float64 and all integer types of up to 64 bits are read, as any type of tensor. f32 and f16 take the
+// nearest number, ties to even: integers are exact up to 2^24 (f16: 2^11), what is beyond the range becomes an infinity.
+// Integer tensors take the file's numbers or refuse the file. Either byte order and both C and Fortran order are read,
+// the latter transposed, so that the tensor has the array's shape and elements. Files that numpy itself wrote in format
+// version 1 or 2 are understood. Tensors of all types are written, little-endian in C order, byte for byte what
+// numpy.save writes.
 //
 // # Pictures
 //

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,20 +24,20 @@ const (
 )
 
 // saved tells how to make a file that is understood.
-const saved = `save it with numpy.save("x.npy", numpy.ascontiguousarray(a, dtype=numpy.float32))`
+const saved = `save it with numpy.save("x.npy", numpy.ascontiguousarray(a))`
 
 // plainHeader is the header that numpy writes for arrays of plain numbers. The npy package finds the fields by their
 // distance from each other and trusts them: it must see nothing else.
 var plainHeader = regexp.MustCompile(`^\{'descr': '[<>|=][a-zA-Z][0-9]+', 'fortran_order': (True|False), ` +
 	`'shape': \((-?[0-9]+, )*(-?[0-9]+,?)?\), \} *\n$`)
 
-// readNPY reads an array from a file of the size.
-func readNPY(r io.Reader, size int64) (*engine.Tensor, error) {
+// readNPY reads an array from a file of the size as elements of the type.
+func readNPY(r io.Reader, size int64, typ problem.DataType) (*engine.Tensor, error) {
 	h, used, err := readHeader(r, size)
 	if err != nil {
 		return nil, err
 	}
-	elem, order, err := element(h.Descr.Type)
+	elem, order, err := elementOf(h.Descr.Type)
 	if err != nil {
 		return nil, err
 	}
@@ -52,25 +53,27 @@ func readNPY(r io.Reader, size int64) (*engine.Tensor, error) {
 		return nil, fmt.Errorf("%w: %d bytes are left over after %d elements of %d bytes: the header does not fit the data; %s",
 			ErrFormat, rest-n*int64(elem.size), n, elem.size, saved)
 	}
-	t, err := engine.NewTensor(problem.F32, h.Descr.Shape...)
+	fortran := h.Descr.Fortran && len(h.Descr.Shape) > 1
+	t, err := engine.NewTensor(typ, h.Descr.Shape...)
 	if err != nil {
 		return nil, err
 	}
-	data := t.Float32s()
-	if h.Descr.Fortran && len(h.Descr.Shape) > 1 {
-		data = make([]float32, len(data))
-	}
-	raw := make([]byte, min(chunk, len(data)*elem.size))
-	for rest := data; len(rest) > 0; {
-		part := rest[:min(len(rest), chunk/elem.size)]
-		if _, err := io.ReadFull(r, raw[:len(part)*elem.size]); err != nil {
-			return nil, fmt.Errorf("%w: elements: %w", ErrFormat, err)
+	into := t
+	if fortran {
+		if into, err = engine.NewTensor(typ, h.Descr.Shape...); err != nil {
+			return nil, err
 		}
-		elem.convert(part, raw, order)
-		rest = rest[len(part):]
 	}
-	if h.Descr.Fortran && len(h.Descr.Shape) > 1 {
-		transpose(t.Float32s(), data, h.Descr.Shape)
+	if elem.typ == typ && elem.stored {
+		err = readStored(r, into, order)
+	} else {
+		err = readConverted(r, into, elem, order)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fortran {
+		transpose(t.Bytes(), into.Bytes(), h.Descr.Shape, typ.Size())
 	}
 	return t, nil
 }
@@ -113,77 +116,6 @@ func readHeader(r io.Reader, size int64) (npy.Header, int64, error) {
 	return parsed.Header, used + length, nil
 }
 
-// kind is an element type.
-type kind struct {
-	size    int
-	convert func(dst []float32, raw []byte, order binary.ByteOrder)
-}
-
-var kinds = map[string]kind{
-	"f4": {4, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = math.Float32frombits(o.Uint32(b[4*i:]))
-		}
-	}},
-	"f8": {8, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(math.Float64frombits(o.Uint64(b[8*i:])))
-		}
-	}},
-	"i1": {1, func(d []float32, b []byte, _ binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(int8(b[i]))
-		}
-	}},
-	"u1": {1, func(d []float32, b []byte, _ binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(b[i])
-		}
-	}},
-	"i2": {2, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(int16(o.Uint16(b[2*i:])))
-		}
-	}},
-	"u2": {2, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(o.Uint16(b[2*i:]))
-		}
-	}},
-	"i4": {4, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(int32(o.Uint32(b[4*i:])))
-		}
-	}},
-	"u4": {4, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(o.Uint32(b[4*i:]))
-		}
-	}},
-	"i8": {8, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(int64(o.Uint64(b[8*i:])))
-		}
-	}},
-	"u8": {8, func(d []float32, b []byte, o binary.ByteOrder) {
-		for i := range d {
-			d[i] = float32(o.Uint64(b[8*i:]))
-		}
-	}},
-}
-
-// element finds the type of a descr such as "<f4".
-func element(descr string) (kind, binary.ByteOrder, error) {
-	k, ok := kinds[descr[1:]]
-	if !ok || (descr[0] == '|') != (k.size == 1) {
-		return kind{}, nil, fmt.Errorf("%w: elements of type %q; float32, float64 and integers are understood: %s", ErrFormat, descr, saved)
-	}
-	if descr[0] == '>' {
-		return k, binary.BigEndian, nil
-	}
-	return k, binary.LittleEndian, nil
-}
-
 // count is the number of elements of a shape from a file.
 func count(shape []int) (int64, error) {
 	if len(shape) > maxRank {
@@ -199,18 +131,18 @@ func count(shape []int) (int64, error) {
 	return n, nil
 }
 
-// transpose brings elements from Fortran order, first index fastest, to C order.
-func transpose(dst, src []float32, shape []int) {
+// transpose brings elements of the size from Fortran order, first index fastest, to C order.
+func transpose(dst, src []byte, shape []int, size int) {
 	strides := make([]int, len(shape)) // in src
-	n := 1
+	n := size
 	for i, d := range shape {
 		strides[i] = n
 		n *= d
 	}
 	index := make([]int, len(shape))
 	from := 0
-	for to := range dst {
-		dst[to] = src[from]
+	for to := 0; to < len(dst); to += size {
+		copy(dst[to:to+size], src[from:])
 		for i := len(shape) - 1; i >= 0; i-- {
 			index[i]++
 			from += strides[i]
@@ -225,26 +157,25 @@ func transpose(dst, src []float32, shape []int) {
 
 // writeNPY writes the bytes that numpy.save would.
 func writeNPY(w io.Writer, t *engine.Tensor) error {
-	if _, err := w.Write(npyHeader(t.Shape())); err != nil {
+	if _, err := w.Write(npyHeader(t.Type(), t.Shape())); err != nil {
 		return err
 	}
-	raw := make([]byte, 0, chunk)
-	for data := t.Float32s(); len(data) > 0; {
-		part := data[:min(len(data), chunk/4)]
-		raw = raw[:0]
-		for _, v := range part {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-		if _, err := w.Write(raw); err != nil {
+	if littleEndian || t.Type().Size() == 1 {
+		_, err := w.Write(t.Bytes())
+		return err
+	}
+	for part := range slices.Chunk(t.Bytes(), chunk) {
+		part = slices.Clone(part)
+		swap(part, t.Type().Size())
+		if _, err := w.Write(part); err != nil {
 			return err
 		}
-		data = data[len(part):]
 	}
 	return nil
 }
 
-// npyHeader is the header of a float32 array in version 1, padded so that the elements start at a multiple of 64.
-func npyHeader(shape []int) []byte {
+// npyHeader is the header of an array in version 1, padded so that the elements start at a multiple of 64.
+func npyHeader(typ problem.DataType, shape []int) []byte {
 	sizes := make([]string, len(shape))
 	for i, d := range shape {
 		sizes[i] = strconv.Itoa(d)
@@ -253,7 +184,7 @@ func npyHeader(shape []int) []byte {
 	if len(shape) == 1 {
 		tuple += ","
 	}
-	text := "{'descr': '<f4', 'fortran_order': False, 'shape': (" + tuple + "), }"
+	text := "{'descr': '" + descrs[typ] + "', 'fortran_order': False, 'shape': (" + tuple + "), }"
 	// numpy leaves room for the first size to grow to 21 digits.
 	if len(shape) > 0 {
 		text += strings.Repeat(" ", max(0, 21-len(sizes[0])))

@@ -14,6 +14,7 @@ import (
 	"github.com/sbinet/npyio/npy"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 // array is a version 1 file with the header as written and the data.
@@ -103,7 +104,7 @@ func TestNPYAgreesWithOtherImplementation(t *testing.T) {
 	if err := npy.Write(&b, [3][2]int16{{1, -2}, {3, 4}, {5, -6}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readNPY(&b, int64(b.Len()))
+	got, err := readNPY(&b, int64(b.Len()), problem.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestNPYTypes(t *testing.T) {
 		{">i8", be.AppendUint64(nil, math.MaxUint64-4), -5}, {"<u8", le.AppendUint64(nil, 1<<63), 1 << 63},
 	} {
 		file := array(header(c.descr, "False", "(1,)"), c.raw...)
-		got, err := readNPY(bytes.NewReader(file), int64(len(file)))
+		got, err := readNPY(bytes.NewReader(file), int64(len(file)), problem.F32)
 		if err != nil {
 			t.Errorf("%s: %v", c.descr, err)
 			continue
@@ -161,7 +162,7 @@ func TestNPYFortranOrder(t *testing.T) {
 		}
 	}
 	file := array(header("|u1", "True", "(2, 3, 4)"), raw...)
-	got, err := readNPY(bytes.NewReader(file), int64(len(file)))
+	got, err := readNPY(bytes.NewReader(file), int64(len(file)), problem.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestNPYFortranOrder(t *testing.T) {
 	}
 	same(t, got, want, 2, 3, 4)
 	file = array(header("|u1", "True", "(2, 0, 4)"))
-	if got, err = readNPY(bytes.NewReader(file), int64(len(file))); err != nil {
+	if got, err = readNPY(bytes.NewReader(file), int64(len(file)), problem.F32); err != nil {
 		t.Fatal(err)
 	}
 	same(t, got, nil, 2, 0, 4)
@@ -185,7 +186,7 @@ func TestNPYVersion2(t *testing.T) {
 	h := header("|u1", "False", "(2,)") + "\n"
 	file := append([]byte("\x93NUMPY\x02\x00"), binary.LittleEndian.AppendUint32(nil, uint32(len(h)))...)
 	file = append(append(file, h...), 7, 8)
-	got, err := readNPY(bytes.NewReader(file), int64(len(file)))
+	got, err := readNPY(bytes.NewReader(file), int64(len(file)), problem.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +215,8 @@ func TestNPYHostile(t *testing.T) {
 		"too many sizes":   array(header("<f4", "False", "("+strings.Repeat("1, ", 65)+")"), make([]byte, 4)...),
 		"objects":          array(header("|O", "False", "(2,)"), make([]byte, 16)...),
 		"complex":          array(header("<c8", "False", "(1,)"), make([]byte, 8)...),
-		"half":             array(header("<f2", "False", "(1,)"), make([]byte, 2)...),
+		"long double":      array(header("<f16", "False", "(1,)"), make([]byte, 16)...),
+		"bool of 2 bytes":  array(header("<b2", "False", "(1,)"), make([]byte, 2)...),
 		"text":             array(header("<U3", "False", "(1,)"), make([]byte, 12)...),
 		"bytes in order":   array(header("<u1", "False", "(1,)"), 0),
 		"records":          array("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", make([]byte, 4)...),
@@ -227,20 +229,117 @@ func TestNPYHostile(t *testing.T) {
 		"line feed inside": array("{'descr': '<f4',\n 'fortran_order': False, 'shape': (1,), }", make([]byte, 4)...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := readNPY(bytes.NewReader(file), int64(len(file)))
+			_, err := readNPY(bytes.NewReader(file), int64(len(file)), problem.F32)
 			oneLine(t, err, ErrFormat)
 		})
 	}
 }
 
+// Every type of tensor is read back as what was written, to the bit, and the file tells its type.
+func TestNPYKeepsTypes(t *testing.T) {
+	for typ, descr := range descrs {
+		x, err := engine.NewTensor(typ, 2, 3, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range x.Bytes() {
+			x.Bytes()[i] = byte(37*i + 11)
+		}
+		path := filepath.Join(t.TempDir(), "x.npy")
+		if err := Write(path, x, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := TypeOf(path); is != typ || err != nil {
+			t.Errorf("a file of %v is one of %v, %v", typ, is, err)
+		}
+		got, err := ReadAs(path, typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Type() != typ || !slices.Equal(got.Shape(), x.Shape()) || !bytes.Equal(got.Bytes(), x.Bytes()) {
+			t.Errorf("%v came back as %v %v, %v", typ, got.Type(), got.Shape(), got.Bytes())
+		}
+		file, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(file, []byte("'descr': '"+descr+"'")) {
+			t.Errorf("%v: file %.80q, %v", typ, file, err)
+		}
+		// The same elements with their bytes the other way round.
+		if n := typ.Size(); n > 1 {
+			start := len(file) - len(x.Bytes())
+			swap(file[start:], n)
+			file = bytes.Replace(file, []byte(descr), []byte(">"+descr[1:]), 1)
+			got, err := readNPY(bytes.NewReader(file), int64(len(file)), typ)
+			if err != nil || !bytes.Equal(got.Bytes(), x.Bytes()) {
+				t.Errorf("big-endian %v: %v, %v", typ, got, err)
+			}
+		}
+	}
+}
+
+// Numbers are rounded once to f32 and f16; integers are taken whole or not at all.
+func TestNPYConversions(t *testing.T) {
+	le := binary.LittleEndian
+	f8 := func(v float64) []byte { return le.AppendUint64(nil, math.Float64bits(v)) }
+	i8 := func(v int64) []byte { return le.AppendUint64(nil, uint64(v)) }
+	inf := float32(math.Inf(1))
+	for _, c := range []struct {
+		descr string
+		raw   []byte
+		typ   problem.DataType
+		want  float32
+		ok    bool
+	}{
+		{"<f2", []byte{0, 0xbc}, problem.F32, -1, true}, {"<f2", []byte{1, 0}, problem.F32, 0x1p-24, true},
+		{">f2", []byte{0x7c, 0}, problem.F32, inf, true}, {"|b1", []byte{2}, problem.F32, 1, true}, {"|b1", []byte{0}, problem.U8, 0, true},
+		{"<f4", le.AppendUint32(nil, math.Float32bits(1+3.0/2048)), problem.F16, 1 + 4.0/2048, true},
+		// Rounded to f32 first, these would be ties, and the tie would go the wrong way.
+		{"<f8", f8(1 + 1.0/2048 + 0x1p-40), problem.F16, 1 + 2.0/2048, true},
+		{"<f8", f8(-1 - 1.0/2048 - 0x1p-40), problem.F16, -1 - 2.0/2048, true},
+		{"<f8", f8(1 + 3.0/2048 - 0x1p-40), problem.F16, 1 + 2.0/2048, true},
+		{"<f8", f8(1e300), problem.F16, inf, true}, {"<f8", f8(65519.999999999), problem.F16, 65504, true},
+		{"<i8", i8(1<<60 + 1<<36 + 1), problem.F32, 1<<60 + 1<<37, true}, {"<i8", i8(-1<<60 - 1<<36 - 1), problem.F32, -1<<60 - 1<<37, true},
+		{"<i8", i8(1<<60 + 1<<36), problem.F32, 1 << 60, true}, {"<i8", i8(math.MinInt64), problem.F32, -1 << 63, true},
+		{"<u8", i8(-1), problem.F32, 1 << 64, true}, {"<i8", i8(7), problem.S32, 7, true}, {"<i8", i8(-1 << 31), problem.S32, -1 << 31, true},
+		{"<i8", i8(1 << 31), problem.S32, 0, false}, {"<i8", i8(math.MinInt64), problem.S32, 0, false}, {"<u8", i8(-1), problem.S32, 0, false},
+		{"<f8", f8(-128), problem.S8, -128, true}, {"<f8", f8(-129), problem.S8, 0, false}, {"<f8", f8(0.5), problem.S8, 0, false},
+		{"<f8", f8(math.NaN()), problem.S32, 0, false}, {"<f8", f8(math.Inf(-1)), problem.S8, 0, false},
+		{"<u2", []byte{255, 0}, problem.U8, 255, true}, {"<u2", []byte{0, 1}, problem.U8, 0, false}, {"|i1", []byte{0xff}, problem.U8, 0, false},
+	} {
+		file := array(header(c.descr, "False", "(1,)"), c.raw...)
+		got, err := readNPY(bytes.NewReader(file), int64(len(file)), c.typ)
+		switch {
+		case !c.ok:
+			oneLine(t, err, ErrFormat)
+		case err != nil:
+			t.Errorf("%s %v to %v: %v", c.descr, c.raw, c.typ, err)
+		case got.Type() != c.typ || got.Widen()[0] != c.want:
+			t.Errorf("%s %v to %v: %v %v; want %v", c.descr, c.raw, c.typ, got.Type(), got.Widen(), c.want)
+		}
+	}
+}
+
+// Fortran order is undone for elements of every size.
+func TestNPYFortranOrderOfTypes(t *testing.T) {
+	file := array(header("<i2", "True", "(2, 3)"), 0, 0, 10, 0, 1, 0, 11, 0, 2, 0, 12, 0)
+	for _, typ := range []problem.DataType{problem.F32, problem.F16, problem.S8, problem.U8, problem.S32} {
+		got, err := readNPY(bytes.NewReader(file), int64(len(file)), typ)
+		if err != nil || !slices.Equal(got.Widen(), []float32{0, 1, 2, 10, 11, 12}) {
+			t.Errorf("%v: %v, %v", typ, got, err)
+		}
+	}
+}
+
 func FuzzNPY(f *testing.F) {
-	f.Add(array(header("<f4", "False", "(2,)"), make([]byte, 8)...))
-	f.Add(array(header(">i8", "True", "(1, 2)"), make([]byte, 16)...))
-	f.Add(array(header("|u1", "False", "()"), 1))
-	f.Add(array(header("<f4", "False", "(0, 99999999)")))
-	f.Add([]byte("\x93NUMPY\x02\x00\xff\xff\xff\xff"))
-	f.Fuzz(func(t *testing.T, file []byte) {
-		got, err := readNPY(bytes.NewReader(file), int64(len(file)))
+	f.Add(array(header("<f4", "False", "(2,)"), make([]byte, 8)...), uint8(problem.F32))
+	f.Add(array(header(">i8", "True", "(1, 2)"), make([]byte, 16)...), uint8(problem.S32))
+	f.Add(array(header("|u1", "False", "()"), 1), uint8(problem.U8))
+	f.Add(array(header("<f2", "True", "(2, 1)"), 1, 2, 3, 4), uint8(problem.F16))
+	f.Add(array(header("<f8", "False", "(1,)"), make([]byte, 8)...), uint8(problem.S8))
+	f.Add(array(header("<f4", "False", "(0, 99999999)")), uint8(problem.F16))
+	f.Add([]byte("\x93NUMPY\x02\x00\xff\xff\xff\xff"), uint8(problem.F32))
+	f.Fuzz(func(t *testing.T, file []byte, typ uint8) {
+		as := problem.DataType(typ) % (problem.S32 + 1)
+		got, err := readNPY(bytes.NewReader(file), int64(len(file)), as)
 		if err != nil {
 			oneLine(t, err, ErrFormat)
 			return
@@ -250,10 +349,12 @@ func FuzzNPY(f *testing.F) {
 		if err := writeNPY(&b, got); err != nil {
 			t.Fatal(err)
 		}
-		again, err := readNPY(&b, int64(b.Len()))
+		again, err := readNPY(&b, int64(b.Len()), as)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, again, got.Float32s(), got.Shape()...)
+		if again.Type() != as || !slices.Equal(again.Shape(), got.Shape()) || !bytes.Equal(again.Bytes(), got.Bytes()) {
+			t.Errorf("%v became %v", got, again)
+		}
 	})
 }

@@ -157,7 +157,7 @@ func writePicture(out io.Writer, format Format, t *engine.Tensor, o Options) err
 	if err != nil {
 		return err
 	}
-	img := toImage(t.Float32s(), c, h, w, o.Mapping)
+	img := toImage(t.Widen(), c, h, w, o.Mapping)
 	if format == PNG {
 		return png.Encode(out, img)
 	}

@@ -86,34 +86,65 @@ type Options struct {
 	JPEGQuality int     // 1 to 100; 0 is 95
 }
 
-// Read reads a tensor from a file.
-func Read(path string) (*engine.Tensor, error) {
+// Read reads a tensor from a file, as f32 whatever its elements are.
+func Read(path string) (*engine.Tensor, error) { return ReadAs(path, problem.F32) }
+
+// ReadAs reads a tensor of the type from a file. To f32 and f16 every number is rounded to nearest, ties to even;
+// integers must be the very numbers of the file, else it is refused.
+func ReadAs(path string, typ problem.DataType) (t *engine.Tensor, err error) {
+	err = open(path, func(f *os.File, format Format, size int64) error {
+		if format == NPY {
+			t, err = readNPY(f, size, typ)
+			return err
+		}
+		if t, err = readPicture(f, format, MaxPixels); err == nil {
+			t, err = as(t, typ)
+		}
+		return err
+	})
+	return t, err
+}
+
+// TypeOf is the type of tensor that has the elements of the file as they are, or comes closest: u8 for bool, s32 for
+// other integers, f32 for float64 and for pictures.
+func TypeOf(path string) (typ problem.DataType, err error) {
+	err = open(path, func(f *os.File, format Format, size int64) error {
+		if format != NPY {
+			return nil
+		}
+		h, _, err := readHeader(f, size)
+		if err != nil {
+			return err
+		}
+		e, _, err := elementOf(h.Descr.Type)
+		typ = e.typ
+		return err
+	})
+	return typ, err
+}
+
+// open calls read with the open file.
+func open(path string, read func(f *os.File, format Format, size int64) error) error {
 	format, err := FormatOf(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
+		return fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
 	}
-	var t *engine.Tensor
-	if format == NPY {
-		t, err = readNPY(f, st.Size())
-	} else {
-		t, err = readPicture(f, format, MaxPixels)
+	if err := read(f, format, st.Size()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return t, nil
+	return nil
 }
 
 // Check says whether Write could express a tensor of the shape in the file, before there is one.
@@ -134,9 +165,6 @@ func Check(path string, shape []int) error {
 func Write(path string, t *engine.Tensor, o Options) error {
 	if err := Check(path, t.Shape()); err != nil {
 		return err
-	}
-	if t.Type() != problem.F32 {
-		return fmt.Errorf("%w: %s: tensors of type %v cannot be written; convert it to f32", ErrFormat, path, t.Type())
 	}
 	format, err := FormatOf(path)
 	if err != nil {
