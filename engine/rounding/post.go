@@ -12,7 +12,7 @@ const (
 	sigmoidULP   = 2.5      // SIGMOID_F
 	tanhULP      = 1.5      // TANH_F
 	siluULP      = 4        // SILU_F
-	rootULP      = 1.5      // ROOT_F, p > 2
+	rootULP      = 2        // ROOT_F, p > 2
 	geluUnits    = 2        // GELU_F: 2·u·|x|
 	geluTanhUnit = 2.5      // GELU_TANH_F: 2.5·u·|x|
 	lost         = 1.18e-38 // below this EXP_F, and so SIGMOID_F, is 0
