@@ -17,7 +17,7 @@ func canDeform(_ *Device, p *problem.Problem) error {
 func buildDeform(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	post, err := pl.posts(ctx, p)
+	post, err := pl.posts(ctx, p, false)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func buildDirect(ctx context.Context, pl *plan) error {
 // directConv adds a convolution or a transposed one by the general kernels.
 func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst operand) error {
 	c := convOf(p)
-	post, err := pl.posts(ctx, p)
+	post, err := pl.posts(ctx, p, false)
 	if err != nil {
 		return err
 	}
@@ -160,16 +160,17 @@ type posts struct {
 	par, res operand
 }
 
-// posts packs bias and post-operations: the bias of a float convolution is the first of them.
-func (pl *plan) posts(ctx context.Context, p *problem.Problem) (posts, error) {
+// posts packs bias and post-operations. The bias of a float convolution is the first of them, or, apart, a row before
+// theirs.
+func (pl *plan) posts(ctx context.Context, p *problem.Problem, apart bool) (posts, error) {
 	out := posts{par: none, res: none}
 	var chain []problem.PostOp
 	bias := p.Bias && !p.Integer()
-	if bias {
+	if bias && !apart {
 		chain = append(chain, problem.PostOp{Kind: problem.AddBias})
 	}
 	chain = append(chain, p.Posts()...)
-	if len(chain) == 0 {
+	if !bias && len(chain) == 0 {
 		return out, nil
 	}
 	rows, row := int64(p.PostRows()), int64(p.OC)

@@ -62,7 +62,7 @@ var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1
 func buildFused(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	post, err := pl.posts(ctx, p)
+	post, err := pl.posts(ctx, p, false)
 	if err != nil {
 		return err
 	}

@@ -212,7 +212,7 @@ func buildIgemm(ctx context.Context, pl *plan) error {
 func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) error {
 	d := pl.dev
 	g := newIgemm(d, p)
-	post, err := pl.posts(ctx, p)
+	post, err := pl.posts(ctx, p, true)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 	}
 	kernel := []int32{int32(g.lx), 1, 1}
 	kernel = append(kernel, words(g.icg, g.ocg, g.h.Out, g.w.Out, g.h.Kernel, g.w.Kernel, g.h.Stride, g.w.Stride, g.h.Dilation, g.w.Dilation,
-		g.pitch, g.plane, g.tx, g.ty, g.tn, g.cu, g.ku, g.share, int(post.chain))...)
+		g.pitch, g.plane, g.tx, g.ty, g.tn, g.cu, g.ku, g.share, flag(p.Bias), int(post.chain))...)
 	k, err := pl.kernel(ctx, "conv_igemm", kernel...)
 	if err != nil {
 		return err
