@@ -131,7 +131,7 @@ func exactly(p *problem.Problem) bool {
 			return false
 		}
 	}
-	shares := p.Kind.Average() && p.Dir == problem.BackwardData // sums of rounded quotients
+	shares := p.Kind.Average() && p.Dir == problem.BackwardData                       // sums of rounded quotients
 	twice := (p.Kind.Average() || p.Then.Kind.Average()) && p.Type.Dst == problem.F16 // a quotient in f32, then in f16
 	return p.Kind != problem.Lp && p.Op != problem.Deform && !shares && !twice
 }
