@@ -23,6 +23,10 @@ import (
 func TestHostileCommandLines(t *testing.T) {
 	dir := t.TempDir()
 	save(t, dir, "x.npy", iota32(16), 1, 1, 4, 4)
+	save(t, dir, "minus.npy", slices.Repeat([]float32{-1}, 16), 1, 1, 4, 4)
+	save(t, dir, "nhwc.npy", iota32(16), 1, 4, 4, 1)
+	save(t, dir, "two.npy", iota32(4), 1, 1, 2, 2)
+	save(t, dir, "minus2.npy", []float32{0, 1, 2, -5}, 1, 1, 2, 2)
 	for name, text := range map[string]string{
 		"short.npy":    "\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }",
 		"text.png":     "no picture\nat all\n",
@@ -57,7 +61,7 @@ func TestHostileCommandLines(t *testing.T) {
 		{"verify ''", exitUsage, ""},
 		{"verify mb99999999999999999999ic1ih4oc1oh4kh1", exitUsage, "mb"},
 		{"verify --dt f8 " + tiny, exitUsage, "--dt"},
-		{"verify --dt f16 " + tiny, exitDevice, "f16"},
+		{"verify --dt f16-s8-f32 " + tiny, exitUsage, "types"},
 		{"verify --dir SIDEWAYS " + tiny, exitUsage, "--dir"},
 		{"verify --act cosine " + tiny, exitUsage, "--act"},
 		{"verify --fill zero " + tiny, exitUsage, "zero"},
@@ -76,6 +80,27 @@ func TestHostileCommandLines(t *testing.T) {
 		{"run conv --src text.png --wei box --dst y.png", exitUsage, "text.png"},
 		{"run conv --src none.png --wei box --dst y.png", exitUsage, "none.png"},
 		{"run pool --src x.npy --kernel 5 --dst y.npy", exitUsage, "kernel"},
+		{"run problem", exitUsage, "1 arg"},
+		{"run problem " + tiny + " " + tiny, exitUsage, "1 arg"},
+		{"run problem fly:" + tiny, exitUsage, "fly"},
+		{"run problem " + tiny, exitUsage, "missing: --in src (f32 [1 1 4 4]), --in wei (f32 [1 1 3 3])"},
+		{"run problem conv:BWD_W:" + tiny + " --in src=x.npy", exitUsage, "missing: --in diff_dst (f32 [1 1 4 4])"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=x.npy", exitUsage, "missing: --out dst (f32 [1 1 2 2])"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=x.npy --out ind=i.npy", exitUsage, "writes no ind; it writes [dst]"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=x.npy --in wei=x.npy --out dst=y.npy", exitUsage, "reads no wei; it reads [src]"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=x.npy --in src=x.npy --out dst=y.npy", exitUsage, "twice"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in x.npy --out dst=y.npy", exitUsage, "ROLE=FILE"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src= --out dst=y.npy", exitUsage, "ROLE=FILE"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in source=x.npy --out dst=y.npy", exitUsage, "diff_dst"},
+		{"run problem pool:max:mb1ic1ih5kh2sh2 --in src=x.npy --out dst=y.npy", exitUsage, "shape [1 1 4 4], the problem wants [1 1 5 5]"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=short.npy --out dst=y.npy", exitUsage, "short.npy"},
+		{"run problem pool:max:mb1ic1ih4kh2sh2 --in src=x.npy --out dst=y.txt", exitUsage, "--out dst"},
+		{"run problem pool:max:indices=flat:mb1ic1ih4kh2sh2 --in src=x.npy --out dst=y.npy --out ind=i.png", exitUsage, ".npy file is needed"},
+		{"run problem pool:max:indices=flat:mb1ic1ih4kh2sh2 --in src=x.npy --out dst=y.npy --out ind=y.npy", exitUsage, "another result"},
+		{"run problem pool:max:nhwc:mb1ic1ih4kh2sh2 --in src=nhwc.npy --out dst=y.png", exitUsage, "pictures are nchw"},
+		{"run problem pool:max:u8:mb1ic1ih4kh2sh2 --in src=minus.npy --out dst=y.npy", exitUsage, "element 0 is -1"},
+		{"run problem unpool:indices=plane:mb1ic1ih2kh2sh2 --in src=two.npy --in ind=two.npy --out dst=y.npy --alg magic", exitUsage, "magic"},
+		{"run problem unpool:indices=plane:mb1ic1ih2kh2sh2 --in src=two.npy --in ind=minus2.npy --out dst=y.npy", exitUsage, "index -5"},
 		{"devices --format xml", exitUsage, "xml"},
 		{"devices twice", exitUsage, "twice"},
 		{"fly", exitUsage, "fly"},

@@ -101,6 +101,23 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 	return list, nil
 }
 
+// problemHelp explains the text of problems.
+const problemHelp = `A PROBLEM is words and sizes in one line, the words in any order, all with colons:
+  conv deconv pool unpool deform im2col col2im   operation (conv without one)
+  max avg_np avg_p avg_ip lp2                    after pool: its kind
+  FWD BWD_D BWD_W BWD_B                          direction: forward, or the gradient of
+                                                 source, weights or bias
+  f16, u8-s8-s32                                 types of all, or of src-wei-dst
+  nhwc, src=nhwc, dst=nhwc                       channels last
+  bias, post=scale+relu, then=max(kh2sh2)        forward: bias, post-ops, fused pooling
+  pad=reflect                                    padding mode
+  adaptive, div=5, indices=plane                 of pooling
+  dg=2, mask                                     of deform: offset groups, mask
+and sizes in the grammar of oneDNN's benchdnn: mb batch, g groups, ic and oc
+channels, then i input, o output, k kernel, s stride, p padding (r at the end),
+d dilation (0 is dense), each with d, h or w: mb1ic64ih56oc64oh56kh3ph1. What is
+not given follows: w from h, o from the rest; without mb the batch is 2.`
+
 const postUsage = "`post-ops` of convolutions, such as relu or leaky(0.1)+clip(0,6), or none"
 
 // parsePost reads post-ops; none is the empty list.

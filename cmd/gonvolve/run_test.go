@@ -259,6 +259,9 @@ func TestRunRefuses(t *testing.T) {
 	save(t, dir, "w.npy", iota32(4), 1, 1, 2, 2)
 	save(t, dir, "b.npy", iota32(3), 3)
 	save(t, dir, "in.png", iota32(16), 4, 4)
+	save(t, dir, "nhwc.npy", iota32(16), 1, 4, 4, 1)
+	save(t, dir, "far.npy", append(iota32(15), 64), 1, 1, 4, 4)
+	save(t, dir, "half.npy", slices.Repeat([]float32{0.5}, 16), 1, 1, 4, 4)
 	if err := os.WriteFile(filepath.Join(dir, "bad.npy"), []byte("\x93NUMPY\x01\x00\xff\xff"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -289,10 +292,10 @@ func TestRunRefuses(t *testing.T) {
 		{"conv --src x.npy --wei gaussian:4 --dst y.npy", exitUsage, "odd"},
 		{"conv --src x.npy --wei in.png --dst y.npy", exitUsage, ".npy file is needed"},
 		{"conv --src x.npy --wei w.npy --bia in.png --dst y.npy", exitUsage, ".npy file is needed"},
-		{"conv --src x.npy --wei w.npy --bia b.npy --dst y.npy", exitUsage, "bia has shape [3]"},
+		{"conv --src x.npy --wei w.npy --bia b.npy --dst y.npy", exitUsage, "b.npy has shape [3], the problem wants [1]"},
 		{"conv --src two.npy --wei w.npy --dst y.npy", exitUsage, "channels"},
 		{"conv --src two.npy --wei identity --dst y.png", exitUsage, "2 channels"},
-		{"conv --src flat.npy --wei w.npy --dst y.npy", exitUsage, "up to two less"},
+		{"conv --src flat.npy --wei w.npy --dst y.npy", exitUsage, "without batch or channels"},
 		{"conv --src flat.npy --wei box --dst y.npy", exitUsage, "[N, C, H, W]"},
 		{"conv --src x.npy --wei deep.npy --dst y.npy", exitUsage, "does not go with"},
 		{"conv --src x.npy --wei b.npy --dst y.npy", exitUsage, "does not go with"},
@@ -316,6 +319,56 @@ func TestRunRefuses(t *testing.T) {
 		{"conv x.npy", exitUsage, "x.npy"},
 		{"conv --sauce x.npy", exitUsage, "--sauce"},
 		{"swirl", exitUsage, "swirl"},
+		{"conv --src x.npy --wei w.npy --output-pad 1 --dst y.npy", exitUsage, "--transposed"},
+		{"conv --src x.npy --wei w.npy --transposed --stride 2 --output-pad 2 --dst y.npy", exitUsage, "makes 8 to 9"},
+		{"conv --src x.npy --wei w.npy --transposed --pad-mode reflect --pad 1 --dst y.npy", exitUsage, "for convolutions"},
+		{"conv --src x.npy --wei box --transposed --dst y.npy", exitUsage, "filter"},
+		{"conv --src x.npy --wei box --dt f16 --dst y.npy", exitUsage, "filter"},
+		{"conv --src x.npy --wei w.npy --pad-mode mirror --dst y.npy", exitUsage, "reflect"},
+		{"conv --src x.npy --wei w.npy --pad-mode reflect --pad 4 --dst y.npy", exitUsage, "at most 3"},
+		{"conv --src x.npy --wei w.npy --layout chwn --dst y.npy", exitUsage, "nhwc"},
+		{"conv --src in.png --wei w.npy --layout nhwc --dst y.npy", exitUsage, "pictures are nchw"},
+		{"conv --src nhwc.npy --wei w.npy --layout nhwc --dst y.png", exitUsage, "pictures are nchw"},
+		{"conv --src x.npy --wei w.npy --dt f64 --dst y.npy", exitUsage, "--dt"},
+		{"conv --src x.npy --wei w.npy --dt s32 --dst y.npy", exitUsage, "types"},
+		{"conv --src x.npy --wei w.npy --dt u8-s8-s32 --dst y.npy", exitUsage, "missing: --quant (f32 [4 1])"},
+		{"conv --src x.npy --wei w.npy --quant q.npy --dst y.npy", exitUsage, "--src holds f32"},
+		{"conv --src x.npy --wei w.npy --quant none.npy --dt u8-s8-s32 --dst y.npy", exitUsage, "none.npy"},
+		{"conv --src x.npy --wei w.npy --quant w.npy --dt u8-s8-s32 --dst y.npy", exitUsage, "shape [1 1 2 2], the problem wants [4 1]"},
+		{"conv --src x.npy --wei w.npy --quant w.npy --dt f32 --dst y.npy", exitUsage, "reads no quant"},
+		{"conv --src x.npy --wei w.npy --act scale+add --dst y.npy", exitUsage, "missing: --residual (f32 [1 1 3 3]), --post-params (f32 [2 1])"},
+		{"conv --src x.npy --wei w.npy --act relu --residual x.npy --dst y.npy", exitUsage, "reads no residual"},
+		{"conv --src x.npy --wei w.npy --act relu --post-params b.npy --dst y.npy", exitUsage, "reads no post"},
+		{"conv --src x.npy --wei w.npy --act relu+relu+relu+relu+relu --dst y.npy", exitUsage, "more than 4"},
+		{"conv --src x.npy --wei w.npy --then max --dst y.npy", exitUsage, "--then"},
+		{"conv --src x.npy --wei w.npy --then max:2:1:0:0 --dst y.npy", exitUsage, "--then"},
+		{"conv --src x.npy --wei w.npy --then max:two --dst y.npy", exitUsage, "--then"},
+		{"conv --src x.npy --wei w.npy --then median:2 --dst y.npy", exitUsage, "avg_np"},
+		{"conv --src x.npy --wei w.npy --then max:9 --dst y.npy", exitUsage, "kernel spans"},
+		{"conv --src x.npy --wei w.npy --then lp:2 --dst y.npy", exitUsage, "fuse"},
+		{"conv --src x.npy --wei w.npy --transposed --then max:2 --dst y.npy", exitUsage, "fuse"},
+		{"pool --src x.npy --kernel 2 --kind lp0 --dst y.npy", exitUsage, "exponent"},
+		{"pool --src x.npy --kernel 2 --kind lpx --dst y.npy", exitUsage, "--kind"},
+		{"pool --src x.npy --kernel 2 --adaptive 2 --dst y.npy", exitUsage, "--adaptive"},
+		{"pool --src x.npy --adaptive 0 --dst y.npy", exitUsage, "0"},
+		{"pool --src x.npy --adaptive 1,2,3 --dst y.npy", exitUsage, "--adaptive"},
+		{"pool --src x.npy --kernel 2 --divisor 3 --dst y.npy", exitUsage, "averages"},
+		{"pool --src x.npy --kernel 2 --kind avg_p --divisor -3 --dst y.npy", exitUsage, "divisor"},
+		{"pool --src x.npy --kernel 2 --kind avg_p --indices i.npy --dst y.npy", exitUsage, "max pooling"},
+		{"pool --src x.npy --kernel 2 --indices i.png --dst y.npy", exitUsage, ".npy file is needed"},
+		{"pool --src x.npy --kernel 2 --indices y.npy --dst y.npy", exitUsage, "another result"},
+		{"pool --src x.npy --kernel 2 --index-order flat --dst y.npy", exitUsage, "--indices"},
+		{"pool --src x.npy --kernel 2 --indices i.npy --index-order none --dst y.npy", exitUsage, "column"},
+		{"pool --src x.npy --kernel 2 --kind avg_p --dt u8 --dst y.npy", exitUsage, "max pooling"},
+		{"pool --src x.npy --kernel 2 --dt s8-u8-f32 --dst y.npy", exitUsage, "types"},
+		{"pool --src x.npy --kernel 2 --quant q.npy --dst y.npy", exitUsage, "--quant"},
+		{"unpool --src x.npy --kernel 2 --dst y.npy", exitUsage, "missing: --indices (s32 [1 1 4 4])"},
+		{"unpool --src x.npy --indices x.npy --dst y.npy", exitUsage, "--kernel is missing"},
+		{"unpool --src x.npy --indices w.npy --kernel 2 --dst y.npy", exitUsage, "the problem wants [1 1 4 4]"},
+		{"unpool --src x.npy --indices far.npy --kernel 2 --dst y.npy", exitUsage, "index 64"},
+		{"unpool --src x.npy --indices half.npy --kernel 2 --dst y.npy", exitUsage, "element 0 is 0.5"},
+		{"unpool --src x.npy --indices x.npy --kernel 2 --pad same --dst y.npy", exitUsage, "--pad same"},
+		{"unpool --src x.npy --indices x.npy --kernel 2 --size 0 --dst y.npy", exitUsage, "0"},
 		{"pool --src x.npy --dst y.npy", exitUsage, "--kernel is missing"},
 		{"pool --src x.npy --kernel 0 --dst y.npy", exitUsage, "0"},
 		{"pool --src x.npy --kernel 1,2,3 --dst y.npy", exitUsage, "--kernel"},
@@ -336,7 +389,7 @@ func TestRunRefuses(t *testing.T) {
 
 // Every command of run explains itself by examples.
 func TestRunHelp(t *testing.T) {
-	for _, args := range [][]string{{"run"}, {"run", "conv", "--help"}, {"run", "pool", "-h"}} {
+	for _, args := range [][]string{{"run"}, {"run", "conv", "--help"}, {"run", "pool", "-h"}, {"run", "unpool", "-h"}, {"run", "problem", "-h"}} {
 		code, stdout, stderr := gonvolve(t, t.TempDir(), args...)
 		if code != exitDone || stderr != "" || !strings.Contains(stdout, "Examples:\n  gonvolve run ") {
 			t.Errorf("%v: exit %d, %q, %q", args, code, stdout, stderr)

@@ -38,7 +38,7 @@ func (p *Problem) prefix(text string) (then, desc string, err error) {
 			p.Op = op
 			if op == Pool {
 				word, rest, _ = strings.Cut(rest, ":")
-				if err := p.parseKind(word); err != nil {
+				if p.Kind, p.P, err = ParseKind(word); err != nil {
 					return "", "", err
 				}
 			}
@@ -62,25 +62,22 @@ func isDescriptor(text string) bool {
 	return descriptorStart.MatchString(text) && !strings.HasPrefix(text, "nhwc") && !strings.HasPrefix(text, "nchw")
 }
 
-func (p *Problem) parseKind(word string) error {
-	if exponent, ok := strings.CutPrefix(word, Lp.String()); ok {
-		p.Kind, p.P = Lp, 2
-		if exponent == "" {
-			return nil
+// ParseKind reads a pooling kind, for Lp with its exponent: max, avg_np, lp3. Plain lp has exponent 2.
+func ParseKind(word string) (kind PoolKind, exponent int, err error) {
+	if digits, ok := strings.CutPrefix(word, Lp.String()); ok {
+		if digits == "" {
+			return Lp, 2, nil
 		}
-		n, err := strconv.Atoi(exponent)
-		if err != nil {
-			return fmt.Errorf("%w: %q is no Lp pooling; lp2 is one", ErrInvalid, word)
+		n, err := strconv.Atoi(digits)
+		if err != nil || n < 1 || n > MaxExponent {
+			return 0, 0, fmt.Errorf("%w: %.40q is no Lp pooling; lp2 is one, and exponents are 1 to %d", ErrInvalid, word, MaxExponent)
 		}
-		p.P = n
-		return nil
+		return Lp, n, nil
 	}
-	k, err := Lookup[PoolKind](word)
-	if err != nil {
-		return fmt.Errorf("%w (kinds after pool:)", err)
+	if kind, err = Lookup[PoolKind](word); err != nil {
+		return 0, 0, fmt.Errorf("%w (kinds after pool:)", err)
 	}
-	p.Kind = k
-	return nil
+	return kind, 0, nil
 }
 
 // word reads one word other than operation, kind and then=.
