@@ -1,10 +1,12 @@
 package gpu
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/shaders"
 )
@@ -79,6 +81,69 @@ func TestCoveringWindows(t *testing.T) {
 	}
 	if reached < 200 {
 		t.Errorf("only %d times as many windows as said", reached)
+	}
+}
+
+// Plans of every operation on windows, with types, layouts and walks that are too long for one dispatch: the fake checks
+// each dispatch's buffers and parameters.
+func TestWindowPlans(t *testing.T) {
+	for name, f := range classes() {
+		f.loopLimit = 10_000
+		d := f.open(t)
+		stream, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			text       string
+			dispatches map[string]int
+		}{
+			{"pool:max:indices=flat:mb2ic3ih9kh3", map[string]int{"pool": 1}},
+			{"pool:lp3:nhwc:f16:mb2ic3id5kd3", map[string]int{"reformat": 2, "pool": 1}},
+			{"pool:avg_np:mb1ic2ih200oh1kh200", map[string]int{"pool": 16}},
+			{"pool:max:BWD_D:mb2ic3ih9kh3", map[string]int{"pool": 1, "fold": 1}},
+			{"pool:max:BWD_D:indices=plane:mb2ic3ih9kh3", map[string]int{"fold": 1}},
+			{"pool:avg_ip:BWD_D:dst=nhwc:mb2ic3ih9kh3", map[string]int{"reformat": 1, "pool": 1, "fold": 1}},
+			{"pool:avg_np:adaptive:BWD_D:mb1ic2iw2ow30000", map[string]int{"pool": 1, "fold": 4}},
+			{"unpool:u8:indices=column:mb1ic3ih4kh2sh2", map[string]int{"reformat": 2, "unpool": 2}},
+			{"unpool:BWD_D:indices=plane:mb1ic3ih4kh2sh2", map[string]int{"unpool": 1}},
+			{"im2col:mb1ic3ih6kh3", map[string]int{"unfold": 1}},
+			{"im2col:BWD_D:mb1ic3ih6kh3", map[string]int{"fold": 1}},
+			{"col2im:mb0ic3ih6kh3", map[string]int{}},
+		} {
+			p, err := problem.Parse(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.dispatched = nil
+			if err := runOnce(t.Context(), d, stream, p, "direct"); err != nil {
+				t.Errorf("%s, %s: %v", name, c.text, err)
+			}
+			got := map[string]int{}
+			for _, cmd := range f.dispatched {
+				got[cmd.Kernel.(*fakeKernel).src.Name]++
+			}
+			if !maps.Equal(got, c.dispatches) {
+				t.Errorf("%s, %s: dispatches %v, want %v", name, c.text, got, c.dispatches)
+			}
+		}
+		if used, _ := d.MemoryInUse(); used != 0 {
+			t.Errorf("%s: %d bytes are in use after all plans", name, used)
+		}
+	}
+}
+
+// Averages whose divisor f32 does not hold would not be the exact quotient.
+func TestPoolRefusals(t *testing.T) {
+	d := newFake().open(t)
+	for _, text := range []string{"pool:avg_p:mb1ic1ih4200oh1kh4200ph0", "pool:avg_np:div=16777217:mb1ic1ih4kh2"} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pl, err := d.Plan(t.Context(), p, driver.PlanOptions{}); !isUnsupported(err) || pl != nil {
+			t.Errorf("%s: %v, %v", text, pl, err)
+		}
 	}
 }
 

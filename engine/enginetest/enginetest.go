@@ -182,6 +182,10 @@ func (s *suite) longReductions(t *testing.T) {
 		"mb1ic1200ih12oc2oh3kh10",
 		"pool:avg_np:mb1ic2ih512oh1kh512",
 		"pool:max:mb1ic2ih512oh1kh512",
+		"pool:max:indices=plane:mb1ic2ih512oh1kh512", // the first of equals, whatever part it is in
+		"pool:lp2:mb1ic1iw200000ow1kw200000",
+		"pool:max:adaptive:indices=flat:mb1ic1iw200000ow70001", // sizes whose products pass 32 bits
+		"pool:avg_np:BWD_D:adaptive:mb1ic2iw2ow200000",
 	} {
 		if check(t, o, d, parse(t, text), verify.Int) == 0 {
 			t.Errorf("%s: no algorithm can run it", text)
