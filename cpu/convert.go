@@ -28,35 +28,27 @@ func each(ctx context.Context, n int, f func(i int)) error {
 
 // widen turns the elements of a buffer into float32, which holds each exactly.
 func widen(ctx context.Context, dst []float32, b *buffer, from problem.DataType) error {
-	n := len(dst)
-	switch from {
+	switch n := len(dst); from {
 	case problem.F16:
 		src := view[float16.Float16](b, n)
 		return each(ctx, n, func(i int) { dst[i] = src[i].Float32() })
 	case problem.S8:
-		src := view[int8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = float32(src[i]) })
-	case problem.U8:
-		src := view[uint8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = float32(src[i]) })
+		return numbers(ctx, dst, view[int8](b, n))
+	default:
+		return numbers(ctx, dst, view[uint8](b, n))
 	}
-	copy(dst, view[float32](b, n))
-	return nil
 }
 
 // widenInts turns 8-bit integers into int32.
 func widenInts(ctx context.Context, dst []int32, b *buffer, from problem.DataType) error {
-	n := len(dst)
-	switch from {
-	case problem.S8:
-		src := view[int8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = int32(src[i]) })
-	case problem.U8:
-		src := view[uint8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = int32(src[i]) })
+	if from == problem.S8 {
+		return numbers(ctx, dst, view[int8](b, len(dst)))
 	}
-	copy(dst, view[int32](b, n))
-	return nil
+	return numbers(ctx, dst, view[uint8](b, len(dst)))
+}
+
+func numbers[To float32 | int32, From int8 | uint8](ctx context.Context, dst []To, src []From) error {
+	return each(ctx, len(src), func(i int) { dst[i] = To(src[i]) })
 }
 
 // narrow rounds float32 to the elements of a buffer: to nearest even, integers saturated.

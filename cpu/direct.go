@@ -19,9 +19,15 @@ func gather[T float32 | int32](ctx context.Context, g *geometry, wide, wei, narr
 			plane := wide[(first+c)*g.wideSp:][:g.wideSp]
 			taps := wei[(o*g.wideCG+c)*g.taps:][:g.taps]
 			g.lines(func(tap, x, w, n int) {
-				by, step := taps[tap], g.stride[2]
-				for j := range out[x:][:n] {
-					out[x+j] += by * plane[w+j*step]
+				to, by := out[x:][:n], taps[tap]
+				if g.stride[2] == 1 {
+					for j, v := range plane[w:][:n] {
+						to[j] += by * v
+					}
+					return
+				}
+				for j := range to {
+					to[j] += by * plane[w+j*g.stride[2]]
 				}
 			})
 			if ctx.Err() != nil {
@@ -46,9 +52,16 @@ func scatter[T float32 | int32](ctx context.Context, g *geometry, narrow, wei, w
 			from := narrow[(n*g.narrowC+o)*g.narrowSp:][:g.narrowSp]
 			taps := wei[(o*g.wideCG+c%g.wideCG)*g.taps:][:g.taps]
 			g.lines(func(tap, x, w, n int) {
-				by, step := taps[tap], g.stride[2]
+				by := taps[tap]
+				if g.stride[2] == 1 {
+					to := plane[w:][:n]
+					for j, v := range from[x:][:n] {
+						to[j] += by * v
+					}
+					return
+				}
 				for j, v := range from[x:][:n] {
-					plane[w+j*step] += by * v
+					plane[w+j*g.stride[2]] += by * v
 				}
 			})
 			if ctx.Err() != nil {

@@ -21,6 +21,14 @@ func parse(t *testing.T, text string) problem.Problem {
 	return p
 }
 
+// several is fewer in short tests.
+func several(count int) int {
+	if testing.Short() {
+		return count / 10
+	}
+	return count
+}
+
 // open opens the device and checks that the test frees its memory.
 func open(t *testing.T) *Device {
 	t.Helper()

@@ -28,8 +28,6 @@ func newPadding(p *problem.Problem) *padding {
 	return d
 }
 
-func (d *padding) elems() int { return d.planes * d.sp }
-
 // rows visits each row of padded cells of a plane: its start and that of the row it is copied from.
 func (d *padding) rows(visit func(to, from int)) {
 	to := 0

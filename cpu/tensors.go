@@ -71,28 +71,30 @@ const edgeChunk = 1 << 14
 // in scratch memory.
 func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 	p := j.p
-	n := int(problem.Elems(p.Shape(r)))
-	typ := p.TypeOf(r)
+	n, typ := int(problem.Elems(p.Shape(r))), p.TypeOf(r)
+	var err error
 	if whole(p, r) {
-		v := view[int32](b, n)
-		if typ != problem.S32 {
+		var v []int32
+		if typ == problem.S32 {
+			v = view[int32](b, n)
+		} else {
 			v = j.ints(n)
-			if err := widenInts(ctx, v, b, typ); err != nil {
+			if err = widenInts(ctx, v, b, typ); err != nil {
 				return err
 			}
 		}
-		var err error
 		j.t.i[r], err = reorder(ctx, p, r, v, j.ints, channelsFirst[int32])
 		return err
 	}
-	v := view[float32](b, n)
-	if typ != problem.F32 {
+	var v []float32
+	if typ == problem.F32 {
+		v = view[float32](b, n)
+	} else {
 		v = j.floats(n)
-		if err := widen(ctx, v, b, typ); err != nil {
+		if err = widen(ctx, v, b, typ); err != nil {
 			return err
 		}
 	}
-	var err error
 	j.t.f[r], err = reorder(ctx, p, r, v, j.floats, channelsFirst[float32])
 	return err
 }

@@ -54,16 +54,16 @@ func spanOf(a *problem.Axis, x int) span {
 // cells visits the cells of window x in row-major order: each row's first index in the plane, and how many.
 func (w *windows) cells(x [3]int, visit func(at, n int)) {
 	d, h, v := w.spans[0][x[0]], w.spans[1][x[1]], w.spans[2][x[2]]
-	if v.n == 0 {
-		return
-	}
 	for i := range d.n {
-		z := d.at + i*w.step[0] - w.first[0]
 		for j := range h.n {
-			y := h.at + j*w.step[1] - w.first[1]
-			visit((z*w.in[1]+y)*w.in[2]+v.at-w.first[2], v.n)
+			visit(w.cell(d.at+i*w.step[0], h.at+j*w.step[1], v.at), v.n)
 		}
 	}
+}
+
+// cell is the index in the plane that is read of a cell of the whole plane.
+func (w *windows) cell(z, y, x int) int {
+	return ((z-w.first[0])*w.in[1]+y-w.first[1])*w.in[2] + x - w.first[2]
 }
 
 // count is the cells of window x that lie in the source.
