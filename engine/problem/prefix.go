@@ -39,7 +39,7 @@ func (p *Problem) prefix(text string) (then, desc string, err error) {
 			if op == Pool {
 				word, rest, _ = strings.Cut(rest, ":")
 				if p.Kind, p.P, err = ParseKind(word); err != nil {
-					return "", "", err
+					return "", "", fmt.Errorf("%w (kinds after pool:)", err)
 				}
 			}
 			if op == Deform {
@@ -69,15 +69,16 @@ func ParseKind(word string) (kind PoolKind, exponent int, err error) {
 			return Lp, 2, nil
 		}
 		n, err := strconv.Atoi(digits)
-		if err != nil || n < 1 || n > MaxExponent {
-			return 0, 0, fmt.Errorf("%w: %.40q is no Lp pooling; lp2 is one, and exponents are 1 to %d", ErrInvalid, word, MaxExponent)
+		if err != nil {
+			return 0, 0, fmt.Errorf("%w: %.40q is no Lp pooling; lp2 is one", ErrInvalid, word)
+		}
+		if n < 1 || n > MaxExponent {
+			return 0, 0, fmt.Errorf("%w: exponent %d of Lp pooling; 1 to %d is possible", ErrInvalid, n, MaxExponent)
 		}
 		return Lp, n, nil
 	}
-	if kind, err = Lookup[PoolKind](word); err != nil {
-		return 0, 0, fmt.Errorf("%w (kinds after pool:)", err)
-	}
-	return kind, 0, nil
+	kind, err = Lookup[PoolKind](word)
+	return kind, 0, err
 }
 
 // word reads one word other than operation, kind and then=.
