@@ -179,8 +179,14 @@ func (f *convFlags) describe(j *runJob, o problem.Params, typ problem.Types, pos
 	if err != nil || pool == nil {
 		return p, fmt.Errorf("%w: --then %.60q; write max:2, or avg_np:3:2:1 for kernel, stride and padding", engine.ErrInvalid, f.then)
 	}
-	// Kernel, stride and padding, each as far as it is given.
-	return p.FusePool(k, pool[:1], problem.Params{Stride: pool[1:min(2, len(pool))], PadL: pool[min(2, len(pool)):]})
+	var more problem.Params
+	if len(pool) > 1 {
+		more.Stride = pool[1:2]
+	}
+	if len(pool) > 2 {
+		more.PadL = pool[2:]
+	}
+	return p.FusePool(k, pool[:1], more)
 }
 
 // weights tells a filter from a file by the extension.
