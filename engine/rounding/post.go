@@ -8,14 +8,14 @@ import (
 
 // Errors of the functions in shaders/src/common.inc, as stated there: in ulp of the result, or as a share of the operand.
 const (
-	ulp          = 2 * unit // an ulp is at most this share of the result
-	sigmoidULP   = 2.5      // SIGMOID_F
-	tanhULP      = 1.5      // TANH_F
-	siluULP      = 4        // SILU_F
-	rootULP      = 2        // ROOT_F, p > 2
-	geluUnits    = 2        // GELU_F: 2·u·|x|
-	geluTanhUnit = 2.5      // GELU_TANH_F: 2.5·u·|x|
-	lost         = 1.18e-38 // below this EXP_F, and so SIGMOID_F, is 0
+	ulp           = 2 * unit // an ulp is at most this share of the result
+	sigmoidULP    = 2.5      // SIGMOID_F
+	tanhULP       = 1.5      // TANH_F
+	siluULP       = 4        // SILU_F
+	rootULP       = 2        // ROOT_F, p > 2
+	geluUnits     = 2        // GELU_F: 2·u·|x|
+	geluTanhUnits = 3        // GELU_TANH_F: 3·u·|x|
+	lost          = 1.18e-38 // below this EXP_F, and so SIGMOID_F, is 0
 )
 
 // Largest slopes: what an operation makes of its operand's error.
@@ -128,7 +128,7 @@ func (n Number) post(op problem.PostOp, a, b, residual float64) Number {
 	case problem.GELU:
 		r.function(geluSlope*e, 0, geluUnits*unit*far+tiny)
 	case problem.GELUTanh:
-		r.function(geluTanhSlope*e, 0, geluTanhUnit*unit*far+lost*(1+far))
+		r.function(geluTanhSlope*e, 0, geluTanhUnits*unit*far+lost*(1+far))
 	case problem.HardSwish:
 		r.function(hardSwishSlope*e, gamma(3), 3*tiny)
 		square := Number{Magnitude: n.Magnitude * (n.Magnitude + 3), Grain: n.Grain * n.Grain}

@@ -74,7 +74,7 @@ func post32(r *rand.Rand, op problem.PostOp, x, a, b, residual float32) float32 
 		n := map[problem.PostKind]float64{problem.Sigmoid: sigmoidULP, problem.Tanh: tanhULP, problem.SiLU: siluULP}[op.Kind]
 		return perturbed(r, Apply(op, float64(x), 0, 0, 0), n)
 	case problem.GELU, problem.GELUTanh:
-		n := map[problem.PostKind]float64{problem.GELU: geluUnits, problem.GELUTanh: geluTanhUnit}[op.Kind]
+		n := map[problem.PostKind]float64{problem.GELU: geluUnits, problem.GELUTanh: geluTanhUnits}[op.Kind]
 		y := Apply(op, float64(x), 0, 0, 0)
 		return float32(y + (2*r.Float64()-1)*(n-1)*unit*math.Abs(float64(x)))
 	case problem.HardSwish:

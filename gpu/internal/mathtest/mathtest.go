@@ -40,7 +40,7 @@ var functions = []function{
 	{name: "TANH_F", mode: 3, hash: 0x89c0272f80114a97, truth: math.Tanh, bound: ulps(1.5)},
 	{name: "ERF_F", mode: 4, hash: 0xedf20e1b8829cf08, truth: math.Erf, bound: ulps(1.5)},
 	{name: "GELU_F", mode: 5, hash: 0xbee217d583f5a274, truth: gelu, bound: share(2)},
-	{name: "GELU_TANH_F", mode: 6, hash: 0x5e45e25e9ce11c31, truth: geluTanh, bound: share(2.5)},
+	{name: "GELU_TANH_F", mode: 6, hash: 0x5e45e25e9ce11c31, truth: geluTanh, bound: share(3)},
 	{name: "HARDSWISH_F", mode: 7, hash: 0xd6a802655259d1fa, truth: hardSwish, bound: relative(3)},
 	{name: "ROOT_F 1", mode: 8, hash: 0x9ac4ebea42c8732f, exponent: 1, truth: identity, positive: true},
 	{name: "ROOT_F 2", mode: 8, hash: 0x961f3a255b4449c3, exponent: 2, truth: root(2), positive: true},
