@@ -55,12 +55,13 @@ race: ## tests of the library and the drivers under the race detector (RACEFLAGS
 fuzz: ## fuzz every target for a while (FUZZTIME=15s)
 	@.ci/fuzz $(FUZZTIME)
 
-verify: build ## check DEVICES against golden checksums and ONNX's recorded results, where those are
+verify: build ## check DEVICES against golden checksums, random problems (FUZZTIME) and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \
-		set -x; ./bin/gonvolve verify --golden '$(CASES)/golden/dev_conv.csv' --device '$(DEVICES)'; \
+		for f in '$(CASES)'/golden/*.csv; do (set -x; ./bin/gonvolve verify --golden "$$f" --device '$(DEVICES)') || exit; done; \
 	else \
 		echo 'verify: no $(CASES)/golden: golden checksums left out (GONVOLVE_CASES names the folder above)'; \
 	fi
+	./bin/gonvolve verify --fuzz $(FUZZTIME) --device '$(DEVICES)'
 	@if [ -d '$(ONNX_TESTDATA)' ] || [ "$$GONVOLVE_REQUIRE_DRIVERS" = 1 ]; then \
 		set -x; ./bin/gonvolve verify --onnx '$(ONNX_TESTDATA)' --device '$(DEVICES)'; \
 	else \
@@ -89,7 +90,7 @@ lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds with
 bundle: setup-bench build ## pack bin/gonvolve-bundle.tar.gz: verifies and times a machine with nothing else installed (.ci/measure)
 	@rm -rf bin/gonvolve-bundle && mkdir -p bin/gonvolve-bundle/golden
 	@cp bin/gonvolve .ci/measure LICENSE bin/gonvolve-bundle/
-	@if [ -d '$(CASES)/golden' ]; then cp '$(CASES)/golden/dev_conv.csv' bin/gonvolve-bundle/golden/; fi
+	@if [ -d '$(CASES)/golden' ]; then cp '$(CASES)'/golden/*.csv bin/gonvolve-bundle/golden/; fi
 	@tar -C bin -czf bin/gonvolve-bundle.tar.gz gonvolve-bundle && ls -l bin/gonvolve-bundle.tar.gz
 
 clean: ## remove what make built
