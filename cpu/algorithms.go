@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -20,12 +21,14 @@ type algorithm struct {
 
 // algorithms, the best for most problems first.
 var algorithms = []algorithm{
-	{"fused", "convolution and pooling together, rows that fit the cache at a time", (*problem.Problem).Fused, runFused, fusedScratch},
-	{"conv+pool", "im2col and gonum's matrix product, then pooling", (*problem.Problem).Fused, runConvPool, convPoolScratch},
+	{"fused", "convolution and pooling together, rows that fit the cache at a time", fuses, runFused, fusedScratch},
+	{"conv+pool", "im2col and gonum's matrix product, then pooling", fuses, runConvPool, convPoolScratch},
 	{"gemm", "im2col and gonum's matrix product", multiplies, runGemm, gemmScratch},
 	{"direct", "plain loops over rows", loops, runDirect, directScratch},
 	{"reference", "float64 loops, rounded once", func(*problem.Problem) bool { return true }, runReference, referenceScratch},
 }
+
+func fuses(p *problem.Problem) bool { return p.Fused() }
 
 // multiplies says whether the matrix product computes the problem.
 func multiplies(p *problem.Problem) bool {
@@ -72,8 +75,11 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	list := candidates(&p)
-	for _, a := range list {
+	if elems := indexed(&p); elems > math.MaxInt32 {
+		return nil, fmt.Errorf("%w: indices are s32, and %d elements are to be counted: use indices=plane or a smaller batch",
+			driver.ErrUnsupported, elems)
+	}
+	for _, a := range candidates(&p) {
 		if o.Algorithm != "" && a.name != o.Algorithm {
 			continue
 		}
@@ -93,7 +99,8 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			pl.info.WorkspaceBytes += 4 * a.scratch(&p)
 		}
 		if need += float64(pl.info.WeightsBytes) + float64(pl.info.WorkspaceBytes); need > float64(d.info.MemoryBytes) {
-			return nil, fmt.Errorf("%w: the tensors take %.4g GiB, the machine has %.4g: use a smaller problem or a machine with more memory",
+			return nil, fmt.Errorf("%w: the tensors take %.4g GiB, the machine has %.4g: "+
+				"use a smaller problem or a machine with more memory",
 				driver.ErrUnsupported, need/(1<<30), float64(d.info.MemoryBytes)/(1<<30))
 		}
 		if a.name == "gemm" {
@@ -101,7 +108,24 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 		}
 		return pl, nil
 	}
-	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm, d.Algorithms(p))
+	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm,
+		d.Algorithms(p))
+}
+
+// indexed is how many elements the problem's indices count.
+func indexed(p *problem.Problem) int64 {
+	large := p.Shape(problem.Src)
+	if p.Op == problem.Unpool {
+		large = p.Shape(problem.Dst)
+	}
+	switch elems := problem.Elems(large); p.Indices {
+	case problem.NoIndices:
+		return 0
+	case problem.Plane:
+		return elems / int64(max(1, p.N)*p.IC)
+	default:
+		return elems
+	}
 }
 
 // padded is the problem on a source that has its padding, and its size; the problem itself where padding is zeros.

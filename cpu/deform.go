@@ -54,7 +54,8 @@ func product(ctx context.Context, g *geometry, wei, col, out []float32, cols int
 }
 
 // sample fills columns x0 … x0+cols−1 of the matrix of an image's and group's taps.
-func sample(ctx context.Context, p *problem.Problem, g *geometry, t *tensors, n, group int, col []float32, x0, cols int) error {
+func sample(ctx context.Context, p *problem.Problem, g *geometry, t *tensors, n, group int, col []float32,
+	x0, cols int) error {
 	src, offset, mask := t.f[problem.Src], t.f[problem.Offset], t.f[problem.Mask]
 	perOffset := p.IC / p.OffsetGroups
 	return parallel(ctx, g.rows(), 1+(1<<11)/cols, func(r int) {

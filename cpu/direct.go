@@ -9,7 +9,8 @@ import "context"
 type finish func(n, c, at int, row []float32)
 
 // gather is narrow[n, o, x] = Σ over c and taps k of wide[n, c, x·s − pad + k·d] · wei[o, c, k].
-func gather[T float32 | int32](ctx context.Context, g *geometry, wide, wei, narrow []T, done func(n, c, at int, row []T)) error {
+func gather[T float32 | int32](ctx context.Context, g *geometry, wide, wei, narrow []T,
+	done func(n, c, at int, row []T)) error {
 	return parallel(ctx, g.n*g.narrowC, 1, func(i int) {
 		out := narrow[i*g.narrowSp:][:g.narrowSp]
 		clear(out)
@@ -41,7 +42,7 @@ func gather[T float32 | int32](ctx context.Context, g *geometry, wide, wei, narr
 }
 
 // scatter is the adjoint of gather: each narrow value goes to the wide positions that it was gathered from.
-func scatter[T float32 | int32](ctx context.Context, g *geometry, narrow, wei, wide []T, done func(n, c, at int, row []T)) error {
+func scatter(ctx context.Context, g *geometry, narrow, wei, wide []float32, done finish) error {
 	return parallel(ctx, g.n*g.wideC, 1, func(i int) {
 		plane := wide[i*g.wideSp:][:g.wideSp]
 		clear(plane)

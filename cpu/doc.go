@@ -1,5 +1,10 @@
-// Package cpu is the driver that every machine has, in Go: the float64 reference that other results are judged by (the
-// oracle), and the fast path, im2col and gonum's matrix product. Import it for its side effect: it registers "cpu".
+// Package cpu is the driver that every machine has, in Go, for every problem. Import it for its side effect: it registers
+// "cpu".
+//
+// It is the oracle: files oracle*.go compute single elements in float64 by the loops of the definition, with the error
+// bounds of package rounding, and other results are judged by them. And it runs problems: as a matrix product of gonum's
+// (gemm), by plain loops (direct), or band by band with the pooling that follows (fused), always on tensors in
+// [N, C, spatial…] of float32, or int32 where integers are summed; what is stored otherwise is converted at the edges.
 package cpu
 
 import "github.com/gonvolve/gonvolve/engine"

@@ -11,7 +11,7 @@ import (
 
 // gemm is the three sums of a convolution as matrix products, group by group and image by image:
 //
-//	gather:  narrow[o, x] = Σ_r wei[o, r] · col[r, x],     r = (c, kd, kh, kw), col[r, x] = wide[c, x·s − pad + k·d] or 0
+//	gather:  narrow[o, x] = Σ_r wei[o, r] · col[r, x],   r = (c, kd, kh, kw), col[r, x] = wide[c, x·s − pad + k·d] or 0
 //	scatter: col[r, x] = Σ_o wei[o, r] · narrow[o, x],     and each col[r, x] is added to wide[c, x·s − pad + k·d]
 //	weigh:   wei[o, r] = Σ_x narrow[o, x] · col[r, x]
 //

@@ -52,11 +52,11 @@ func unpool(ctx context.Context, p *problem.Problem, t *tensors) error {
 			}
 		}
 	}
-	return indexed(ctx, p, send)
+	return byPlane(ctx, p, send)
 }
 
-// indexed calls f for each plane: at once where indices stay in their planes, one by one where planes may meet.
-func indexed(ctx context.Context, p *problem.Problem, f func(nc int)) error {
+// byPlane calls f for each plane: at once where indices stay in their planes, one by one where planes may meet.
+func byPlane(ctx context.Context, p *problem.Problem, f func(nc int)) error {
 	if p.Indices == problem.Plane {
 		return parallel(ctx, p.N*p.IC, 1, f)
 	}
@@ -88,7 +88,7 @@ func maxBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
 	dy, dx, ind := t.f[problem.DiffDst], t.f[problem.DiffSrc], t.i[problem.Ind]
 	clear(dx)
-	return indexed(ctx, p, func(nc int) {
+	return byPlane(ctx, p, func(nc int) {
 		for i := nc * volume(out); i < (nc+1)*volume(out); i++ {
 			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), in); cell >= 0 {
 				dx[cell] += dy[i]

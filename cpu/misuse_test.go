@@ -23,6 +23,8 @@ func TestRefusals(t *testing.T) {
 		{"pool:max:mb1ic1ih1048576kh3ph1", "", "GiB, the machine has 64"},
 		{"conv:BWD_W:f16:mb1ic1oc1ih1048576kh3ph1", "", "GiB, the machine has 64"},
 		{"im2col:mb1ic64ih4096kh5ph2", "", "GiB, the machine has 64"},
+		{"pool:max:indices=flat:mb65536ic1ih256kh3ph1", "", "indices are s32"},
+		{"unpool:indices=plane:mb1ic1ih65536oh131072kh2sh2", "", "indices are s32"},
 		{"mb1ic1oc1iw4kw3", "winograd", "[direct gemm reference] can"},
 		{"pool:max:mb1ic1iw4kw3", "gemm", "[direct reference] can"},
 		{"u8-s8-s32:mb1ic1oc1iw4kw3", "gemm", "[direct reference] can"},

@@ -12,7 +12,8 @@ import (
 
 // Reference computes elements of an output one by one, in float64, by the loops of the definition: it is meant to be
 // obviously right, not fast. It implements driver.Oracle for every problem.
-func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, out problem.Role, at []int64) (driver.Truth, error) {
+func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, out problem.Role,
+	at []int64) (driver.Truth, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -26,7 +27,7 @@ func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Ope
 // logicalTensors checks the oracle's operands and brings them into the order [N, C, spatial…]. As in a run, the zero
 // points of integer weights are taken off.
 func logicalTensors(ctx context.Context, p *problem.Problem, in driver.Operands) (*tensors, error) {
-	t := &tensors{}
+	t, j := &tensors{}, &job{}
 	for _, list := range [][]problem.Role{p.Constants(), p.Inputs()} {
 		for _, r := range list {
 			elems := problem.Elems(p.Shape(r))
@@ -42,7 +43,7 @@ func logicalTensors(ctx context.Context, p *problem.Problem, in driver.Operands)
 						ints[i] = int32(v)
 					}
 				}
-				t.i[r], err = reorder(ctx, p, r, ints, func(n int) []int32 { return make([]int32, n) }, channelsFirst[int32])
+				t.i[r], err = reorder(ctx, p, r, ints, j.ints, channelsFirst[int32])
 			} else {
 				if floats == nil {
 					floats = make([]float32, elems)
@@ -50,7 +51,7 @@ func logicalTensors(ctx context.Context, p *problem.Problem, in driver.Operands)
 						floats[i] = float32(v)
 					}
 				}
-				t.f[r], err = reorder(ctx, p, r, floats, func(n int) []float32 { return make([]float32, n) }, channelsFirst[float32])
+				t.f[r], err = reorder(ctx, p, r, floats, j.floats, channelsFirst[float32])
 			}
 			if err != nil {
 				return nil, err

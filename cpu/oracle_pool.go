@@ -155,9 +155,6 @@ func windowsOf(p *problem.Problem, axis int) [][]int {
 	line := problem.Problem{Op: p.Op, Rank: 1, Adaptive: p.Adaptive}
 	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
 	line.Axes = [3]problem.Axis{one, one, p.Axes[axis]}
-	if p.Adaptive {
-		line.Axes[0].Kernel, line.Axes[1].Kernel = 1, 1
-	}
 	holders := make([][]int, p.Axes[axis].In)
 	for x := range p.Axes[axis].Out {
 		window(&line, [3]int{0, 0, x}, func(cell int) { holders[cell] = append(holders[cell], x) })

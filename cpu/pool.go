@@ -62,7 +62,8 @@ func (w *windows) sum(plane []float32, x [3]int) (total float32) {
 	return total
 }
 
-// max is the largest value of a window and its cell: the first of equals, the last NaN before all, −∞ and −1 for no cells.
+// max is the largest value of a window and its cell: the first of equals, the last NaN before all, −∞ and −1 for no
+// cells.
 func (w *windows) max(plane []float32, x [3]int) (best float32, at int) {
 	d, h, v := w.spans[0][x[0]], w.spans[1][x[1]], w.spans[2][x[2]]
 	best, at = float32(math.Inf(-1)), -1

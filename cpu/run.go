@@ -11,12 +11,15 @@ import (
 type job struct {
 	p     *problem.Problem
 	t     tensors
-	arena *arena
+	arena *arena // nil: memory is the caller's to keep
 	taken [][]float32
 }
 
 // floats takes scratch memory until the end of the job.
 func (j *job) floats(n int) []float32 {
+	if j.arena == nil {
+		return make([]float32, n)
+	}
 	v := j.arena.get(n)
 	j.taken = append(j.taken, v)
 	return v
