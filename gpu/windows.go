@@ -13,6 +13,11 @@ func windowCount(p *problem.Problem) int { return p.Axes[0].Out * p.Axes[1].Out 
 
 func sourceCells(p *problem.Problem) int { return p.Axes[0].In * p.Axes[1].In * p.Axes[2].In }
 
+// dense says whether windows have no holes, which spares kernels divisions.
+func dense(p *problem.Problem) bool {
+	return p.Axes[0].Dilation == 1 && p.Axes[1].Dilation == 1 && p.Axes[2].Dilation == 1
+}
+
 // geometry is the part of PARAMS that says how windows lie, in the kernels' order.
 func geometry(p *problem.Problem) []int32 {
 	var params []int32
@@ -105,8 +110,7 @@ type gather struct {
 
 // gather adds the sum over the windows that cover each cell.
 func (pl *plan) gather(ctx context.Context, p *problem.Problem, g gather) error {
-	dense := p.Axes[0].Dilation == 1 && p.Axes[1].Dilation == 1 && p.Axes[2].Dilation == 1
-	k, err := pl.kernel(ctx, "fold", words(generalGroup, 1, 1, g.kind, flag(p.Adaptive), int(g.order), flag(dense))...)
+	k, err := pl.kernel(ctx, "fold", words(generalGroup, 1, 1, g.kind, flag(p.Adaptive), int(g.order), flag(dense(p)))...)
 	if err != nil {
 		return err
 	}

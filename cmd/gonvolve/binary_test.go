@@ -80,7 +80,10 @@ func TestOclgrind(t *testing.T) {
 			"mb1ic3ih6oc8oh6kh3ph1", // conv_direct; conv_igemm with pad_src and pack_weights
 			"mb1ic8ih8oc16oh8kh1",   // conv_igemm in place
 			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
-			"pool:max:mb1ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih6oh6kh3ph1", "pool:avg_p:mb1ic2ih6oh6kh3ph1")
+			"pool:max:mb1ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih6oh6kh3ph1", "pool:avg_p:mb1ic2ih6oh6kh3ph1",
+			"pool:max:u8:nhwc:indices=flat:mb1ic3iw9kw3sw2", "pool:max:BWD_D:mb1ic2id4kd2", // pool, fold and reformat
+			"pool:lp2:BWD_D:mb1ic2ih6kh3ph1", "pool:avg_np:BWD_D:adaptive:mb1ic2ih7oh3",
+			"unpool:indices=plane:mb1ic2ih3kh2sh2", "im2col:mb1ic2ih4kh2ph1", "im2col:BWD_D:f16:mb1ic2ih4kh2ph1")
 		cmd := exec.CommandContext(ctx, oclgrind, args...)
 		cmd.Env = append(os.Environ(), "GONVOLVE_CACHE=off")
 		var stdout, stderr strings.Builder
@@ -106,7 +109,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 6 || ran["igemm"] < 2 {
+		if ran["direct"] != 13 || ran["igemm"] < 2 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}
