@@ -23,7 +23,8 @@ GONVOLVE_DEVICE is the default of --device.
 
 Problems are written in the grammar of oneDNN's benchdnn, such as
 mb1ic64ih56oc64oh56kh3ph1 or pool:max:mb1ic64ih112oh56kh3sh2ph1
-(without mb the grammar means a batch of 2).`,
+(without mb the grammar means a batch of 2), with words for directions, types,
+layouts and more in front: run problem --help has them all.`,
 		Example: `  gonvolve devices
   gonvolve run conv --src photo.png --wei gaussian:5 --dst blurred.png
   gonvolve bench

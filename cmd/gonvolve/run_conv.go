@@ -43,6 +43,7 @@ one channel of one picture. The result is [N, OC, spatial…].
 --act is a chain of up to four post-ops, in order: relu leaky(α) clip(lo,hi)
 sigmoid tanh silu gelu gelu_tanh hardswish; prelu, scale (a·x + b) and bias take
 rows of --post-params per channel (1, 2 and 1 of them); add adds --residual.
+Shells want quotes around parentheses: --act 'clip(0,6)'.
 
 --quant makes it an integer convolution: source and weights are u8 or s8, sums are
 exact, and the rows of the file are the source's zero point, the weights' zero

@@ -56,6 +56,7 @@ does), or so with the cells of a plane column by column (column).`,
 	fl.StringVar(&f.indices, "indices", "", "of max: .npy `file` to write the positions of the greatest values to")
 	fl.StringVar(&f.order, "index-order", "", orderUsage)
 	fl.StringVar(&f.dt, "dt", "", "element `type`: f32, f16, and of max s8 and u8 (default f32)")
+	fl.Lookup("pad").Usage += sameUsage
 	return cmd
 }
 
