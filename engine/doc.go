@@ -1,4 +1,5 @@
-// Package engine runs convolution and pooling on any device: GPUs through Vulkan or OpenCL, or the CPU.
+// Package engine runs convolution, pooling and their relatives, forward and backward, on any device: GPUs through Vulkan
+// or OpenCL, or the CPU.
 //
 // Import the drivers that a program should have for their side effect, open a device by its spec, and run:
 //
@@ -8,9 +9,25 @@
 //		_ "github.com/gonvolve/gonvolve/gpu/vulkan"
 //	)
 //
-// [Device.Conv] and [Device.Pool] go from host tensors to a host tensor in one call. For more than one run of the same
-// problem make a [Plan], which holds compiled kernels and packed weights, keep tensors on the device, and order the
-// work with a [Stream].
+// [Device.Conv], [Device.Deconv] and [Device.Pool] go from host tensors to a host tensor in one call. For more than one run
+// of the same problem make a [Plan], which holds compiled kernels and packed weights, keep tensors on the device, and order
+// the work with a [Stream].
+//
+// # Roles
+//
+// Everything else that there is (gradients, indices, post-operations, integers, layouts) is a problem.Problem, made by
+// problem.Parse or problem.NewConv and its like, whose tensors go by their roles: [Operands] are host tensors by role,
+// [Args] those on a device, as in
+//
+//	out, err := dev.Compute(ctx, p, engine.Operands{problem.DiffDst: gradient, problem.Wei: weights})
+//	dx := out[problem.DiffSrc]
+//
+// The problem says which roles it has, in three groups. Its Constants (weights, bias, parameters of post-operations and of
+// quantization) are what [Plan.SetWeights] takes once; its Inputs are what each [Plan.Run] reads; its Outputs are what it
+// writes. [Device.Compute] takes constants and inputs together. Shape and TypeOf of the problem say what each tensor must
+// be, in the order of its memory: [N, C, spatial…], or [N, spatial…, C] where the problem has channels last.
+//
+// # Fallback
 //
 // A device that cannot run a problem falls back to the cpu visibly: the plan says so ([Plan.Fallback]), the device
 // counts it ([Device.Fallbacks]) and the default slog logger gets a warning. [NoFallback] makes it an error.

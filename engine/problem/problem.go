@@ -1,6 +1,36 @@
 // Package problem describes operations: what to compute, on which shapes, with which strides, paddings and dilations.
 // A Problem is plain, comparable data; everything about it that other packages need (shapes, element counts, work,
 // validity, its one-line text form) is computed here and nowhere else.
+//
+// # Roles
+//
+// A tensor is what it is to the problem: its [Role]. Which roles a problem has follows from operation, direction and
+// options. [Problem.Constants] are taken once, [Problem.Inputs] are read by each run and [Problem.Outputs] are written;
+// [Problem.Shape], [Problem.TypeOf] and [Problem.LayoutOf] say what each looks like in memory.
+//
+//	operation       direction  constants                    inputs                       outputs
+//	conv, deconv    FWD        wei, bia?, post?, quant?     src, residual?               dst
+//	                BWD_D      wei                          diff_dst                     diff_src
+//	                BWD_W                                   src, diff_dst                diff_wei
+//	                BWD_B                                   diff_dst                     diff_bia
+//	deform          FWD        wei, bia?, post?             src, offset, mask?, residual?  dst
+//	pool            FWD                                     src                          dst, ind?
+//	  max, lp       BWD_D                                   src, diff_dst                diff_src
+//	  max, indices  BWD_D                                   diff_dst, ind                diff_src
+//	  averages      BWD_D                                   diff_dst                     diff_src
+//	unpool          FWD                                     src, ind                     dst
+//	                BWD_D                                   diff_dst, ind                diff_src
+//	im2col, col2im  FWD                                     src                          dst
+//	                BWD_D                                   diff_dst                     diff_src
+//
+// What has a question mark is there if an option asks for it: Bias, a post-op with parameters or a residual, types of
+// integers, Mask, Indices.
+//
+// # Text
+//
+// [Parse] and [Problem.String] go by the same one line: the operation, words, and sizes in the grammar of oneDNN's
+// benchdnn, such as conv:BWD_D:f16:g2mb1ic4ih8oc4oh8kh3ph1. String writes all that is not at its default, so that a
+// problem is parsed back as it was.
 package problem
 
 import (
