@@ -71,8 +71,9 @@ verify: build ## check DEVICES against golden checksums, random problems (FUZZTI
 shaders: setup-generate ## compile the kernels to SPIR-V (go generate)
 	$(GO) generate ./shaders
 
-check-generated: setup-generate ## fail if shaders/spirv is not what the kernels compile to
+check-generated: setup-generate ## fail if shaders/spirv or the assembly of cpu/simd isn't what its source makes
 	$(GO) run ./shaders/gen -dir shaders -check
+	$(GO) run -C cpu/simd/gen . -dir .. -check
 
 bin/staticcheck-$(STATICCHECK):
 	GOBIN='$(CURDIR)/bin' $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)

@@ -1,0 +1,299 @@
+package simd
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Gemm is the plan of a product C[M×N] = A[M×K]·B[K×N]. It doesn't change, so that many may use it at once.
+//
+// The product is cut into independent tasks, each a block of C over all of K, for as many workers as there are.
+type Gemm struct {
+	M, N, K int
+
+	kern    *kernels
+	columns bool // C is stored by columns
+	direct  bool // B is read in place
+	// swapped says that lanes lie along the rows of C, as is better where there are few columns, or C is stored by columns.
+	swapped  bool
+	rowExt   int   // elements on the row side
+	laneExt  int   // elements on the lane side
+	rows     split // of the row side into panels
+	nr       int   // lanes of a panel but the last
+	blocks   split // of K
+	rowJobs  split // of the row panels into tasks
+	laneJobs split // of the lane panels into tasks
+	steady   []int // where the rows of a packed panel of the lane side are
+	tail     []int // the same for the last panel
+}
+
+// split cuts n into parts that differ by one at most.
+type split struct{ n, parts int }
+
+func cut(n, most int) split {
+	if n == 0 {
+		return split{0, 0}
+	}
+	return split{n, (n + most - 1) / most}
+}
+
+// start of part i; start(parts) is n.
+func (s split) start(i int) int { return i * s.n / s.parts }
+
+// widest part.
+func (s split) widest() int {
+	if s.parts == 0 {
+		return 0
+	}
+	return (s.n + s.parts - 1) / s.parts
+}
+
+// Call is what a plan runs on.
+type Call struct {
+	A    []float32 // packed by PackA
+	B    Source
+	C    []float32 // C[i, j] is C[i·LDC + j], or C[j·LDC + i] in a plan with Hints.Columns
+	LDC  int
+	Add  bool // C += A·B
+	Post Post // nil: nothing
+}
+
+// Post is what happens to results while they are in the cache.
+type Post interface {
+	// Tile works on rows×cols finished elements, those of C that start at (row, col), with stride ld from row to row of c.
+	// If C is stored by columns, so is the tile: c[j·ld + i].
+	Tile(c []float32, ld, row, rows, col, cols int)
+}
+
+// Source is the matrix B, which need not exist as one.
+type Source interface {
+	// Pack writes B[k0+p, n0+j] to dst[p·stride + j], for p < kc and j < nc.
+	Pack(dst []float32, stride, k0, kc, n0, nc int)
+}
+
+// Hints are what a plan may know beyond the sizes.
+type Hints struct {
+	Workers int  // that share the tasks
+	Columns bool // C is stored by columns
+	Direct  bool // B is Rows, which are read where they are instead of being packed
+}
+
+// PackedA is the number of elements that PackA writes.
+func (g *Gemm) PackedA() int {
+	if g.swapped {
+		return g.K * g.padded(g.laneExt)
+	}
+	return g.K * g.rowExt
+}
+
+// padded is n lanes in whole vectors.
+func (g *Gemm) padded(n int) int { return (n + g.kern.lanes - 1) / g.kern.lanes * g.kern.lanes }
+
+// Workspace is the number of elements that each worker needs.
+func (g *Gemm) Workspace() int { return g.panelSize() + g.scratchSize() }
+
+// panelSize is what packed panels of B take.
+func (g *Gemm) panelSize() int {
+	switch {
+	case g.swapped:
+		return g.padded(g.blocks.widest() * g.rowJobs.widest() * g.rows.widest())
+	case g.direct:
+		return 0
+	}
+	return g.blocks.widest() * g.nr
+}
+
+// scratchSize is what tiles take until they are transposed into C: all of a task where K is cut.
+func (g *Gemm) scratchSize() int {
+	switch {
+	case g.swapped == g.columns:
+		return 0
+	case g.blocks.parts > 1:
+		return g.tileSize() * g.rowJobs.widest() * g.laneJobs.widest()
+	}
+	return g.tileSize()
+}
+
+func (g *Gemm) tileSize() int { return g.rows.widest() * g.nr }
+
+// Tasks is how many tasks there are.
+func (g *Gemm) Tasks() int { return g.rowJobs.parts * g.laneJobs.parts }
+
+// String names the plan's decisions.
+func (g *Gemm) String() string {
+	side := "columns"
+	if g.swapped {
+		side = "rows"
+	}
+	return fmt.Sprintf("%s tile %d×%d, lanes along %s, K in %d, tasks %d×%d",
+		g.kern.isa, g.rows.widest(), g.nr, side, g.blocks.parts, g.rowJobs.parts, g.laneJobs.parts)
+}
+
+// lanePanel returns where a panel of the lane side starts, and its lanes.
+func (g *Gemm) lanePanel(i int) (start, n int) { return i * g.nr, min(g.nr, g.laneExt-i*g.nr) }
+
+// offsets returns where the rows of a packed panel of the lane side are.
+func (g *Gemm) offsets(lanes int) []int {
+	if lanes == g.nr {
+		return g.steady
+	}
+	return g.tail
+}
+
+// Run computes task i of the call with the worker's workspace.
+func (g *Gemm) Run(i int, ws []float32, c *Call) {
+	r, l := i%g.rowJobs.parts, i/g.rowJobs.parts
+	j := jobs.Get().(*job)
+	defer jobs.Put(j)
+	*j = job{Gemm: g, Call: c,
+		row0: g.rowJobs.start(r), row1: g.rowJobs.start(r + 1),
+		lane0: g.laneJobs.start(l), lane1: g.laneJobs.start(l + 1),
+		panel: ws[:g.panelSize()], scratch: ws[g.panelSize():g.Workspace()]}
+	j.run()
+	*j = job{}
+}
+
+// jobs and tiles are reused: the compiler can't see that kernels don't keep them.
+var (
+	jobs  = sync.Pool{New: func() any { return new(job) }}
+	tiles = sync.Pool{New: func() any { return new(tile) }}
+)
+
+// job is a task while it runs.
+type job struct {
+	*Gemm
+	*Call
+	panel        []float32 // of B, packed
+	scratch      []float32 // tiles that are to be transposed
+	row0, row1   int       // panels
+	lane0, lane1 int
+	t            tile
+	turn         tile // of transpositions
+}
+
+func (j *job) run() {
+	if j.K == 0 {
+		j.block(0, 0, 0)
+		return
+	}
+	for b := range j.blocks.parts {
+		k0, k1 := j.blocks.start(b), j.blocks.start(b+1)
+		j.block(b, k0, k1-k0)
+	}
+}
+
+// block adds the products of steps k0 … k0+kc−1 to the task's tiles.
+func (j *job) block(b, k0, kc int) {
+	first, last := b == 0, b >= j.blocks.parts-1
+	if j.swapped && kc > 0 {
+		j.packRows(k0, kc)
+	}
+	for l := j.lane0; l < j.lane1; l++ {
+		x0, nx := j.lanePanel(l)
+		lanes, off := j.lanes(x0, nx, k0, kc)
+		for r := j.row0; r < j.row1; r++ {
+			r0 := j.rows.start(r)
+			nrows := j.rows.start(r+1) - r0
+			j.t.a, j.t.rows, j.t.k = j.rowPanel(r0, nrows, k0, kc), nrows, kc
+			j.t.b, j.t.off = lanes, off
+			j.t.next = j.ahead(l, r, k0, kc)
+			j.tile(l, r, r0, nrows, x0, nx, first, last)
+		}
+	}
+}
+
+// ahead is the part of A that the tile after this one, or the next lane panel, finds in the cache if it is fetched now.
+func (j *job) ahead(l, r, k0, kc int) []float32 {
+	at := k0 * j.rowExt
+	if j.swapped {
+		width := j.padded(j.laneExt)
+		x, n := j.lanePanel(l + 1)
+		part := (r - j.row0) * 16 * kc
+		if part >= n*kc {
+			return nil
+		}
+		at = k0*width + x*kc + part
+	} else {
+		at += j.rows.start(r+1) * kc
+	}
+	return j.A[min(at, len(j.A)):]
+}
+
+// packRows packs B as the row side, all panels of the task.
+func (j *job) packRows(k0, kc int) {
+	base := j.rows.start(j.row0)
+	for r := j.row0; r < j.row1; r++ {
+		r0, n := j.rows.start(r), j.rows.start(r+1)-j.rows.start(r)
+		j.B.Pack(j.panel[(r0-base)*kc:][:n*kc], n, k0, kc, r0, n)
+	}
+}
+
+// rowPanel is a packed panel of the row side.
+func (j *job) rowPanel(r0, n, k0, kc int) []float32 {
+	if j.swapped {
+		return j.panel[(r0-j.rows.start(j.row0))*kc:][:n*kc]
+	}
+	return j.A[k0*j.rowExt+r0*kc:][:n*kc]
+}
+
+// lanes is a panel of the lane side, and where its rows are.
+func (j *job) lanes(x0, nx, k0, kc int) ([]float32, []int) {
+	switch {
+	case kc == 0:
+		return nil, nil
+	case j.swapped:
+		return j.A[k0*j.padded(j.laneExt)+x0*kc:][:j.padded(nx)*kc], j.offsets(nx)[:kc]
+	case j.direct:
+		rows := j.B.(*Rows)
+		return rows.Data[x0:], rows.Off[k0:][:kc]
+	}
+	width := j.padded(nx)
+	panel := j.panel[:kc*width]
+	j.B.Pack(panel, width, k0, kc, x0, nx)
+	return panel, j.offsets(nx)[:kc]
+}
+
+// tile computes one tile and, at the end, finishes it.
+func (j *job) tile(l, r, r0, rows, x0, nx int, first, last bool) {
+	v, lanes := j.kern.vectors(nx)
+	t := &j.t
+	t.lanes, t.add = lanes, 1
+	if first && !j.Add {
+		t.add = 0
+	}
+	kernel := j.kern.gemm[v-1][rows-1]
+	if j.swapped == j.columns {
+		t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
+		kernel(t)
+		if last {
+			j.post(t.c, r0, rows, x0, nx)
+		}
+		return
+	}
+	grown := j.scratch
+	if j.blocks.parts > 1 {
+		grown = grown[((l-j.lane0)*(j.row1-j.row0)+r-j.row0)*j.tileSize():]
+	}
+	grown = grown[:(rows-1)*j.nr+nx]
+	c := j.C[x0*j.LDC+r0:][:(nx-1)*j.LDC+rows]
+	if first && j.Add {
+		j.kern.transpose(&j.turn, grown, j.nr, c, j.LDC, nx, rows)
+	}
+	t.c, t.ldc = grown, j.nr
+	kernel(t)
+	if last {
+		j.kern.transpose(&j.turn, c, j.LDC, grown, j.nr, rows, nx)
+		j.post(c, r0, rows, x0, nx)
+	}
+}
+
+// post hands a finished tile on, in terms of C.
+func (j *job) post(c []float32, r0, rows, x0, nx int) {
+	switch {
+	case j.Post == nil:
+	case j.swapped:
+		j.Post.Tile(c, j.LDC, x0, nx, r0, rows)
+	default:
+		j.Post.Tile(c, j.LDC, r0, rows, x0, nx)
+	}
+}

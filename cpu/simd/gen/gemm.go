@@ -1,0 +1,249 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of simd.tile, which simd's tests compare with the compiler's.
+const (
+	tileA     = 0
+	tileB     = 24
+	tileOff   = 48
+	tileC     = 72
+	tileK     = 96
+	tileLdc   = 104
+	tileLanes = 112
+	tileAdd   = 120
+	tileRows  = 128
+	tileLdb   = 136
+	tileNext  = 144
+)
+
+// registers of the micro-kernels.
+var (
+	regTile = reg.RDI
+	regA    = reg.RSI
+	regB    = reg.RDX
+	regOff  = reg.R8
+	regC    = reg.R9
+	regK    = reg.RCX
+	regLdc  = reg.R10
+	regRow  = reg.R11
+	regTmp  = reg.RAX
+	regNext = reg.R12
+)
+
+// at is memory at a base, with an offset.
+func at(base reg.Register, disp int) operand.Mem { return operand.Mem{Base: base, Disp: disp} }
+
+// row is the v-th vector at base + 4·index.
+func row(base, index reg.Register, disp int) operand.Mem {
+	return operand.Mem{Base: base, Index: index, Scale: 4, Disp: disp}
+}
+
+// tileFunc starts a micro-kernel and loads the fields that all of them need.
+func (a asm) tileFunc(name, doc string) {
+	a.Function(name)
+	a.Attributes(attr.NOSPLIT)
+	a.Pragma("noescape")
+	a.Signature(takesTile())
+	a.Doc(doc)
+	a.Load(a.Param("t"), regTile)
+	a.MOVQ(at(regTile, tileA), regA)
+	a.MOVQ(at(regTile, tileB), regB)
+	a.MOVQ(at(regTile, tileOff), regOff)
+	a.MOVQ(at(regTile, tileK), regK)
+}
+
+// nextRow moves regC down one row of C; regLdc holds bytes.
+func (a asm) nextRow() { a.ADDQ(regLdc, regC) }
+
+// gemm512 is the tile of mr rows and nv vectors of 16 lanes, of which the last has tile.lanes: one step of the loop loads
+// a row of B once and multiplies it with mr broadcast elements of A. The last vector is always masked, which costs
+// nothing.
+func (a asm) gemm512(mr, nv int) {
+	a.tileFunc(fmt.Sprintf("gemm512x%dx%d", nv, mr),
+		fmt.Sprintf("gemm512x%dx%d computes a tile of %d rows and up to %d lanes.", nv, mr, mr, 16*nv))
+	acc := func(r, v int) reg.VecPhysical { return zmm(r*nv + v) }
+	b := func(v int) reg.VecPhysical { return zmm(mr*nv + v) }
+	spare := 32 - mr*nv - nv // registers for broadcasts, used in turn
+	a.mask16(tileLanes, reg.K1)
+	for i := range mr * nv {
+		a.VPXORD(zmm(i), zmm(i), zmm(i))
+	}
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.MOVQ(at(regTile, tileNext), regNext)
+	a.align()
+	a.Label("loop")
+	a.MOVQ(at(regOff, 0), regTmp)
+	a.PREFETCHT1(at(regNext, 0))
+	for v := range nv - 1 {
+		a.VMOVUPS(row(regB, regTmp, 64*v), b(v))
+	}
+	a.VMOVUPS_Z(row(regB, regTmp, 64*(nv-1)), reg.K1, b(nv-1))
+	for r := range mr {
+		w := zmm(mr*nv + nv + r%spare)
+		a.VBROADCASTSS(at(regA, 4*r), w)
+		for v := range nv {
+			a.VFMADD231PS(b(v), w, acc(r, v))
+		}
+	}
+	a.ADDQ(operand.Imm(uint64(4*mr)), regA)
+	a.ADDQ(operand.Imm(8), regOff)
+	a.ADDQ(operand.Imm(64), regNext)
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("loop"))
+
+	a.Label("store")
+	a.MOVQ(at(regTile, tileC), regC)
+	a.MOVQ(at(regTile, tileLdc), regLdc)
+	a.SHLQ(operand.Imm(2), regLdc)
+	a.CMPQ(at(regTile, tileAdd), operand.Imm(0))
+	a.JEQ(operand.LabelRef("put"))
+	a.MOVQ(regC, regRow)
+	for r := range mr {
+		for v := range nv - 1 {
+			a.VADDPS(at(regRow, 64*v), acc(r, v), acc(r, v))
+		}
+		a.VADDPS_Z(at(regRow, 64*(nv-1)), acc(r, nv-1), reg.K1, acc(r, nv-1))
+		a.ADDQ(regLdc, regRow)
+	}
+	a.Label("put")
+	for r := range mr {
+		for v := range nv - 1 {
+			a.VMOVUPS(acc(r, v), at(regC, 64*v))
+		}
+		a.VMOVUPS(acc(r, nv-1), reg.K1, at(regC, 64*(nv-1)))
+		a.nextRow()
+	}
+	a.VZEROUPPER()
+	a.RET()
+}
+
+// mask16 sets as many bits of k as a field says. It uses regC and regRow, which nobody needs before storing.
+func (a asm) mask16(field int, k reg.Register) {
+	a.MOVQ(at(regTile, field), regRow)
+	a.MOVQ(operand.U32(1), regC)
+	a.SHLXQ(regRow, regC, regC)
+	a.DECQ(regC)
+	a.KMOVW(regC.As32(), k)
+}
+
+// gemm256 is the same in vectors of 8 lanes. A masked load costs here, so that whole tiles have a loop of their own.
+func (a asm) gemm256(mr, nv int) {
+	a.tileFunc(fmt.Sprintf("gemm256x%dx%d", nv, mr),
+		fmt.Sprintf("gemm256x%dx%d computes a tile of %d rows and up to %d lanes.", nv, mr, mr, 8*nv))
+	acc := func(r, v int) reg.VecPhysical { return ymm(r*nv + v) }
+	b := func(v int) reg.VecPhysical { return ymm(mr*nv + v) }
+	w, mask := ymm(mr*nv+nv), ymm(15)
+	for i := range mr * nv {
+		a.VXORPS(ymm(i), ymm(i), ymm(i))
+	}
+	a.mask8(tileLanes, mask)
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.MOVQ(at(regTile, tileNext), regNext)
+	a.CMPQ(at(regTile, tileLanes), operand.Imm(8))
+	a.JNE(operand.LabelRef("masked"))
+	for _, loop := range []string{"loop", "masked"} {
+		a.align()
+		a.Label(loop)
+		a.MOVQ(at(regOff, 0), regTmp)
+		a.PREFETCHT1(at(regNext, 0))
+		for v := range nv {
+			if v == nv-1 && loop == "masked" {
+				a.VMASKMOVPS(row(regB, regTmp, 32*v), mask, b(v))
+			} else {
+				a.VMOVUPS(row(regB, regTmp, 32*v), b(v))
+			}
+		}
+		for r := range mr {
+			a.VBROADCASTSS(at(regA, 4*r), w)
+			for v := range nv {
+				a.VFMADD231PS(b(v), w, acc(r, v))
+			}
+		}
+		a.ADDQ(operand.Imm(uint64(4*mr)), regA)
+		a.ADDQ(operand.Imm(8), regOff)
+		a.ADDQ(operand.Imm(64), regNext)
+		a.DECQ(regK)
+		a.JNZ(operand.LabelRef(loop))
+		if loop == "loop" {
+			a.JMP(operand.LabelRef("store"))
+		}
+	}
+
+	a.Label("store")
+	a.MOVQ(at(regTile, tileC), regC)
+	a.MOVQ(at(regTile, tileLdc), regLdc)
+	a.SHLQ(operand.Imm(2), regLdc)
+	a.CMPQ(at(regTile, tileAdd), operand.Imm(0))
+	a.JEQ(operand.LabelRef("put"))
+	a.MOVQ(regC, regRow)
+	for r := range mr {
+		for v := range nv - 1 {
+			a.VADDPS(at(regRow, 32*v), acc(r, v), acc(r, v))
+		}
+		a.VMASKMOVPS(at(regRow, 32*(nv-1)), mask, w)
+		a.VADDPS(w, acc(r, nv-1), acc(r, nv-1))
+		a.ADDQ(regLdc, regRow)
+	}
+	a.Label("put")
+	a.CMPQ(at(regTile, tileLanes), operand.Imm(8))
+	a.JNE(operand.LabelRef("maskedPut"))
+	for _, full := range []bool{true, false} {
+		if !full {
+			a.Label("maskedPut")
+		}
+		for r := range mr {
+			for v := range nv {
+				if v == nv-1 && !full {
+					a.VMASKMOVPS(acc(r, v), mask, at(regC, 32*v))
+				} else {
+					a.VMOVUPS(acc(r, v), at(regC, 32*v))
+				}
+			}
+			a.nextRow()
+		}
+		a.VZEROUPPER()
+		a.RET()
+	}
+}
+
+// mask8 sets a vector of 8 lanes: all ones in the first, as many as a field says, else zero. It uses regC and regRow.
+func (a asm) mask8(field int, mask reg.Register) {
+	a.MOVQ(at(regTile, field), regRow)
+	a.NEGQ(regRow)
+	m := operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32)
+	a.LEAQ(m, regC)
+	a.VMOVUPS(row(regC, regRow, 0), mask)
+}
+
+const maskName = "laneMask"
+
+// laneMasks is the table that mask8 reads: eight lanes of ones, then eight of zeros.
+func (a asm) laneMasks() {
+	a.StaticGlobal(maskName)
+	a.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		ones := operand.U32(0)
+		if i < 8 {
+			ones = 1<<32 - 1
+		}
+		a.AddDatum(4*i, ones)
+	}
+}
+
+var zmms = []reg.VecPhysical{
+	reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13,
+	reg.Z14, reg.Z15, reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26,
+	reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
+}
+
+func zmm(i int) reg.VecPhysical { return zmms[i] }
+func ymm(i int) reg.VecPhysical { return zmms[i].AsY().(reg.VecPhysical) }

@@ -1,0 +1,51 @@
+package simd
+
+import "golang.org/x/sys/cpu"
+
+var best = detect()
+
+func detect() ISA {
+	x := &cpu.X86
+	switch {
+	case !(x.HasAVX2 && x.HasFMA && x.HasBMI2):
+		return Portable
+	case x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL:
+		return AVX512
+	}
+	return AVX2
+}
+
+func kernelsOf(isa ISA) *kernels {
+	switch isa {
+	case AVX512:
+		return &kernels512
+	case AVX2:
+		return &kernels256
+	}
+	return &kernelsPortable
+}
+
+var kernels512 = kernels{
+	isa: AVX512, lanes: 16,
+	gemm: [][]kernel{
+		{gemm512x1x1, gemm512x1x2, gemm512x1x3, gemm512x1x4, gemm512x1x5, gemm512x1x6, gemm512x1x7, gemm512x1x8,
+			gemm512x1x9, gemm512x1x10, gemm512x1x11, gemm512x1x12, gemm512x1x13, gemm512x1x14},
+		{gemm512x2x1, gemm512x2x2, gemm512x2x3, gemm512x2x4, gemm512x2x5, gemm512x2x6, gemm512x2x7, gemm512x2x8,
+			gemm512x2x9, gemm512x2x10, gemm512x2x11, gemm512x2x12, gemm512x2x13, gemm512x2x14},
+		{gemm512x3x1, gemm512x3x2, gemm512x3x3, gemm512x3x4, gemm512x3x5, gemm512x3x6, gemm512x3x7, gemm512x3x8},
+	},
+	copy: []kernel{copy512x1, copy512x2, copy512x3},
+	turn: transpose512,
+	peak: peak512, peakChains: 24,
+}
+
+var kernels256 = kernels{
+	isa: AVX2, lanes: 8,
+	gemm: [][]kernel{
+		{gemm256x1x1, gemm256x1x2, gemm256x1x3, gemm256x1x4, gemm256x1x5, gemm256x1x6},
+		{gemm256x2x1, gemm256x2x2, gemm256x2x3, gemm256x2x4, gemm256x2x5, gemm256x2x6},
+	},
+	copy: []kernel{copy256x1, copy256x2},
+	turn: transpose256,
+	peak: peak256, peakChains: 12,
+}

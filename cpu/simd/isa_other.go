@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package simd
+
+const best = Portable
+
+func kernelsOf(ISA) *kernels { return &kernelsPortable }

@@ -1,0 +1,104 @@
+package simd
+
+import "unsafe"
+
+// Rows is a matrix B whose rows lie in memory as such: B[p, x] = Data[Off[p] + x].
+//
+// The matrix that a convolution of stride 1 implies is of this kind when its source is padded: row (c, kh, kw) starts at
+// the source's element (c, kh, kw), if C has as many columns per row of the image as the padded source.
+type Rows struct {
+	Data []float32
+	Off  []int
+	isa  ISA
+}
+
+// NewRows returns the rows of data that start at the offsets, all of which have n elements.
+func NewRows(isa ISA, data []float32, off []int, n int) *Rows {
+	for _, o := range off {
+		if n > 0 {
+			_ = data[o:][:n]
+		}
+	}
+	return &Rows{Data: data, Off: off, isa: isa}
+}
+
+// Pack implements Source.
+func (r *Rows) Pack(dst []float32, stride, k0, kc, n0, nc int) {
+	CopyRows(r.isa, dst, stride, r.Data[n0:], r.Off[k0:][:kc], nc)
+}
+
+// CopyRows copies rows of n elements: dst[p·stride + x] = src[off[p] + x]. It is what a Source packs with.
+func CopyRows(isa ISA, dst []float32, stride int, src []float32, off []int, n int) {
+	t := tiles.Get().(*tile)
+	defer t.release()
+	kernelsOf(isa).copyRows(t, dst, stride, src, off, n)
+}
+
+// PackA packs A[i, p] = a[i·rowStride + p·colStride] into dst, which has g.PackedA() elements.
+func (g *Gemm) PackA(dst, a []float32, rowStride, colStride int) {
+	for b := range g.blocks.parts {
+		k0 := g.blocks.start(b)
+		kc := g.blocks.start(b+1) - k0
+		src := a[min(len(a), k0*colStride):]
+		if !g.swapped {
+			for r := range g.rows.parts {
+				r0, n := g.rows.start(r), g.rows.start(r+1)-g.rows.start(r)
+				g.packPanel(dst[k0*g.rowExt+r0*kc:][:n*kc], n, src[r0*rowStride:], rowStride, colStride, n, kc)
+			}
+			continue
+		}
+		for x0 := 0; x0 < g.laneExt; x0 += g.nr {
+			n := min(g.nr, g.laneExt-x0)
+			width := g.padded(n)
+			panel := dst[k0*g.padded(g.laneExt)+x0*kc:][:width*kc]
+			g.packPanel(panel, width, src[x0*rowStride:], rowStride, colStride, n, kc)
+		}
+	}
+}
+
+// packPanel writes n rows of kc elements to dst[p·width + i].
+func (g *Gemm) packPanel(dst []float32, width int, src []float32, rowStride, colStride, n, kc int) {
+	if colStride == 1 {
+		Transpose(g.kern.isa, dst, width, src, rowStride, n, kc)
+		return
+	}
+	for p := range kc {
+		to, from := dst[p*width:][:n], src[p*colStride:]
+		if rowStride == 1 {
+			copy(to, from)
+			continue
+		}
+		for i := range to {
+			to[i] = from[i*rowStride]
+		}
+	}
+}
+
+// transpose writes src[r·ss + x] to dst[x·ds + r], for r < rows and x < cols.
+func (k *kernels) transpose(t *tile, dst []float32, ds int, src []float32, ss, rows, cols int) {
+	t.ldc, t.ldb = ds, ss
+	for r := 0; r < rows; r += k.lanes {
+		t.k = min(k.lanes, rows-r)
+		for x := 0; x < cols; x += k.lanes {
+			t.lanes = min(k.lanes, cols-x)
+			t.b = src[r*ss+x:][:(t.k-1)*ss+t.lanes]
+			t.c = dst[x*ds+r:][:(t.lanes-1)*ds+t.k]
+			k.turn(t)
+		}
+	}
+}
+
+// Transpose writes the matrix src[r·ss + x], r < rows and x < cols, to dst[x·ds + r].
+func Transpose(isa ISA, dst []float32, ds int, src []float32, ss, rows, cols int) {
+	t := tiles.Get().(*tile)
+	defer t.release()
+	kernelsOf(isa).transpose(t, dst, ds, src, ss, rows, cols)
+}
+
+// Aligned returns n zeros that start at a cache line.
+func Aligned(n int) []float32 {
+	const line = 64 / 4
+	v := make([]float32, n+line-1)
+	skip := -(uintptr(unsafe.Pointer(unsafe.SliceData(v))) / 4) % line
+	return v[skip:][:n:n]
+}

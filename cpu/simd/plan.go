@@ -1,0 +1,141 @@
+package simd
+
+import "fmt"
+
+// A panel of kcMost steps is to stay in the nearest caches, and a block of the packed operand that is swept again and
+// again in the next.
+const (
+	kcMost     = 512
+	blockElems = 128 << 10
+)
+
+// NewGemm plans a product.
+func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
+	switch {
+	case m < 0 || n < 0 || k < 0:
+		return nil, fmt.Errorf("simd: product of sizes below zero: %d×%d×%d", m, n, k)
+	case isa > Best():
+		return nil, fmt.Errorf("%w: this machine has no %s", ErrISA, isa)
+	}
+	h.Workers = max(1, h.Workers)
+	kern := kernelsOf(isa)
+	var best *Gemm
+	var least float64
+	for _, swapped := range []bool{false, true} {
+		if swapped && h.Direct {
+			continue
+		}
+		for v := range kern.gemm {
+			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, direct: h.Direct, swapped: swapped}
+			if cost := g.shape(v+1, h.Workers); best == nil || cost < least {
+				best, least = g, cost
+			}
+		}
+	}
+	best.steady = offsets(best.blocks.widest(), best.nr)
+	if rest := best.laneExt % best.nr; rest != 0 {
+		best.tail = offsets(best.blocks.widest(), best.padded(rest))
+	}
+	return best, nil
+}
+
+// offsets of n rows of a panel.
+func offsets(n, width int) []int {
+	off := make([]int, n)
+	for i := range off {
+		off[i] = i * width
+	}
+	return off
+}
+
+// shape sets the tile, the blocks and the tasks for panels of v vectors, and returns the time in cycles to expect.
+func (g *Gemm) shape(v, workers int) float64 {
+	g.rowExt, g.laneExt = g.M, g.N
+	if g.swapped {
+		g.rowExt, g.laneExt = g.N, g.M
+	}
+	g.nr = v * g.kern.lanes
+	g.rows = cut(g.rowExt, len(g.kern.gemm[v-1]))
+	g.blocks = cut(g.K, kcMost)
+	lanePanels := cut(g.laneExt, g.nr).parts
+	// Tasks: the fewest with which the workers end together. A task sweeps its row panels for each lane panel, so that
+	// these are bounded by the cache.
+	most := max(1, blockElems/max(1, g.blocks.widest()*g.rows.widest()))
+	least := -1.0
+	var rowJobs, laneJobs split
+	for rp := (g.rows.parts + most - 1) / most; rp <= g.rows.parts; rp = next(rp, g.rows.parts) {
+		for lp := 1; lp <= lanePanels; lp = next(lp, lanePanels) {
+			g.rowJobs, g.laneJobs = split{g.rows.parts, rp}, split{lanePanels, lp}
+			if g.scratchSize() > blockElems && lp < lanePanels {
+				continue
+			}
+			rounds := (rp*lp + workers - 1) / workers
+			// Workers that are held up leave the rest to others, which takes a few tasks each.
+			slack := 1 + 0.05/float64(rounds)
+			if workers == 1 {
+				slack = 1
+			}
+			if cost := float64(rounds) * g.taskCost(v) * slack; least < 0 || cost < least {
+				least, rowJobs, laneJobs = cost, g.rowJobs, g.laneJobs
+			}
+		}
+	}
+	g.rowJobs, g.laneJobs = rowJobs, laneJobs
+	return least
+}
+
+// next is the following number of parts to try: all of the small ones, few of the large ones.
+func next(parts, most int) int {
+	if parts == most {
+		return most + 1
+	}
+	return min(most, parts+1+parts/4)
+}
+
+// taskCost estimates the cycles of the largest task.
+func (g *Gemm) taskCost(v int) float64 {
+	rows := float64(g.rowJobs.widest())
+	panels := g.laneJobs.widest()
+	mr := g.rows.widest()
+	k, blocks := float64(g.K), float64(max(1, g.blocks.parts))
+	cycles := 2000.0
+	if !g.swapped {
+		cycles += k * rows * float64(mr) / float64(g.kern.lanes) * fetchLine
+	}
+	for p := range panels {
+		w := v
+		if rest := g.laneExt % g.nr; p == 0 && rest != 0 && g.laneJobs.parts == 1 {
+			w, _ = g.kern.vectors(rest) // the narrower last panel
+		}
+		cycles += rows * (k*stepCost(mr, w) + blocks*tileCost(mr, w))
+		switch {
+		case g.swapped:
+			cycles += k * float64(w) * fetchLine
+			if p == 0 {
+				cycles += k * rows * packRow
+			}
+		case !g.direct:
+			cycles += k * packRow
+		}
+		if g.swapped != g.columns {
+			cycles += rows * float64(mr*w) * 8
+		}
+	}
+	return cycles
+}
+
+// fetchLine is the cycles that a vector of weights takes to come from a distant cache while the tiles compute, and
+// packRow those of packing one row of a panel, however short.
+const (
+	fetchLine = 1.5
+	packRow   = 5
+)
+
+// stepCost is the cycles of a step of a tile of mr rows and v vectors: two fused multiply-adds and two loads each, the
+// chain of one sum's additions 4 long.
+func stepCost(mr, v int) float64 {
+	return max(float64(mr*v)/2, float64(mr+v+1)/2, 4)
+}
+
+// tileCost is what starting a tile and storing it takes beside the steps.
+func tileCost(mr, v int) float64 { return 30 + 2*float64(mr*v) }

@@ -1,0 +1,65 @@
+package simd
+
+// tile is what a kernel works on. The kernels in assembly know the offsets of the fields, and trust their contents: what
+// fills a tile cuts the slices to what will be touched, so that a mistake is a panic there.
+//
+//	c[r·ldc + x] (+)= Σ_p a[p·rows + r] · b[off[p] + x]      p < k, r < rows, x < lanes of all vectors but the last + lanes
+type tile struct {
+	a     []float32
+	b     []float32
+	off   []int
+	c     []float32
+	k     int
+	ldc   int
+	lanes int // of the last vector, 1 … kernels.lanes
+	add   int // not 0: add to c
+	rows  int
+	ldb   int       // of transpose
+	next  []float32 // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+}
+
+// release gives a tile back to the pool, without what it points to.
+func (t *tile) release() {
+	*t = tile{}
+	tiles.Put(t)
+}
+
+type kernel func(*tile)
+
+// kernels is the kernels of an instruction set.
+type kernels struct {
+	isa   ISA
+	lanes int // of a vector
+	// gemm has the micro-kernels by number of vectors and of rows, both less one.
+	gemm [][]kernel
+	// copy has, by number of vectors less one, what copies k rows: c[p·ldc + x] = b[off[p] + x].
+	copy []kernel
+	// turn transposes a block of up to lanes×lanes: c[x·ldc + r] = b[r·ldb + x], r < k, x < lanes.
+	turn       kernel
+	peak       func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
+	peakChains int
+}
+
+// vectors returns how many vectors hold n lanes, and how many lanes the last has.
+func (k *kernels) vectors(n int) (vectors, last int) {
+	vectors = (n + k.lanes - 1) / k.lanes
+	return vectors, n - (vectors-1)*k.lanes
+}
+
+// copyRows copies rows of n elements: dst[p·stride + x] = src[off[p] + x].
+func (k *kernels) copyRows(t *tile, dst []float32, stride int, src []float32, off []int, n int) {
+	if len(off) == 0 || n <= 0 {
+		return
+	}
+	for widest := len(k.copy) * k.lanes; ; {
+		w := min(n, widest)
+		v, last := k.vectors(w)
+		t.b, t.off, t.c = src, off, dst[:(len(off)-1)*stride+w]
+		t.k, t.ldc, t.lanes = len(off), stride, last
+		k.copy[v-1](t)
+		if n -= w; n == 0 {
+			return
+		}
+		dst, src = dst[w:], src[w:]
+	}
+}
