@@ -55,10 +55,10 @@ func (o *oracle) post(of func(i int64) rounding.Number) func(int64) driver.Eleme
 	return func(i int64) driver.Element {
 		nc, x := split(i, out)
 		var cells []rounding.Number
-		divisor := window(&pool, x, func(cell int) { cells = append(cells, result(int64(nc*plane+cell))) })
+		window(&pool, x, func(cell int) { cells = append(cells, result(int64(nc*plane+cell))) })
 		switch {
 		case pool.Kind != problem.Max:
-			return o.element(rounding.Total(cells...).Divide(int64(divisor)))
+			return o.element(rounding.Total(cells...).Divide(int64(divisorOf(&pool, x))))
 		case len(cells) == 0:
 			return exact(lowest(p.Type.Dst))
 		}

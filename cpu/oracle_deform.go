@@ -11,11 +11,14 @@ import (
 // x·s − pad + k·d + offset[k, x].
 //
 // Positions are rounded when the offset is added in float32, which moves where the source is read: between cells it
-// changes by at most twice the largest of the cells around for each unit of a coordinate, so that the sum's bound grows
-// by that.
+// changes by at most twice the largest cell for each unit of a coordinate, so that the sum's bound grows by that.
 func (o *oracle) deformable() func(int64) driver.Element {
 	p, g, f := o.p, o.g, &o.t.f
 	perOffset := p.IC / p.OffsetGroups
+	largest := make([]float64, p.N*p.IC) // of each plane
+	for i, v := range f[problem.Src] {
+		largest[i/g.wideSp] = max(largest[i/g.wideSp], math.Abs(float64(v)))
+	}
 	return o.chained(func(i int64) (s sum) {
 		nc, x := split(i, g.narrowD)
 		n, oc := nc/g.narrowC, nc%g.narrowC
@@ -33,9 +36,8 @@ func (o *oracle) deformable() func(int64) driver.Element {
 				if p.Mask {
 					by *= float64(f[problem.Mask][row*g.narrowSp+at])
 				}
-				v, slack := interpolate(plane, g.wideD[1], g.wideD[2], h, w)
-				s.add(by * v)
-				s.slack += math.Abs(by) * slack
+				s.add(by * interpolate(plane, g.wideD[1], g.wideD[2], h, w))
+				s.slack += math.Abs(by) * slack(g, h, w) * (largest[n*g.wideC+c] + tiny)
 			}
 		}
 		return s
@@ -43,10 +45,10 @@ func (o *oracle) deformable() func(int64) driver.Element {
 }
 
 // interpolate reads a plane between its cells; cells beyond the edge are 0, and so is what lies further than one cell
-// out, and what has no position. slack is how far float32 arithmetic may be off.
-func interpolate(plane []float32, height, width int, h, w float64) (v, slack float64) {
-	if !(h > -2 && w > -2 && h < float64(height+1) && w < float64(width+1)) {
-		return 0, 0
+// out, and what has no position.
+func interpolate(plane []float32, height, width int, h, w float64) float64 {
+	if !(h > -1 && w > -1 && h < float64(height) && w < float64(width)) {
+		return 0
 	}
 	y, x := int(math.Floor(h)), int(math.Floor(w))
 	cell := func(y, x int) float64 {
@@ -55,18 +57,18 @@ func interpolate(plane []float32, height, width int, h, w float64) (v, slack flo
 		}
 		return float64(plane[y*width+x])
 	}
-	if h > -1 && w > -1 && h < float64(height) && w < float64(width) {
-		fh, fw := h-float64(y), w-float64(x)
-		v = (1-fh)*((1-fw)*cell(y, x)+fw*cell(y, x+1)) + fh*((1-fw)*cell(y+1, x)+fw*cell(y+1, x+1))
+	fh, fw := h-float64(y), w-float64(x)
+	return (1-fh)*((1-fw)*cell(y, x)+fw*cell(y, x+1)) + fh*((1-fw)*cell(y+1, x)+fw*cell(y+1, x+1))
+}
+
+const tiny = 0x1p-126 // smallest normal float32
+
+// slack is how far float32 arithmetic may be off in reading at (h, w), as a share of the largest cell. Coordinates: half
+// an ulp each. Weights, their products with four cells, and the mask: at most 16 roundings. Far out all is 0.
+func slack(g *geometry, h, w float64) float64 {
+	if !(h > -2 && w > -2 && h < float64(g.wideD[1]+1) && w < float64(g.wideD[2]+1)) {
+		return 0
 	}
-	largest := 0.0 // of the cells that a moved position may read
-	for dy := -1; dy <= 2; dy++ {
-		for dx := -1; dx <= 2; dx++ {
-			largest = max(largest, math.Abs(cell(y+dy, x+dx)))
-		}
-	}
-	// Coordinates: half an ulp each. Weights, their products with four cells, and the mask: at most 16 roundings.
-	const unit, tiny = 0x1p-24, 0x1p-126
-	moved := unit * (math.Abs(h) + math.Abs(w))
-	return v, 2*largest*moved + 4*16*(unit*largest+tiny)
+	const unit = 0x1p-24
+	return 2*unit*(math.Abs(h)+math.Abs(w)) + 4*16*unit
 }

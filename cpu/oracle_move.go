@@ -49,14 +49,8 @@ func (o *oracle) columns() func(int64) driver.Element {
 	return func(i int64) driver.Element {
 		nc, w := split(i, g.wideD)
 		var s sum
-		for _, d := range back[0][w[0]] {
-			for _, h := range back[1][w[1]] {
-				for _, v := range back[2][w[2]] {
-					x := (d[0]*g.narrowD[1]+h[0])*g.narrowD[2] + v[0]
-					k := (d[1]*g.kernel[1]+h[1])*g.kernel[2] + v[1]
-					s.add(float64(from[(nc*g.taps+k)*g.narrowSp+x]))
-				}
-			}
+		for _, h := range back.of(g, w) {
+			s.add(float64(from[(nc*g.taps+h.tap)*g.narrowSp+h.at]))
 		}
 		return o.plain(s)
 	}

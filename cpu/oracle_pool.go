@@ -9,41 +9,58 @@ import (
 	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
-// window walks the cells of the pooling window of output position x that lie in the source, in row-major order, with
-// their index in the plane. It returns the divisor of an average.
-//
-// The divisor counts cells: those in the source (AvgExclude, and all adaptive windows), those in source or padding but
-// not what ceil rounding lets hang over (AvgInclude), or all (AvgFull). A negative right padding crops the source.
-func window(p *problem.Problem, x [3]int, visit func(cell int)) (divisor int) {
-	inside, padded := 1, 1
-	var at [3][]int // positions inside the source, per axis
-	for a, ax := range p.Axes {
-		reach := 0
-		if p.Adaptive {
-			start, end := ax.AdaptiveWindow(x[a])
-			for pos := start; pos < end; pos++ {
-				at[a] = append(at[a], pos)
-			}
-		} else {
-			for k := range ax.Kernel {
-				pos := x[a]*ax.Stride - ax.PadL + k*ax.Dilation
-				if pos >= 0 && pos < ax.In+min(0, ax.PadR) {
-					at[a] = append(at[a], pos)
-				}
-				if pos < ax.In+ax.PadR {
-					reach++
-				}
-			}
-		}
-		inside *= len(at[a])
-		padded *= reach
+// cellsOf is where window x of an axis starts, the step from cell to cell, and how many it has.
+func cellsOf(p *problem.Problem, axis, x int) (start, step, count int) {
+	a := &p.Axes[axis]
+	if p.Adaptive {
+		start, end := a.AdaptiveWindow(x)
+		return start, 1, end - start
 	}
-	for _, d := range at[0] {
-		for _, h := range at[1] {
-			for _, w := range at[2] {
-				visit((d*p.Axes[1].In+h)*p.Axes[2].In + w)
+	return x*a.Stride - a.PadL, a.Dilation, a.Kernel
+}
+
+// lies says whether a position is in the source. A negative right padding crops it.
+func lies(a *problem.Axis, pos int) bool { return pos >= 0 && pos < a.In+min(0, a.PadR) }
+
+// window visits the cells of the pooling window of output position x that lie in the source, in row-major order, by
+// their index in the plane.
+func window(p *problem.Problem, x [3]int, visit func(cell int)) {
+	d, h, w := &p.Axes[0], &p.Axes[1], &p.Axes[2]
+	z0, dz, nz := cellsOf(p, 0, x[0])
+	y0, dy, ny := cellsOf(p, 1, x[1])
+	x0, dx, nx := cellsOf(p, 2, x[2])
+	for i := range nz {
+		z := z0 + i*dz
+		for j := range ny {
+			y := y0 + j*dy
+			for k := range nx {
+				if v := x0 + k*dx; lies(d, z) && lies(h, y) && lies(w, v) {
+					visit((z*h.In+y)*w.In + v)
+				}
 			}
 		}
+	}
+}
+
+// divisorOf is what an average over window x divides by: the problem's divisor, or a count of cells: those in the source
+// (AvgExclude, and all adaptive windows), those in source or padding but not what ceil rounding lets hang over
+// (AvgInclude), or all (AvgFull).
+func divisorOf(p *problem.Problem, x [3]int) int {
+	inside, padded := 1, 1
+	for i := range p.Axes {
+		a := &p.Axes[i]
+		start, step, count := cellsOf(p, i, x[i])
+		in, reach := 0, 0
+		for k := range count {
+			if lies(a, start+k*step) {
+				in++
+			}
+			if start+k*step < a.In+a.PadR {
+				reach++
+			}
+		}
+		inside *= in
+		padded *= reach
 	}
 	switch {
 	case p.Divisor != 0:
@@ -93,11 +110,11 @@ func (o *oracle) pooling(ctx context.Context, role problem.Role) (func(int64) dr
 			return o.element(norm(p, plane, x))
 		}
 		var s sum
-		divisor := window(p, x, func(cell int) { s.add(float64(plane[cell])) })
+		window(p, x, func(cell int) { s.add(float64(plane[cell])) })
 		if s.terms == 0 {
 			return exact(0)
 		}
-		return o.element(s.number().Divide(int64(divisor)))
+		return o.element(s.number().Divide(int64(divisorOf(p, x))))
 	}, nil
 }
 
@@ -201,8 +218,7 @@ func (o *oracle) gives(ctx context.Context) (func(w int, x [3]int, i int64, dy f
 		}, err
 	}
 	return func(_ int, x [3]int, _ int64, dy float32) (rounding.Number, bool) {
-		divisor := window(p, x, func(int) {})
-		return rounding.Of(float64(dy / float32(divisor))), true // rounded once
+		return rounding.Of(float64(dy / float32(divisorOf(p, x)))), true // rounded once
 	}, nil
 }
 

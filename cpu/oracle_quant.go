@@ -17,14 +17,13 @@ func (o *oracle) integer() func(int64) driver.Element {
 		nc, x := split(i, g.narrowD)
 		n, oc := nc/g.narrowC, nc%g.narrowC
 		first := n*g.wideC + oc/g.narrowCG*g.wideCG
+		hits := g.hits(x)
 		var total int64 // wraps mod 2^64, hence also mod 2^32
 		for c := range g.wideCG {
-			for k := range g.taps {
-				if w := g.cell(x, k); w >= 0 {
-					product := (int64(src[(first+c)*g.wideSp+w]) - zero) * int64(wei[(oc*g.wideCG+c)*g.taps+k])
-					total += product
-					s.add(float64(product))
-				}
+			for _, h := range hits {
+				product := (int64(src[(first+c)*g.wideSp+h.at]) - zero) * int64(wei[(oc*g.wideCG+c)*g.taps+h.tap])
+				total += product
+				s.add(float64(product))
 			}
 		}
 		if bia != nil {
