@@ -62,6 +62,7 @@ func TestHostileCommandLines(t *testing.T) {
 		{"verify mb99999999999999999999ic1ih4oc1oh4kh1", exitUsage, "mb"},
 		{"verify --dt f8 " + tiny, exitUsage, "--dt"},
 		{"verify --dt f16-s8-f32 " + tiny, exitUsage, "types"},
+		{"verify --layout chwn " + tiny, exitUsage, "--layout"},
 		{"verify --dir SIDEWAYS " + tiny, exitUsage, "--dir"},
 		{"verify --act cosine " + tiny, exitUsage, "--act"},
 		{"verify --fill zero " + tiny, exitUsage, "zero"},

@@ -17,9 +17,9 @@ import (
 
 // problemFlags say which problems a command works on.
 type problemFlags struct {
-	suite, batch, dir, dt, act string
-	mb                         int
-	bias                       bool
+	suite, batch, dir, dt, layout, act string
+	mb                                 int
+	bias                               bool
 }
 
 func addProblemFlags(cmd *cobra.Command) *problemFlags {
@@ -29,6 +29,7 @@ func addProblemFlags(cmd *cobra.Command) *problemFlags {
 	fl.StringVar(&f.batch, "batch", "", "a `file` with a list of problems")
 	fl.StringVar(&f.dir, "dir", "FWD", "direction of every problem: FWD, BWD_D, BWD_W or BWD_B")
 	fl.StringVar(&f.dt, "dt", "f32", "types of every problem: f32, f16, or of src-wei-dst, such as u8-s8-s32")
+	fl.StringVar(&f.layout, "layout", "nchw", "memory order of every problem: nchw or nhwc")
 	fl.StringVar(&f.act, "act", "none", postUsage)
 	fl.IntVar(&f.mb, "mb", 0, "batch of every problem instead of its own")
 	fl.BoolVar(&f.bias, "bias", false, "convolutions add a bias")
@@ -71,6 +72,10 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 	if err != nil {
 		return nil, fmt.Errorf("--dt: %w", err)
 	}
+	layout, err := problem.Lookup[problem.Layout](f.layout)
+	if err != nil {
+		return nil, fmt.Errorf("--layout: %w", err)
+	}
 	post, err := parsePost(f.act)
 	if err != nil {
 		return nil, fmt.Errorf("--act: %w", err)
@@ -86,6 +91,9 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 		}
 		if changed("mb") {
 			p.N = f.mb
+		}
+		if changed("layout") {
+			p.SrcLayout, p.DstLayout = layout, layout
 		}
 		if p.Dir == problem.Forward && (p.Op == problem.Conv || p.Op == problem.Deconv || p.Op == problem.Deform) {
 			p.Bias = p.Bias || f.bias

@@ -72,7 +72,8 @@ without --dt the result has the source's type.`,
 	fl.StringVar(&f.postParams, "post-params", "", ".npy `file` [rows, OC] of what the post-ops take per channel")
 	fl.StringVar(&f.residual, "residual", "", "`file` of what post-op add adds, of the result's shape")
 	fl.StringVar(&f.then, "then", "", "a `pooling` of the result in the same pass, KIND:KERNEL[:STRIDE[:PAD]], such as max:2 or avg_np:3:2:1")
-	fl.StringVar(&f.dt, "dt", "", "element `types`: f32, f16, or of source, weights and result, such as u8-s8-f32 (default f32, with --quant those of the files)")
+	fl.StringVar(&f.dt, "dt", "", "element `types`: f32, f16, or of source, weights and result, such as u8-s8-f32 "+
+		"(default f32, with --quant those of the files)")
 	fl.StringVar(&f.quant, "quant", "", ".npy `file` [4, OC] of zero points and multipliers of an integer convolution")
 	fl.Lookup("pad").Usage += sameUsage
 	return cmd
@@ -129,7 +130,8 @@ func (f *convFlags) types() (t problem.Types, err error) {
 		return t, fmt.Errorf("--wei: %w", err)
 	}
 	if t.Dst = t.Src; max(t.Src, t.Wei) > problem.U8 || min(t.Src, t.Wei) < problem.S8 {
-		return t, fmt.Errorf("%w: --quant goes with s8 or u8, but --src holds %v and --wei %v; --dt u8-s8-s32 and the like convert them", engine.ErrInvalid, t.Src, t.Wei)
+		return t, fmt.Errorf("%w: --quant goes with s8 or u8, but --src holds %v and --wei %v; --dt u8-s8-s32 and the like convert them",
+			engine.ErrInvalid, t.Src, t.Wei)
 	}
 	return t, nil
 }

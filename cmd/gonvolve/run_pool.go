@@ -50,7 +50,8 @@ does), or so with the cells of a plane column by column (column).`,
 	fl.StringVar(&f.kernel, "kernel", "", "window: one `number`, one for each spatial dimension, or global for whole planes")
 	fl.StringVar(&f.stride, "stride", "", strideUsage+"the kernel)")
 	fl.StringVar(&f.dilation, "dilation", "", dilationUsage)
-	fl.StringVar(&f.adaptive, "adaptive", "", "instead of a kernel: the result's `size`, one number or one for each spatial dimension; windows follow from it")
+	fl.StringVar(&f.adaptive, "adaptive", "", "instead of a kernel: the result's `size`, one number or one for each spatial dimension; "+
+		"windows follow from it")
 	fl.BoolVar(&f.ceil, "ceil", false, "round the result's size up, so that the last windows may hang over")
 	fl.IntVar(&f.divisor, "divisor", 0, "averages divide by this `number` whatever the window")
 	fl.StringVar(&f.indices, "indices", "", "of max: .npy `file` to write the positions of the greatest values to")

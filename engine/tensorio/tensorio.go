@@ -129,6 +129,12 @@ func open(path string, read func(f *os.File, format Format, size int64) error) e
 	if err != nil {
 		return err
 	}
+	// Before it is opened, because that may wait forever for the other end of a pipe.
+	if st, err := os.Stat(path); err != nil {
+		return err
+	} else if !st.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -137,9 +143,6 @@ func open(path string, read func(f *os.File, format Format, size int64) error) e
 	st, err := f.Stat()
 	if err != nil {
 		return err
-	}
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
 	}
 	if err := read(f, format, st.Size()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
