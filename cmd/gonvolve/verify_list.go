@@ -128,8 +128,8 @@ func (l *listing) onnx(cmd *cobra.Command, dir string) error {
 		return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
 			info := dev.Info()
 			r := report.Record{
-				Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: "f32", Device: dev.Spec(), DeviceName: info.Name, API: info.API,
-				Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: "bounded", Status: report.Status(res.Status),
+				Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Spec(), DeviceName: info.Name, API: info.API,
+				Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
 				Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
 				Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
 			}

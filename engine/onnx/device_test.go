@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
@@ -47,8 +48,15 @@ func (d brokenDevice) Plan(ctx context.Context, p problem.Problem, o driver.Plan
 type idlePlan struct{ driver.Plan }
 
 func (idlePlan) Run(context.Context, driver.Stream, driver.Args) (driver.Event, error) {
-	return nil, nil
+	return done{}, nil
 }
+
+// done is the event of work that was none.
+type done struct{}
+
+func (done) Wait(context.Context) error { return nil }
+
+func (done) DeviceTime() (time.Duration, bool) { return 0, false }
 
 func init() { engine.Register("broken", broken{}) }
 
@@ -70,7 +78,7 @@ func TestBrokenDevices(t *testing.T) {
 	}{
 		{"broken:0", onnx.Unsupported, "too picky", 2, nil}, // and so it falls back to the cpu, which must not count
 		{"broken:1", onnx.Failed, "device lost", 1, engine.ErrDeviceLost},
-		{"broken:2", onnx.Failed, "2 of 2 elements are wrong; the first: element 0 is NaN, the oracle has 2", 2, nil},
+		{"broken:2", onnx.Failed, "2 of 2 compared elements are wrong; worst at [0 0 0]: got NaN, true value 2", 2, nil},
 	} {
 		t.Run(c.spec, func(t *testing.T) {
 			dev, err := engine.Open(t.Context(), c.spec)

@@ -24,11 +24,32 @@ func checkError(t *testing.T, err error, wraps ...error) {
 	t.Errorf("%v wraps none of %v", err, wraps)
 }
 
+// fuzzed are inputs that fuzzed nodes are translated with.
+var fuzzed = [][]onnx.Operand{
+	nil, floats([]int{1, 4, 7, 5}), floats([]int{1, 4, 7, 5}, []int{6, 2, 3, 3}), floats([]int{1, 4, 7, 5}, []int{6, 4, 3, 3}, []int{6}),
+	floats([]int{2, 1, 9}), floats([]int{3}, []int{3}),
+	{{Type: onnx.Float16, Shape: []int{1, 4, 7, 5}}, {Type: onnx.Float16, Shape: []int{4, 6, 3, 3}}},
+	{{Type: onnx.Uint8, Shape: []int{1, 4, 7, 5}}, {Type: onnx.Int8, Shape: []int{6, 4, 3, 3}}, {Type: onnx.Uint8, Shape: []int{}}},
+	{{Type: onnx.Uint8, Shape: []int{1, 4, 7, 5}}, {Type: onnx.Float}, {Type: onnx.Uint8}, {Type: onnx.Int8, Shape: []int{6, 4, 3, 3}},
+		{Type: onnx.Float, Shape: []int{6}}, {Type: onnx.Int8, Shape: []int{6}}, {Type: onnx.Float}, {Type: onnx.Uint8}},
+	floats([]int{1, 4, 7, 5}, []int{6, 2, 3, 3}, []int{1, 36, 5, 3}, []int{6}, []int{1, 18, 5, 3}),
+	{{Type: onnx.Float, Shape: []int{1, 4, 7, 5}}, {Type: onnx.Int64, Shape: []int{1, 4, 7, 5}}, {Type: onnx.Int64, Shape: []int{4}, Ints: []int64{1, 4, 15, 9}}},
+	{{Type: onnx.Float, Shape: []int{1, 4, 6}}, {Type: onnx.Int64, Shape: []int{2}, Ints: []int64{3, 4}}, {Type: onnx.Int64, Shape: []int{2}, Ints: []int64{2, 2}}},
+}
+
 func FuzzModel(f *testing.F) {
 	f.Add(model(13, [][]byte{node("Conv", []string{"x", "w", "b"}, attr("group", 2), attr("pads", []int{0, 1, 2, 3}), attr("dilations", []int{2, 1}))},
 		[]string{"x"}, bytesField(5, tensor("w", []float32{1, 2}, 1, 2))))
 	f.Add(model(19, [][]byte{node("AveragePool", []string{"x"}, attr("kernel_shape", []int{2, 2}), attr("strides", []int{2, 2}),
 		attr("auto_pad", "SAME_UPPER"), attr("ceil_mode", 1), attr("count_include_pad", 1))}, []string{"x"}))
+	f.Add(model(8, [][]byte{node("ConvTranspose", []string{"x", "w"}, attr("output_shape", []int{14, 11}), attr("output_padding", []int{1, 0}),
+		attr("strides", []int{2, 2}), attr("auto_pad", "SAME_LOWER"))}, []string{"x"}))
+	f.Add(model(10, [][]byte{node("QLinearConv", []string{"x", "xs", "xz", "w", "ws", "wz", "ys", "yz"}, attr("strides", []int{2, 1}))}, []string{"x"}))
+	f.Add(model(10, [][]byte{node("ConvInteger", []string{"x", "w", "xz"}, attr("pads", []int{0, 0, 1, 1}))}, []string{"x"}))
+	f.Add(model(19, [][]byte{node("DeformConv", []string{"x", "w", "o", "b", "m"}, attr("offset_group", 2), attr("group", 2))}, []string{"x"}))
+	f.Add(model(18, [][]byte{node("Col2Im", []string{"x", "i", "b"}, attr("dilations", []int{2, 1}))}, []string{"x"}))
+	f.Add(model(18, [][]byte{node("LpPool", []string{"x"}, attr("p", 3), attr("kernel_shape", []int{2, 2}))}, []string{"x"}))
+	f.Add(model(11, [][]byte{node("MaxUnpool", []string{"x", "i", "s"}, attr("kernel_shape", []int{2, 2}))}, []string{"x"}))
 	f.Add(model(1, [][]byte{node("GlobalMaxPool", []string{"x"})}, []string{"x"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := onnx.ParseModel(b)
@@ -37,7 +58,7 @@ func FuzzModel(f *testing.F) {
 			return
 		}
 		for _, n := range m.Graph.Nodes {
-			for _, in := range [][][]int{nil, {{1, 4, 7, 5}}, {{1, 4, 7, 5}, {6, 2, 3, 3}}, {{1, 4, 7, 5}, {6, 4, 3, 3}, {6}}, {{2, 1, 9}}, {{3}, {3}}} {
+			for _, in := range fuzzed {
 				p, err := m.Problem(n, in...)
 				if err != nil {
 					checkError(t, err, onnx.ErrFormat, engine.ErrUnsupported, problem.ErrInvalid)
@@ -53,6 +74,8 @@ func FuzzTensor(f *testing.F) {
 	f.Add(tensor("t", []float32{1, 2, 3, 4}, 2, 2))
 	f.Add(join(bytesField(1, []byte{1, 2}), intField(2, 7), intField(7, 5), bytesField(7, []byte{0x80, 1})))
 	f.Add(join(intField(2, 1), floatField(4, 1)))
+	f.Add(join(intField(1, 2), intField(2, 3), intField(5, 255), intField(5, -3)))
+	f.Add(join(intField(1, 1), intField(2, 10), bytesField(9, []byte{0, 0x3c})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, err := onnx.ParseTensor(b)
 		if err != nil {
@@ -62,6 +85,11 @@ func FuzzTensor(f *testing.F) {
 		n := 1
 		for _, d := range x.Shape {
 			n *= d
+		}
+		if v, err := x.Host(); err != nil {
+			checkError(t, err, engine.ErrUnsupported)
+		} else if len(v.Bytes()) != n*v.Type().Size() || n > len(b) {
+			t.Errorf("%d bytes of shape %v in %d bytes", len(v.Bytes()), x.Shape, len(b))
 		}
 		if v, err := x.Float32s(); err != nil {
 			checkError(t, err, engine.ErrUnsupported)

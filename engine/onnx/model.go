@@ -46,6 +46,7 @@ const (
 	AttributeFloat  AttributeType = 1
 	AttributeInt    AttributeType = 2
 	AttributeString AttributeType = 3
+	AttributeTensor AttributeType = 4
 	AttributeInts   AttributeType = 7
 )
 
@@ -55,6 +56,7 @@ type Attribute struct {
 	F    float32
 	I    int64
 	S    string
+	T    *Tensor
 	Ints []int64
 }
 
@@ -215,6 +217,10 @@ func parseAttribute(m *message) (name string, a Attribute, err error) {
 			a.I, found = m.int(), AttributeInt
 		case 4:
 			a.S, found = m.text(), AttributeString
+		case 5:
+			t, err := parseTensor(m.child("attribute"))
+			m.done(err)
+			a.T, found = t, AttributeTensor
 		case 8:
 			a.Ints, found = m.ints(a.Ints), AttributeInts
 		case 20:

@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 const (
@@ -18,9 +20,28 @@ type DataType int32
 
 // The data types whose values can be read.
 const (
-	Float DataType = 1
-	Int64 DataType = 7
+	Float   DataType = 1
+	Uint8   DataType = 2
+	Int8    DataType = 3
+	Int32   DataType = 6
+	Int64   DataType = 7
+	Float16 DataType = 10
 )
+
+// storage is how many bytes an element of a type takes in raw data, and which numbers fit. Types that it does not have
+// cannot be read.
+var storage = map[DataType]struct {
+	bytes       int
+	least, most int64 // of types whose values come as int32_data: Float16 as its bits
+}{
+	Float: {bytes: 4}, Int64: {bytes: 8}, Int32: {4, math.MinInt32, math.MaxInt32}, Int8: {1, math.MinInt8, math.MaxInt8},
+	Uint8: {1, 0, math.MaxUint8}, Float16: {2, 0, math.MaxUint16},
+}
+
+// hostTypes are the types that package engine has.
+var hostTypes = map[DataType]problem.DataType{
+	Float: problem.F32, Float16: problem.F16, Int8: problem.S8, Uint8: problem.U8, Int32: problem.S32,
+}
 
 var dataTypes = []string{"undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool",
 	"float16", "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz",
@@ -33,16 +54,17 @@ func (t DataType) String() string {
 	return fmt.Sprintf("data type %d", int32(t))
 }
 
-// Tensor is a tensor as a file has it. Those of any type can be loaded; the values of float32 and int64 can be read.
+// Tensor is a tensor as a file has it. Those of any type can be loaded; the values of some can be read.
 type Tensor struct {
 	Name  string
 	Type  DataType
 	Shape []int // outermost first; a scalar has none
 
-	raw      []byte // little-endian elements, in the file's memory; nil if the values are in floats or ints
+	raw      []byte // little-endian elements, in the file's memory; nil if the values are in one of the others
 	floats   []float32
 	ints     []int64
-	external bool // the values are in another file
+	small    []int64 // int32_data: of types of up to 32 bits
+	external bool    // the values are in another file
 }
 
 // LoadTensor reads a TensorProto file, such as input_0.pb of a backend test.
@@ -74,6 +96,8 @@ func parseTensor(m *message) (*Tensor, error) {
 			m.fail("stored in segments, which no current writer does; export the model again")
 		case 4:
 			t.floats = m.floats(t.floats)
+		case 5:
+			t.small = m.ints(t.small)
 		case 7:
 			t.ints = m.ints(t.ints)
 		case 8:
@@ -105,23 +129,28 @@ func parseTensor(m *message) (*Tensor, error) {
 	return t, t.checkSize(elems)
 }
 
-// checkSize compares the values at hand with the shape.
+// checkSize compares the values at hand with shape and type.
 func (t *Tensor) checkSize(elems int64) error {
-	var have, bytes int64
+	kind, ok := storage[t.Type]
+	if !ok || t.external {
+		return nil
+	}
+	have := int64(len(t.small))
 	switch t.Type {
 	case Float:
-		have, bytes = int64(len(t.floats)), 4
+		have = int64(len(t.floats))
 	case Int64:
-		have, bytes = int64(len(t.ints)), 8
+		have = int64(len(t.ints))
 	default:
-		return nil
-	}
-	if t.external {
-		return nil
+		for _, v := range t.small {
+			if t.raw == nil && (v < kind.least || v > kind.most) {
+				return fmt.Errorf("%w: tensor %.100q has the value %d, which is no %v; export it again", ErrFormat, t.Name, v, t.Type)
+			}
+		}
 	}
 	if t.raw != nil {
-		have = int64(len(t.raw)) / bytes
-		if int64(len(t.raw))%bytes != 0 {
+		have = int64(len(t.raw) / kind.bytes)
+		if len(t.raw)%kind.bytes != 0 {
 			return fmt.Errorf("%w: tensor %.100q has %d bytes of %v; fetch the file again", ErrFormat, t.Name, len(t.raw), t.Type)
 		}
 	}
@@ -132,13 +161,14 @@ func (t *Tensor) checkSize(elems int64) error {
 	return nil
 }
 
-// readable says whether the values are there and of the type.
-func (t *Tensor) readable(want DataType) error {
-	if t.Type != want {
-		return fmt.Errorf("%w: tensor %.100q is %v; %v is supported here", engine.ErrUnsupported, t.Name, t.Type, want)
+// readable says whether the values are there and of one of the types.
+func (t *Tensor) readable(types ...DataType) error {
+	if !slices.Contains(types, t.Type) {
+		return fmt.Errorf("%w: tensor %.100q is %v; here it may be %v", engine.ErrUnsupported, t.Name, t.Type, types)
 	}
 	if t.external {
-		return fmt.Errorf("%w: tensor %.100q keeps its values in another file; save the model with them inside", engine.ErrUnsupported, t.Name)
+		return fmt.Errorf("%w: tensor %.100q keeps its values in another file; save the model with them inside",
+			engine.ErrUnsupported, t.Name)
 	}
 	return nil
 }
@@ -167,6 +197,45 @@ func (t *Tensor) Int64s() ([]int64, error) {
 		v[i] = int64(binary.LittleEndian.Uint64(t.raw[8*i:]))
 	}
 	return v, nil
+}
+
+// Host is a copy of a tensor of one of the types that package engine has.
+func (t *Tensor) Host() (*engine.Tensor, error) {
+	if err := t.readable(Float, Float16, Int8, Uint8, Int32); err != nil {
+		return nil, err
+	}
+	host, err := engine.NewTensor(hostTypes[t.Type], t.Shape...)
+	if err != nil {
+		return nil, err
+	}
+	to := host.Bytes()
+	switch width := storage[t.Type].bytes; {
+	case t.raw != nil && width == 1:
+		copy(to, t.raw)
+	case t.raw != nil && width == 2:
+		for i := 0; i < len(to); i += 2 {
+			binary.NativeEndian.PutUint16(to[i:], binary.LittleEndian.Uint16(t.raw[i:]))
+		}
+	case t.raw != nil:
+		for i := 0; i < len(to); i += 4 {
+			binary.NativeEndian.PutUint32(to[i:], binary.LittleEndian.Uint32(t.raw[i:]))
+		}
+	case t.Type == Float:
+		copy(host.Float32s(), t.floats)
+	case width == 1:
+		for i, v := range t.small {
+			to[i] = byte(v)
+		}
+	case width == 2:
+		for i, v := range t.small {
+			binary.NativeEndian.PutUint16(to[2*i:], uint16(v))
+		}
+	default:
+		for i, v := range t.small {
+			host.Int32s()[i] = int32(v)
+		}
+	}
+	return host, nil
 }
 
 // appendFloats decodes little-endian elements.

@@ -104,7 +104,15 @@ func translate(t *testing.T, op string, opset int, in shapes, attrs map[string]a
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Problem(m.Graph.Nodes[0], in...)
+	return m.Problem(m.Graph.Nodes[0], floats(in...)...)
+}
+
+// floats are float32 operands of the shapes.
+func floats(in ...[]int) (all []onnx.Operand) {
+	for _, s := range in {
+		all = append(all, onnx.Operand{Type: onnx.Float, Shape: s})
+	}
+	return all
 }
 
 func TestProblemErrors(t *testing.T) {
@@ -142,9 +150,9 @@ func TestProblemErrors(t *testing.T) {
 			engine.ErrUnsupported, "VALID"},
 		{"group", "Conv", 11, conv, attrs{"group": 3}, problem.ErrInvalid, "3 groups"},
 		{"group 0", "Conv", 11, conv, attrs{"group": 0}, onnx.ErrFormat, "group is 0"},
-		{"bias of another size", "Conv", 11, append(conv[:2:2], []int{5}), nil, onnx.ErrFormat, "bias"},
+		{"bias of another size", "Conv", 11, append(conv[:2:2], []int{5}), nil, onnx.ErrFormat, "the bia of Conv has shape [5]"},
 		{"kernel too large", "Conv", 11, shapes{{1, 1, 2, 2}, {1, 1, 3, 3}}, nil, problem.ErrInvalid, "smaller kernel"},
-		{"no weights", "Conv", 11, image, nil, onnx.ErrFormat, "1 inputs"},
+		{"no weights", "Conv", 11, image, nil, onnx.ErrFormat, "1 inputs: the wei is missing"},
 		{"too many inputs", "MaxPool", 12, conv, attrs{"kernel_shape": k}, onnx.ErrFormat, "2 inputs"},
 		{"no spatial dimension", "GlobalMaxPool", 1, shapes{{1, 2}}, nil, onnx.ErrFormat, "[N, C, spatial…]"},
 		{"four spatial dimensions", "GlobalMaxPool", 1, shapes{{1, 2, 3, 4, 5, 6}}, nil, engine.ErrUnsupported, "4 spatial"},
