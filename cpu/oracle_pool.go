@@ -152,12 +152,13 @@ func (o *oracle) poolingBackward(ctx context.Context) (func(int64) driver.Elemen
 	}
 	return func(i int64) driver.Element {
 		nc, at := split(i, in)
-		var terms []rounding.Number
-		for _, z := range holders[0][at[0]] {
-			for _, y := range holders[1][at[1]] {
-				for _, x := range holders[2][at[2]] {
+		zs, ys, xs := holders[0][at[0]], holders[1][at[1]], holders[2][at[2]]
+		terms := make([]rounding.Number, 0, len(zs)*len(ys)*len(xs))
+		for _, z := range zs {
+			for _, y := range ys {
+				for _, x := range xs {
 					w := nc*volume(out) + (z*out[1]+y)*out[2] + x
-					if n, some := gives(w, [3]int{z, y, x}, i, dy[w]); some {
+					if n, some := gives(w, i, dy[w]); some {
 						terms = append(terms, n)
 					}
 				}
@@ -179,8 +180,8 @@ func windowsOf(p *problem.Problem, axis int) [][]int {
 	return holders
 }
 
-// gives returns the function that says what window w at position x, of gradient dy, gives to element i that it holds.
-func (o *oracle) gives(ctx context.Context) (func(w int, x [3]int, i int64, dy float32) (rounding.Number, bool), error) {
+// gives returns the function that says what window w, of gradient dy, gives to element i that it holds.
+func (o *oracle) gives(ctx context.Context) (func(w int, i int64, dy float32) (rounding.Number, bool), error) {
 	p, src := o.p, o.t.f[problem.Src]
 	in, out := spatialSizes(p)
 	plane := func(w int) (first int, cells []float32) {
@@ -204,7 +205,7 @@ func (o *oracle) gives(ctx context.Context) (func(w int, x [3]int, i int64, dy f
 				best[w] = int64(first + cell)
 			}
 		})
-		return func(w int, _ [3]int, i int64, dy float32) (rounding.Number, bool) {
+		return func(w int, i int64, dy float32) (rounding.Number, bool) {
 			return rounding.Of(float64(dy)), best[w] == i
 		}, err
 	case problem.Lp:
@@ -213,12 +214,17 @@ func (o *oracle) gives(ctx context.Context) (func(w int, x [3]int, i int64, dy f
 			_, cells := plane(w)
 			norms[w] = norm(p, cells, x)
 		})
-		return func(w int, _ [3]int, i int64, dy float32) (rounding.Number, bool) {
+		return func(w int, i int64, dy float32) (rounding.Number, bool) {
 			return normGives(float64(src[i]), norms[w], float64(dy), p.P), true
 		}, err
 	}
-	return func(_ int, x [3]int, _ int64, dy float32) (rounding.Number, bool) {
-		return rounding.Of(float64(dy / float32(divisorOf(p, x)))), true // rounded once
+	divisors := make([]float32, volume(out)) // the same in each plane
+	for i := range divisors {
+		_, x := split(int64(i), out)
+		divisors[i] = float32(divisorOf(p, x))
+	}
+	return func(w int, _ int64, dy float32) (rounding.Number, bool) {
+		return rounding.Of(float64(dy / divisors[w%len(divisors)])), true // rounded once
 	}, nil
 }
 
