@@ -63,7 +63,7 @@ func loopSums(g *geometry, _ *arena) sums {
 }
 
 // convolve runs Conv and Deconv in every direction but backward bias. With a padding mode it works on a padded copy.
-func (j *job) convolve(ctx context.Context, make func(*geometry, *arena) sums, dst []float32) error {
+func (j *job) convolve(ctx context.Context, by func(*geometry, *arena) sums, dst []float32) error {
 	f := &j.t.f
 	src, dsrc := f[problem.Src], f[problem.DiffSrc]
 	q, elems := padded(j.p)
@@ -80,7 +80,7 @@ func (j *job) convolve(ctx context.Context, make func(*geometry, *arena) sums, d
 			}
 		}
 	}
-	s := make(newGeometry(&q), j.arena)
+	s := by(newGeometry(&q), j.arena)
 	conv := j.p.Op == problem.Conv
 	done := newChain(j.p, &j.t).finish()
 	switch {
