@@ -138,9 +138,10 @@ func value(rnd *rand.Rand, from, to string) float64 {
 func TestReformat(t *testing.T) {
 	forEach(t, func(t *testing.T, dev driver.Device) {
 		rnd := rand.New(rand.NewPCG(11, 12))
+		inTiles := 0
 		for f, from := range elementTypes {
 			for o, to := range elementTypes {
-				for _, shape := range [][3]int{{1, 1, 1}, {3, 1, 67}, {2, 5, 7}, {1, 7, 33}, {3, 64, 9}} {
+				for _, shape := range [][3]int{{1, 1, 1}, {3, 1, 67}, {2, 5, 7}, {1, 7, 33}, {3, 64, 9}, {2, 13, 24}, {1, 40, 36}} {
 					n, rows, columns := shape[0], shape[1], shape[2]
 					total := n * rows * columns
 					words := func(size int) int { return (total*size + 3) / 4 }
@@ -151,8 +152,15 @@ func TestReformat(t *testing.T) {
 					for i := range dst {
 						dst[i] = 0xa5
 					}
-					if err := gpu.RunKernel(t.Context(), dev, "reformat", []int32{int32(f), int32(o)}, words(to.size), total,
-						[]int32{int32(rows), int32(columns)}, src, dst); err != nil {
+					items, tiled := gpu.Tiles(n, rows, columns, 4/to.size)
+					tunables := []int32{int32(f), int32(o), 0}
+					if tiled {
+						tunables[2] = 1
+						inTiles++
+					}
+					params := []int32{int32(total), int32(rows), int32(columns)}
+					err := gpu.RunKernel(t.Context(), dev, "reformat", tunables, items, params, src, dst)
+					if err != nil {
 						t.Fatal(err)
 					}
 					want := make([]byte, 4*words(to.size))
@@ -171,6 +179,9 @@ func TestReformat(t *testing.T) {
 					}
 				}
 			}
+		}
+		if inTiles < 40 {
+			t.Errorf("only %d conversions in tiles", inTiles)
 		}
 	})
 }
@@ -213,7 +224,7 @@ func TestUnpool(t *testing.T) {
 			run := func(mode int32, items int, buffers ...[]byte) {
 				t.Helper()
 				params := []int32{planes, cells, d, h, w}
-				err := gpu.RunKernel(t.Context(), dev, "unpool", []int32{mode, order}, items, items, params, buffers...)
+				err := gpu.RunKernel(t.Context(), dev, "unpool", []int32{mode, order}, items, params, buffers...)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -8,10 +8,13 @@ import (
 	"github.com/gonvolve/gonvolve/gpu/hal"
 )
 
-// RunKernel runs a kernel once over a flat grid. Its first two parameters, total and the width of the grid, are put
+// Tiles is the grid of the kernel reformat.
+var Tiles = tiles
+
+// RunKernel runs a kernel once over a flat grid. Its first two parameters, items and the width of the grid, are put
 // before params. The buffers are rounded up to words and hold afterwards what the device left in them.
 func RunKernel(
-	ctx context.Context, dev driver.Device, name string, tunables []int32, items, total int, params []int32, buffers ...[]byte,
+	ctx context.Context, dev driver.Device, name string, tunables []int32, items int, params []int32, buffers ...[]byte,
 ) error {
 	d := dev.(*Device)
 	k, err := d.kernel(ctx, name, append([]int32{64, 1, 1}, tunables...)...)
@@ -37,7 +40,7 @@ func RunKernel(
 		own, views = append(own, b), append(views, b.view)
 	}
 	gx, groups := flat(items, 64)
-	bytes, err := binary.Append(nil, binary.LittleEndian, append([]int32{int32(total), int32(gx)}, params...))
+	bytes, err := binary.Append(nil, binary.LittleEndian, append([]int32{int32(items), int32(gx)}, params...))
 	if err != nil {
 		return err
 	}

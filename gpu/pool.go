@@ -74,7 +74,8 @@ func (pl *plan) pool(ctx context.Context, p *problem.Problem, order problem.Inde
 }
 
 func (pl *plan) poolKernel(ctx context.Context, p *problem.Problem, order problem.IndexOrder) (*kernel, error) {
-	return pl.kernel(ctx, "pool", words(generalGroup, 1, 1, poolNumbers[p.Kind], flag(p.Adaptive), int(order), flag(dense(p)))...)
+	tunables := words(generalGroup, 1, 1, poolNumbers[p.Kind], flag(p.Adaptive), int(order), flag(dense(p)))
+	return pl.kernel(ctx, "pool", tunables...)
 }
 
 // poolBackward adds the gather of diff_src, and before it what it needs of each window: where the maximum was, the

@@ -13,18 +13,27 @@ var reformatTypes = map[problem.DataType]int{problem.F32: 0, problem.F16: 1, pro
 func (pl *plan) reformat(
 	ctx context.Context, list *[]step, n, c, sp int, src operand, from form, dst operand, to form,
 ) error {
-	k, err := pl.kernel(ctx, "reformat", words(generalGroup, 1, 1, reformatTypes[from.Type], reformatTypes[to.Type])...)
-	if err != nil {
-		return err
-	}
-	rows, columns := 1, 1
+	rows, columns := 1, c*sp
 	if from.Layout != to.Layout && c > 1 && sp > 1 {
 		rows, columns = c, sp
 		if to.Layout == problem.NHWC {
 			rows, columns = sp, c
 		}
 	}
-	total := n * c * sp
-	gx, groups := flat(ceilDiv(total*to.Type.Size(), 4), generalGroup)
-	return pl.grid(list, k, groups, []operand{src, dst}, words(total, gx, rows, columns)...)
+	items, tiled := tiles(n, rows, columns, 4/to.Type.Size())
+	tunables := words(generalGroup, 1, 1, reformatTypes[from.Type], reformatTypes[to.Type], flag(tiled))
+	k, err := pl.kernel(ctx, "reformat", tunables...)
+	if err != nil {
+		return err
+	}
+	return pl.each(list, k, items, []operand{src, dst}, words(n*c*sp, rows, columns)...)
+}
+
+// tiles is how many work-items of the kernel reformat write n matrices, so many elements a word, and whether each writes
+// a tile of eight rows, which is the way where rows are whole words.
+func tiles(n, rows, columns, perWord int) (items int, tiled bool) {
+	if rows > 1 && columns%perWord == 0 {
+		return n * ceilDiv(rows, 8) * (columns / perWord), true
+	}
+	return ceilDiv(n*rows*columns, perWord), false
 }

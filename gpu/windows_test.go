@@ -160,7 +160,7 @@ func TestWindowParamsMatchTheKernels(t *testing.T) {
 		"pool":     append(slices.Clone(walk), rest...),
 		"fold":     append(slices.Clone(walk), rest...),
 		"unpool":   {"total", "gx", "n", "cells", "d", "h", "w"},
-		"reformat": {"total", "gx", "rows", "columns"},
+		"reformat": {"items", "gx", "total", "rows", "columns"},
 	} {
 		k, err := shaders.Get(name)
 		if err != nil {
