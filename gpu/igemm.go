@@ -13,8 +13,9 @@ import (
 // the source is padded or the tiles overhang it, a padded copy of the source. It is compiled for its shape, the batch
 // apart, so it is chosen where the work is worth a compilation.
 
-// igemmWorth is the number of operations from which compiling for the shape is taken to pay.
-const igemmWorth = 2e6
+// igemmWorth is the number of operations from which compiling for the shape is taken to pay: llvmpipe and PoCL compile
+// for one to three seconds on two cores, and save that again in some hundred runs.
+const igemmWorth = 8e6
 
 // simdLanes is how many work-items are taken to share a SIMD register where the driver does not say.
 const simdLanes = 8
