@@ -191,8 +191,12 @@ func TestPlansFitTheKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		problems := []string{"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih200oh1kh200"}
-		for i := range 20 {
+		problems := []string{"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih200oh1kh200",
+			"conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1", "conv:BWD_W:mb1ic1ih200oc1kh3", "conv:BWD_W:mb1ic1iw90000oc1kw3",
+			"conv:BWD_B:mb70000ic1ih1oc3kh1", "deconv:post=add:mb1ic4ih5oc16kh3ph1", "conv:BWD_D:pad=replicate:f16:nhwc:mb1ic2iw5oc3kw3pw7000",
+			"conv:pad=circular:mb1ic2id5oc3kd3pd1", "conv:u8-s8-s8:mb1ic3ih7oc5kh3", "conv:u8-s8-f32:post=scale+add:mb1ic3ih7oc5kh3",
+			"conv:post=leaky(0.5)+scale:then=max(kh2sh2):mb1ic3ih8oc5kh3ph1", "conv:then=avg_p(kd2):mb1ic3id8oc5kd3", "deform:dg=2:mask:mb1ic4ih7oc5kh3"}
+		for i := range len(problems) + 15 {
 			var p problem.Problem
 			if i < len(problems) {
 				if p, err = problem.Parse(problems[i]); err != nil {
@@ -201,7 +205,7 @@ func TestPlansFitTheKernels(t *testing.T) {
 			} else {
 				p = shape(t, rnd)
 			}
-			p.Bias = p.Op == problem.Conv && i%2 == 0
+			p.Bias = p.Op == problem.Conv && p.Dir == problem.Forward && i%2 == 0
 			for _, alg := range d.Algorithms(p) {
 				if err := runOnce(t.Context(), d, stream, p, alg); err != nil {
 					t.Errorf("%s, %s by %s: %v", name, p.String(), alg, err)
@@ -221,7 +225,7 @@ func TestPlansFitTheKernels(t *testing.T) {
 			t.Errorf("%s is of class %d", name, d.class())
 		}
 	}
-	if ran["igemm"] < 20 || ran["direct"] < 50 {
+	if ran["igemm"] < 20 || ran["direct"] < 50 || ran["fused"] == 0 || ran["conv+pool"] == 0 {
 		t.Errorf("too few plans: %v", ran)
 	}
 }

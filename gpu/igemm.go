@@ -47,7 +47,7 @@ type igemm struct {
 	conv         *conv
 	h, w         problem.Axis // as the kernel reads and writes, or with all pixels as one row
 	icg, ocg     int          // channels in a group that it reads and writes
-	vw           int // floats of a vector
+	vw           int          // floats of a vector
 	lx           int
 	share        int
 	tx, ty, tn   int

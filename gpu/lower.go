@@ -120,7 +120,7 @@ func (pl *plan) input(ctx context.Context, r problem.Role) (operand, error) {
 			return 0, err
 		}
 	}
-	if r == problem.Src && pl.p.PadMode != problem.Zeros {
+	if r == problem.Src && pl.bordered() {
 		var err error
 		if o, err = pl.padded(ctx, o); err != nil {
 			return 0, err
@@ -156,9 +156,12 @@ func (pl *plan) output(r problem.Role) operand {
 	return o
 }
 
+// bordered says whether core's source has a border that p's does not have.
+func (pl *plan) bordered() bool { return pl.core.Axes != pl.p.Axes }
+
 // folds says whether the role's tensor has a border in core that goes back into the tensor.
 func (pl *plan) folds(r problem.Role) bool {
-	return r == problem.DiffSrc && pl.p.PadMode != problem.Zeros
+	return r == problem.DiffSrc && pl.bordered()
 }
 
 // finish brings the outputs from the form in which kernels wrote them into the caller's.

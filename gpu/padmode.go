@@ -37,10 +37,6 @@ func (pl *plan) fold(ctx context.Context, src, dst operand) error {
 		}
 	}
 	outer := pl.p.N * pl.p.IC
-	if len(axes) == 0 {
-		pl.copyTo(&pl.run, src, dst, 0, 4*int64(outer)*int64(volume([3]int{pl.p.Axes[0].In, pl.p.Axes[1].In, pl.p.Axes[2].In})))
-		return nil
-	}
 	var size [3]int // before the axis is folded
 	for i, a := range pl.core.Axes {
 		size[i] = a.In

@@ -80,6 +80,11 @@ func TestOclgrind(t *testing.T) {
 			"mb1ic3ih6oc8oh6kh3ph1", // conv_direct; conv_igemm with pad_src and pack_weights
 			"mb1ic8ih8oc16oh8kh1",   // conv_igemm in place
 			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
+			"conv:post=scale+clip(0,6):g2mb1ic4id3oc6kd3pd1", "conv:u8-s8-u8:g2mb1ic4ih5oc6kh3ph1sh2",
+			"conv:BWD_D:mb1ic4ih6iw7oc6kh3kw2sh2ph0pw0", "conv:BWD_D:pad=replicate:mb1ic3ih4oc2kh3ph2", // conv_transposed, pad_fold
+			"conv:BWD_W:pad=reflect:mb1ic1ih30oc1kh2ph1", "conv:BWD_B:mb3ic1ih20oc1kh1", // pad_mode, sum_parts
+			"deform:dg=2:mask:post=relu:g2mb1ic8ih5iw7oc6kh3kw3sh2sw2ph1pw1",
+			"conv:post=relu+add:then=avg_ip(kh3sh2ph1):mb1ic3ih5oc5kh3ph1", // conv_pool
 			"pool:max:mb1ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih6oh6kh3ph1", "pool:avg_p:mb1ic2ih6oh6kh3ph1",
 			"pool:max:u8:nhwc:indices=flat:mb1ic3iw9kw3sw2", "pool:max:BWD_D:mb1ic2id4kd2", // pool, fold and reformat
 			"pool:lp2:BWD_D:mb1ic2ih6kh3ph1", "pool:avg_np:BWD_D:adaptive:mb1ic2ih7oh3",
@@ -109,7 +114,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 13 || ran["igemm"] < 2 {
+		if ran["direct"] != 20 || ran["igemm"] < 2 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}
