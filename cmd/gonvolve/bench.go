@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -103,7 +102,11 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 	if err := j.out.records(cmd, records, j.columns); err != nil {
 		return err
 	}
-	return conclude(ctx, records, len(list)*len(devs))
+	var t tally
+	for _, r := range records {
+		t.add(r)
+	}
+	return t.conclude(ctx, len(list)*len(devs))
 }
 
 // problem runs one problem on all devices.
@@ -133,25 +136,4 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 		bar.step()
 	}
 	return records
-}
-
-// conclude turns records into the command's end.
-func conclude(ctx context.Context, records []report.Record, wanted int) error {
-	count := map[report.Status]int{}
-	for _, r := range records {
-		count[r.Status]++
-	}
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w: interrupted after %d of %d", errNothingRan, count[report.Passed]+count[report.Failed], wanted)
-	case count[report.Failed] > 0:
-		for _, r := range records {
-			if r.Status == report.Failed {
-				return fmt.Errorf("%w: %d of %d results; run the first again with: %s", errFailed, count[report.Failed], len(records), r.Repro)
-			}
-		}
-	case len(records) > 0 && count[report.Passed] == 0:
-		return fmt.Errorf("%w: %s", errNothingRan, records[0].Reason)
-	}
-	return nil
 }

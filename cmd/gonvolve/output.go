@@ -103,6 +103,13 @@ func (p *progress) step() {
 	}
 }
 
+// at sets how much is done.
+func (p *progress) at(n int) {
+	if p.bar != nil {
+		p.bar.SetCurrent(int64(n))
+	}
+}
+
 // end removes the bar.
 func (p *progress) end() {
 	if p.bar != nil {

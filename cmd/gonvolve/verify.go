@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +28,11 @@ func newVerifyCommand() *cobra.Command {
 --golden FILE   checksums of results (exact mode): of convolutions forward and
                 backward, of pooling, or, if the file's name says deconv, of
                 transposed convolutions; --dir FWD,BWD_W restricts them
+--fuzz 60s      random problems of every operation, by all algorithms with both
+                fills; the first failure is shrunk to the smallest problem that
+                still fails. The same --seed makes the same problems
+--batch FILE    a list of problems in benchdnn's form; --sample 1000 checks so
+                many of them, chosen by --seed
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
@@ -33,6 +40,8 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		Example: `  gonvolve verify --device all mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --fill uniform --suite resnet50 --alg all
   gonvolve verify --golden conv.csv --device vulkan:0
+  gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
+  gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
   gonvolve verify --onnx node-tests/ --device cpu`,
 	}
 	device := deviceFlag(cmd, "all")
@@ -42,25 +51,39 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
 	golden := cmd.Flags().String("golden", "", "a `file` of checksums")
 	onnxDir := cmd.Flags().String("onnx", "", "a `folder` with ONNX backend tests")
+	fuzz := cmd.Flags().Duration("fuzz", 0, "check random problems for so `long`, by all algorithms with both fills")
+	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample likewise")
+	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
-	cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "batch")
-	cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "suite")
+	for _, list := range []string{"batch", "suite", "sample"} {
+		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", list)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := verify.ParseFill(*fill)
 		if err != nil {
 			return err
 		}
 		options := driver.Options{Validate: *validate, Staged: *staged}
-		if *golden != "" || *onnxDir != "" {
+		if *golden != "" || *onnxDir != "" || cmd.Flags().Changed("fuzz") {
 			if len(args) > 0 {
-				return fmt.Errorf("%w: --golden and --onnx take no problems", problem.ErrInvalid)
+				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)
 			}
 			l := &listing{out: out, device: *device, alg: *alg, options: options}
 			if *golden != "" {
 				return l.golden(cmd, *golden, problems)
 			}
-			return l.onnx(cmd, *onnxDir)
+			if *onnxDir != "" {
+				return l.onnx(cmd, *onnxDir)
+			}
+			var fills []verify.Fill
+			if cmd.Flags().Changed("fill") {
+				fills = []verify.Fill{f}
+			}
+			if !cmd.Flags().Changed("alg") {
+				l.alg = "all"
+			}
+			return l.fuzz(cmd, *fuzz, *seed, fills)
 		}
 		job := &job{alg: *alg, fill: f, options: options, out: out, columns: report.VerifyColumns}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
@@ -70,7 +93,22 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return err
 		}
+		if cmd.Flags().Changed("sample") {
+			list = choose(list, *sample, *seed)
+		}
 		return job.run(cmd, *device, list)
 	}
 	return cmd
+}
+
+// choose picks n problems at random, in their order.
+func choose(list []problem.Problem, n int, seed uint64) []problem.Problem {
+	at := rand.New(rand.NewPCG(seed, 0)).Perm(len(list))
+	at = at[:min(len(at), max(1, n))]
+	slices.Sort(at)
+	chosen := make([]problem.Problem, len(at))
+	for i, k := range at {
+		chosen[i] = list[k]
+	}
+	return chosen
 }

@@ -19,16 +19,37 @@ import (
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
-// listing checks the rows of files on devices. Tables show what did not pass and the counts; the other formats all rows.
+// listing makes many checks on devices: rows of files, random problems. Tables show what did not pass and the counts; the
+// other formats all results.
 type listing struct {
 	out     *output
 	device  string
 	alg     string
 	options driver.Options
+
+	shown  []report.Record
+	counts map[string]*tally // by device
+	total  tally
 }
 
-// run opens the devices and the oracle and calls check for each device.
-func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle, dev *engine.Device, each func(report.Record)) error) (err error) {
+// people says whether the output is for people.
+func (l *listing) people() bool { return l.out.format == "table" || l.out.format == "markdown" }
+
+// add takes a result.
+func (l *listing) add(r report.Record) {
+	l.total.add(r)
+	t := l.counts[r.Device]
+	if t == nil {
+		t = &tally{}
+		l.counts[r.Device] = t
+	}
+	if t.add(r); !l.people() || r.Status == report.Failed {
+		l.shown = append(l.shown, r)
+	}
+}
+
+// run opens the devices and the oracle, calls check, which adds results, and prints them.
+func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error) (err error) {
 	if err := l.out.check(); err != nil {
 		return err
 	}
@@ -43,41 +64,36 @@ func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle
 		return err
 	}
 	defer oracle.Close()
-	var records, shown []report.Record
-	table := report.Table{Head: []string{"device", "passed", "failed", "unsupported", "skipped"}, Right: []bool{false, true, true, true, true}}
-	for _, d := range devs {
-		count := map[report.Status]int{}
-		err = check(ctx, oracle, d, func(r report.Record) {
-			count[r.Status]++
-			records = append(records, r)
-			if r.Status == report.Failed {
-				shown = append(shown, r)
-			}
-		})
-		row := []string{d.Spec()}
-		for _, s := range []report.Status{report.Passed, report.Failed, report.Unsupported, report.Skipped} {
-			row = append(row, fmt.Sprint(count[s]))
-		}
-		table.Rows = append(table.Rows, row)
-		if err != nil {
-			break
-		}
-	}
-	people := l.out.format == "table" || l.out.format == "markdown"
-	if !people {
-		shown = records
-	}
+	l.counts = map[string]*tally{}
+	err = check(ctx, oracle, devs)
 	printErr := l.out.write(cmd, func(w io.Writer, width int, colour bool) error {
-		err := report.Write(w, l.out.format, shown, report.Options{Columns: report.VerifyColumns, Colour: colour, Width: width})
-		if err == nil && people {
-			_, err = fmt.Fprintln(w, table.Render(l.out.format))
+		err := report.Write(w, l.out.format, l.shown, report.Options{Columns: report.VerifyColumns, Colour: colour, Width: width})
+		if err == nil && l.people() {
+			_, err = fmt.Fprintln(w, l.table(devs).Render(l.out.format))
 		}
 		return err
 	})
 	if err := errors.Join(err, printErr); err != nil && ctx.Err() == nil {
 		return err
 	}
-	return conclude(ctx, records, len(records))
+	return l.total.conclude(ctx, l.total.total)
+}
+
+// table counts results by device.
+func (l *listing) table(devs []*engine.Device) report.Table {
+	t := report.Table{Head: []string{"device", "passed", "failed", "unsupported", "skipped"}, Right: []bool{false, true, true, true, true}}
+	for _, d := range devs {
+		row := []string{d.Spec()}
+		for _, s := range []report.Status{report.Passed, report.Failed, report.Unsupported, report.Skipped} {
+			n := 0
+			if c := l.counts[d.Spec()]; c != nil {
+				n = c.count[s]
+			}
+			row = append(row, fmt.Sprint(n))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }
 
 // golden checks the results of a file of checksums. A file whose name has "deconv" in it is of transposed convolutions.
@@ -105,38 +121,49 @@ func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags) error
 	if err != nil {
 		return fmt.Errorf("--golden %s: %w", file, err)
 	}
-	return l.run(cmd, func(ctx context.Context, oracle, dev *engine.Device, each func(report.Record)) error {
-		bar := newProgress(cmd, len(list))
+	return l.run(cmd, func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error {
+		bar := newProgress(cmd, len(list)*len(devs))
 		defer bar.end()
-		for i := range list {
-			g := &list[i]
-			bar.start(dev.Spec() + " " + g.Problem.String())
-			for _, alg := range algorithms(dev, g.Problem, l.alg) {
-				if err := ctx.Err(); err != nil {
-					return err
+		for _, dev := range devs {
+			for i := range list {
+				g := &list[i]
+				bar.start(dev.Spec() + " " + g.Problem.String())
+				for _, alg := range algorithms(dev, g.Problem, l.alg) {
+					if err := ctx.Err(); err != nil {
+						return err
+					}
+					l.add(g.Check(ctx, oracle, dev, alg))
 				}
-				each(g.Check(ctx, oracle, dev, alg))
+				bar.step()
 			}
-			bar.step()
 		}
 		return nil
 	})
 }
 
 func (l *listing) onnx(cmd *cobra.Command, dir string) error {
-	return l.run(cmd, func(ctx context.Context, _, dev *engine.Device, each func(report.Record)) error {
-		return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
-			info := dev.Info()
-			r := report.Record{
-				Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Spec(), DeviceName: info.Name, API: info.API,
-				Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
-				Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
-				Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
+	return l.run(cmd, func(ctx context.Context, _ *engine.Device, devs []*engine.Device) error {
+		for _, dev := range devs {
+			if err := l.onnxOn(ctx, dev, dir); err != nil {
+				return err
 			}
-			if r.Problem == "" {
-				r.Problem = res.Name
-			}
-			each(r)
-		})
+		}
+		return nil
+	})
+}
+
+func (l *listing) onnxOn(ctx context.Context, dev *engine.Device, dir string) error {
+	return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
+		info := dev.Info()
+		r := report.Record{
+			Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Spec(), DeviceName: info.Name, API: info.API,
+			Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
+			Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
+			Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
+		}
+		if r.Problem == "" {
+			r.Problem = res.Name
+		}
+		l.add(r)
 	})
 }

@@ -1,6 +1,9 @@
 package problem
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // Random is a valid problem over everything that problems can be: every operation, direction, rank, type, layout,
 // padding mode, pooling and post-op. size bounds the work: spatial sizes and channels stay below about size, so that the
@@ -24,6 +27,57 @@ func Random(r *rand.Rand, size int) Problem {
 		if p.Validate() == nil {
 			return p
 		}
+	}
+}
+
+// RandomLarge is a problem like Random's, grown along some of its dimensions until it takes some 2 to 20 million
+// operations, without weights a tenth of that: enough for kernels that work in tiles, for borders between tiles and for
+// long sums.
+func RandomLarge(r *rand.Rand) Problem {
+	for {
+		p := Random(r, 8)
+		want := 2e6 * math.Pow(10, r.Float64())
+		if !p.weighted() {
+			want /= 10
+		}
+		dims := 1 + r.IntN(1<<(3+p.Rank)-1) // which may grow: batch, channels, axes
+		for tries := 0; tries < 100 && p.N > 0; tries++ {
+			q := p
+			q.grow(r, dims)
+			if q.Validate() != nil || q.FLOPs() > 2*want || q.Bytes() > 8<<20 {
+				continue
+			}
+			if p = q; p.FLOPs() >= want {
+				return p
+			}
+		}
+	}
+}
+
+// grow makes one of the dimensions whose bit is set about half as large again.
+func (p *Problem) grow(r *rand.Rand, dims int) {
+	d := r.IntN(3 + p.Rank)
+	if dims>>d&1 == 0 {
+		return
+	}
+	more := func(n int) int { return n + n/2 + r.IntN(3) }
+	ic, oc := p.IC/p.Groups, p.OC/p.Groups
+	switch d {
+	case 0:
+		p.N = more(p.N)
+	case 1:
+		p.IC = p.Groups * more(ic)
+	case 2:
+		p.OC = p.Groups * more(oc)
+	default:
+		p.resize(5-d, func(a *Axis) { a.In = more(a.In) })
+	}
+	if !p.weighted() {
+		p.IC = max(p.IC, p.OC)
+		p.OC = p.IC
+	}
+	if p.OffsetGroups > 1 && p.IC%p.OffsetGroups != 0 {
+		p.OffsetGroups = 1
 	}
 }
 

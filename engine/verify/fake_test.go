@@ -2,7 +2,9 @@ package verify
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"testing"
 
@@ -20,11 +22,84 @@ func TestMain(m *testing.M) {
 		return s.Write(ctx, dst, 4, []byte{0, 0, 0xc8, 0x42}) // element 1 becomes 100
 	}})
 	engine.Register("lazy", fake{lazy: true})
+	engine.Register("wide", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool { return p.Axes[2].In >= 20 }})
+	for name, f := range mutants {
+		engine.Register(name, f)
+	}
 	os.Exit(m.Run())
+}
+
+// spoilFirst adds 1 to element 0 if that is f32.
+func spoilFirst(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
+	return each(ctx, s, dst, func(i int, v float32) float32 {
+		if i == 0 {
+			v++
+		}
+		return v
+	})
+}
+
+// each changes the elements of an f32 buffer.
+func each(ctx context.Context, s driver.Stream, b driver.Buffer, change func(int, float32) float32) error {
+	data := make([]byte, b.Bytes())
+	if err := s.Read(ctx, data, b, 0); err != nil {
+		return err
+	}
+	for i := range len(data) / 4 {
+		v := math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(change(i, v)))
+	}
+	return s.Write(ctx, b, 0, data)
+}
+
+// mutants are faults as kernels have them: the problem that is computed is not quite the one that was asked for, or the
+// result is not what it should be.
+var mutants = map[string]fake{
+	"halo": {bend: func(p *problem.Problem) { // reads begin one cell early
+		if a := &p.Axes[2]; p.Op == problem.Conv && p.PadMode == problem.Zeros {
+			a.PadL, a.PadR = a.PadL+1, a.PadR-1
+		}
+	}},
+	"divisor": {bend: func(p *problem.Problem) {
+		if p.Kind == problem.AvgExclude && p.Divisor == 0 {
+			p.Kind = problem.AvgFull
+		}
+	}},
+	"biasless": {bend: func(p *problem.Problem) { // a bias is forgotten on planes that are no multiple of 4
+		if p.Axes[2].Out%4 != 0 {
+			p.Bias = false
+		}
+	}},
+	"order": {bend: func(p *problem.Problem) {
+		if p.Indices == problem.Column {
+			p.Indices = problem.Flat
+		}
+	}},
+	"axes": {bend: func(p *problem.Problem) { // dilations of height and width swapped
+		if h, w := &p.Axes[1], &p.Axes[2]; p.Op == problem.Conv && p.Rank > 1 {
+			h.Dilation, w.Dilation = w.Dilation, h.Dilation
+		}
+	}},
+	"rounding": {spoils: func(p *problem.Problem) bool {
+		return p.Op == problem.Pool && p.Dir == problem.Forward && p.Kind.Average() && p.Type == problem.Types{}
+	}, spoil: func(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
+		return each(ctx, s, dst, func(_ int, v float32) float32 { // multiplies by a rounded 1/3 instead of dividing
+			if v*3 == float32(int(v*3)) {
+				return v * 3 * float32(1.0/3)
+			}
+			return v
+		})
+	}},
+	"tail": {spoils: func(p *problem.Problem) bool {
+		return p.Op == problem.Deconv && p.OC/p.Groups%4 == 3 && p.Type == problem.Types{}
+	},
+		spoil: spoilFirst},
 }
 
 type fake struct {
 	refuse func(*problem.Problem) bool
+	bend   func(*problem.Problem)      // changes the problem before it is planned; if that makes it invalid it stays
+	spoils func(*problem.Problem) bool // nil: all problems are spoiled
 	spoil  func(ctx context.Context, s driver.Stream, dst driver.Buffer) error
 	lazy   bool // runs compute nothing
 }
@@ -50,16 +125,23 @@ func (d fakeDevice) Plan(ctx context.Context, p problem.Problem, o driver.PlanOp
 	if d.refuse != nil && d.refuse(&p) {
 		return nil, fmt.Errorf("%w: the fake refuses", driver.ErrUnsupported)
 	}
-	pl, err := d.Device.Plan(ctx, p, o)
+	bent := p
+	if d.bend != nil {
+		if d.bend(&bent); bent.Validate() != nil {
+			bent = p
+		}
+	}
+	pl, err := d.Device.Plan(ctx, bent, o)
 	if err != nil {
 		return nil, err
 	}
-	return fakePlan{pl, d}, nil
+	return fakePlan{pl, d, p}, nil
 }
 
 type fakePlan struct {
 	driver.Plan
 	dev fakeDevice
+	p   problem.Problem
 }
 
 func (p fakePlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
@@ -67,8 +149,8 @@ func (p fakePlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driv
 		a.Buffers[problem.Dst] = scratch{a.Buffers[problem.Dst]}.clone(p.dev)
 	}
 	ev, err := p.Plan.Run(ctx, s, a)
-	if err == nil && p.dev.spoil != nil {
-		err = p.dev.spoil(ctx, s, a.Buffers[problem.Dst])
+	if out := a.Buffers[p.p.Outputs()[0]]; err == nil && p.dev.spoil != nil && (p.dev.spoils == nil || p.dev.spoils(&p.p)) {
+		err = p.dev.spoil(ctx, s, out)
 	}
 	return ev, err
 }

@@ -1,0 +1,138 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+)
+
+const (
+	fuzzBudget  = 2e7  // products of the oracle for one problem: some 50 ms
+	shrinkTries = 3000 // runs that shrinking a failure may take
+)
+
+// Fuzzer checks random problems: by all algorithms of all devices, with both fills, against the oracle.
+type Fuzzer struct {
+	Oracle     *engine.Device
+	Devices    []*engine.Device
+	Seed       uint64
+	Fills      []Fill // nil is all
+	Algorithms func(*engine.Device, problem.Problem) []string
+}
+
+// Problem is random problem i: it depends on Seed and i alone.
+func (f *Fuzzer) Problem(i uint64) problem.Problem {
+	r := rand.New(rand.NewPCG(f.Seed, i))
+	switch i % 8 {
+	case 3:
+		for {
+			if p := problem.Random(r, 32); p.FLOPs() < 1e7 && p.Bytes() < 8<<20 {
+				return p
+			}
+		}
+	case 7:
+		return problem.RandomLarge(r)
+	}
+	return problem.Random(r, 12)
+}
+
+// Check runs problem i on all devices. A failure is shrunk: the record is of the smallest problem that still fails on that
+// device by that algorithm with that fill, and its reason names problem i. each gets every record until it returns false.
+func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) bool) {
+	p := f.Problem(i)
+	fills := f.Fills
+	if fills == nil {
+		fills = []Fill{Int, Uniform}
+	}
+	for _, fill := range fills {
+		c, err := NewCase(ctx, f.Oracle, p, fill, fuzzBudget)
+		if err != nil {
+			r := report.New(&p, f.Oracle)
+			r.Repro = Repro(&p, f.Oracle.Spec(), "", fill)
+			if r.Fail(fmt.Errorf("oracle: %w", err)); ctx.Err() == nil && !each(r) {
+				return
+			}
+			continue
+		}
+		for _, dev := range f.Devices {
+			algorithms := f.algorithms(dev, p)
+			if len(algorithms) == 0 {
+				algorithms = []string{""} // the device says why
+			}
+			for _, alg := range algorithms {
+				r := c.Check(ctx, dev, alg)
+				if ctx.Err() != nil {
+					return
+				}
+				if r.Status == report.Failed {
+					from := p.String()
+					_, r = Shrink(ctx, f.Oracle, dev, alg, c, r)
+					r.Reason += fmt.Sprintf("; shrunk from problem %d of seed %d, %s", i, f.Seed, from)
+				}
+				if !each(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
+	if f.Algorithms != nil {
+		return f.Algorithms(dev, p)
+	}
+	return dev.Algorithms(p)
+}
+
+// Shrink looks for a smaller problem that fails on a device by an algorithm as the case did, whose record is given, and
+// returns the smallest and its record. It is greedy: of the problems one step simpler it takes the first that fails, and
+// goes on from there. Where none does, the values may just happen to hide the fault, and it takes two steps at once. It
+// ends when that does not help either, some thousand runs were made, or ctx ends.
+func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c *Case, failed report.Record) (problem.Problem, report.Record) {
+	best, tries := c.Problem, 0
+	fails := func(p problem.Problem) bool {
+		if tries++; tries > shrinkTries || ctx.Err() != nil || algorithm == "" && len(dev.Algorithms(p)) == 0 {
+			return false
+		}
+		small, err := NewCase(ctx, oracle, p, c.Fill, fuzzBudget)
+		if err != nil {
+			return false
+		}
+		r := small.Check(ctx, dev, algorithm)
+		if r.Status != report.Failed {
+			return false
+		}
+		best, failed = p, r
+		return true
+	}
+	single := func() {
+		list := best.Simpler()
+		for at, refused := 0, 0; refused < len(list); {
+			at %= len(list)
+			if fails(list[at]) { // the same step again, for it may have more to take
+				list, refused = best.Simpler(), 0
+				continue
+			}
+			at++
+			refused++
+		}
+	}
+	double := func() bool {
+		for _, p := range best.Simpler() {
+			if slices.ContainsFunc(p.Simpler(), fails) {
+				return true
+			}
+		}
+		return false
+	}
+	for more := true; more && tries <= shrinkTries && ctx.Err() == nil; {
+		single()
+		more = double()
+	}
+	return best, failed
+}

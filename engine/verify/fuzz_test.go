@@ -1,0 +1,123 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+)
+
+// fuzz runs problems until one fails.
+func fuzz(t testing.TB, spec string, problems uint64) (failed *report.Record, passed int) {
+	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, spec)}, Seed: 1}
+	for i := uint64(0); i < problems && failed == nil; i++ {
+		f.Check(t.Context(), i, func(r report.Record) bool {
+			switch r.Status {
+			case report.Failed:
+				failed = &r
+			case report.Passed:
+				passed++
+			}
+			return failed == nil
+		})
+	}
+	return failed, passed
+}
+
+// refuzz runs the problem again that a failure came from.
+func refuzz(t testing.TB, spec string, r *report.Record) (failed *report.Record) {
+	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, spec)}, Seed: 1}
+	var i uint64
+	_, from, _ := strings.Cut(r.Reason, "shrunk from problem ")
+	if _, err := fmt.Sscanf(from, "%d", &i); err != nil {
+		t.Fatal(err)
+	}
+	f.Check(t.Context(), i, func(r report.Record) bool {
+		if r.Status == report.Failed {
+			failed = &r
+		}
+		return failed == nil
+	})
+	return failed
+}
+
+func TestFuzz(t *testing.T) {
+	failed, passed := fuzz(t, "cpu", 64)
+	if failed != nil {
+		t.Errorf("%s: %s", failed.Repro, failed.Reason)
+	}
+	if passed < 200 {
+		t.Errorf("%d checks of 64 problems", passed)
+	}
+}
+
+// Every planted fault is found, and shrunk to a problem of at most 8 of anything, the same every time.
+func TestFuzzFindsMutants(t *testing.T) {
+	for name := range mutants {
+		t.Run(name, func(t *testing.T) {
+			r, _ := fuzz(t, name, 500)
+			if r == nil {
+				t.Fatal("not found")
+			}
+			t.Log(r.Repro, r.Reason)
+			p := parse(t, r.Problem)
+			sizes := []int{p.N, p.IC, p.OC}
+			for _, a := range p.Spatial() {
+				sizes = append(sizes, a.In, a.Out, a.Kernel, a.Stride, a.Dilation)
+			}
+			for _, n := range sizes {
+				if n > 8 {
+					t.Errorf("%s is not small", r.Problem)
+				}
+			}
+			if !strings.Contains(r.Repro, "'"+r.Problem+"'") || !strings.Contains(r.Reason, "of seed 1, ") {
+				t.Errorf("%s: %s", r.Repro, r.Reason)
+			}
+			if again := refuzz(t, name, r); again == nil || again.Repro != r.Repro {
+				t.Errorf("%s the first time, then %+v", r.Repro, again)
+			}
+		})
+	}
+}
+
+func TestFuzzerIsReproducible(t *testing.T) {
+	a, b := Fuzzer{Seed: 3}, Fuzzer{Seed: 4}
+	differ, large := 0, 0
+	for i := range uint64(64) {
+		p := a.Problem(i)
+		if again := a.Problem(i); again != p {
+			t.Fatalf("problem %d is %s, then %s", i, p.String(), again.String())
+		}
+		if p != b.Problem(i) {
+			differ++
+		}
+		if p.FLOPs() > 2e5 {
+			large++
+		}
+	}
+	if differ < 60 || large < 8 {
+		t.Errorf("of 64 problems %d differ by seed, %d are large", differ, large)
+	}
+}
+
+func TestFuzzInterrupted(t *testing.T) {
+	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, "cpu")}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.Check(ctx, 0, func(r report.Record) bool { t.Errorf("a record of what did not run: %+v", r); return true })
+}
+
+// A fault that needs a certain size is not shrunk below it.
+func TestShrinkKeepsWhatMatters(t *testing.T) {
+	cpu, dev := open(t, "cpu"), open(t, "wide")
+	p := parse(t, "conv:bias:post=relu+clip(0,6):nhwc:g2mb3ic6ih17iw23oc4oh17ow23kh3kw5ph1pw2")
+	c := newCase(t, p, Int, DefaultBudget)
+	small, r := Shrink(t.Context(), cpu, dev, "reference", c, c.Check(t.Context(), dev, "reference"))
+	if got := small.String(); r.Status != report.Failed || small.Axes[2].In != 20 || problem.Elems(small.Shape(problem.Src)) != 20 {
+		t.Errorf("shrunk to %s: %+v", got, r)
+	}
+}
