@@ -449,3 +449,27 @@ func TestLayouts(t *testing.T) {
 		t.Errorf("memory order %v, not %v", at, want)
 	}
 }
+
+// TestForeignIndices: backward max pooling ignores an index that its window does not hold, in every order.
+func TestForeignIndices(t *testing.T) {
+	p := parse(t, "pool:max:BWD_D:indices=flat:mb1ic2iw4kw2sw2")
+	d := open(t)
+	for _, c := range []struct {
+		ind  []int32
+		want []float32
+	}{
+		{[]int32{1, 2, 4, 7}, []float32{0, 1, 2, 0, 3, 0, 0, 4}},
+		{[]int32{2, 1, 0, 3}, []float32{0, 0, 0, 0, 0, 0, 0, 0}}, // the neighbour's window, the other plane
+		{[]int32{-1, 3, 5, 99}, []float32{0, 0, 0, 2, 0, 3, 0, 0}},
+	} {
+		truth, err := d.Reference(t.Context(), p, driver.Operands{problem.DiffDst: {F32: []float32{1, 2, 3, 4}}, problem.Ind: {I32: c.ind}}, problem.DiffSrc, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range truth {
+			if e.Value != float64(c.want[i]) {
+				t.Errorf("indices %v: element %d is %v, not %v", c.ind, i, e.Value, c.want[i])
+			}
+		}
+	}
+}

@@ -83,16 +83,40 @@ func unpoolBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	})
 }
 
-// maxBackward adds each gradient where the index of its maximum says.
+// maxBackward adds each gradient where the index of its maximum says. An index outside of its own window is none that
+// the forward pooling wrote: it is ignored, as the GPUs do, which look for a cell's windows and not for a window's cell.
 func maxBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
 	dy, dx, ind := t.f[problem.DiffDst], t.f[problem.DiffSrc], t.i[problem.Ind]
 	clear(dx)
 	return byPlane(ctx, p, func(nc int) {
 		for i := nc * volume(out); i < (nc+1)*volume(out); i++ {
-			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), in); cell >= 0 {
+			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), in); holds(p, i, cell) {
 				dx[cell] += dy[i]
 			}
 		}
 	})
+}
+
+// holds says whether the window of a pooling's output element, both flat indices, has the source cell.
+func holds(p *problem.Problem, element, cell int) bool {
+	if cell < 0 {
+		return false
+	}
+	in, out := spatialSizes(p)
+	nc, x := split(int64(element), out)
+	plane, at := split(int64(cell), in)
+	for i, a := range p.Axes {
+		if p.Adaptive {
+			if start, end := a.AdaptiveWindow(x[i]); at[i] < start || at[i] >= end {
+				return false
+			}
+			continue
+		}
+		steps := at[i] - (x[i]*a.Stride - a.PadL)
+		if steps < 0 || steps%a.Dilation != 0 || steps/a.Dilation >= a.Kernel || at[i] >= a.In+min(0, a.PadR) {
+			return false
+		}
+	}
+	return nc == plane
 }

@@ -241,14 +241,14 @@ func normGives(v float64, y rounding.Number, dy float64, power int) rounding.Num
 	return n
 }
 
-// indexedBackward adds each gradient where its index says.
+// indexedBackward adds each gradient where its index says, if its window holds that cell.
 func (o *oracle) indexedBackward() func(int64) driver.Element {
 	p, t := o.p, o.t
 	in, out := spatialSizes(p)
 	sums := make([]sum, p.N*p.IC*volume(in))
 	for i, v := range t.f[problem.DiffDst] {
 		cell := cellOf(p.Indices, i/volume(out), p.N*p.IC, int(t.i[problem.Ind][i]), in)
-		if cell >= 0 {
+		if holds(p, i, cell) {
 			sums[cell].add(float64(v))
 		}
 	}

@@ -15,7 +15,7 @@ const (
 	DiffWei
 	DiffBia
 	DiffDst
-	Ind        // indices of max pooling and unpooling, of dst's (unpooling: src's) shape
+	Ind        // indices of max pooling and unpooling, of dst's (unpooling: src's) shape; backward ignores those outside their window
 	Offset     // of a deformable convolution: [N, OffsetGroups·taps·2, out…], (h, w) by taps
 	Mask       // of a deformable convolution: [N, OffsetGroups·taps, out…]
 	Residual   // what the post-op Add adds: the convolution's result's shape
