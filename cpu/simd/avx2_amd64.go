@@ -77,5 +77,65 @@ func copy256x2(t *tile)
 //go:noescape
 func transpose256(t *tile)
 
+// biasRow256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func biasRow256(t *tile)
+
+// biasLane256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func biasLane256(t *tile)
+
+// scaleRow256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func scaleRow256(t *tile)
+
+// scaleLane256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func scaleLane256(t *tile)
+
+// leakRow256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func leakRow256(t *tile)
+
+// leakLane256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func leakLane256(t *tile)
+
+// clip256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func clip256(t *tile)
+
+// residual256 adds rows of b to those of c, see post.go.
+//
+//go:noescape
+func residual256(t *tile)
+
+// sum256x1x1 computes 1 rows of up to 8 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum256x1x1(t *tile)
+
+// sum256x1x4 computes 4 rows of up to 8 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum256x1x4(t *tile)
+
+// sum256x2x1 computes 1 rows of up to 16 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum256x2x1(t *tile)
+
+// sum256x2x4 computes 4 rows of up to 16 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum256x2x4(t *tile)
+
 // peak256 runs n rounds of 12 independent fused multiply-adds.
 func peak256(n int)

@@ -1627,6 +1627,628 @@ stored:
 	VZEROUPPER
 	RET
 
+// func biasRow256(t *tile)
+// Requires: AVX
+TEXT ·biasRow256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Y0
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func biasLane256(t *tile)
+// Requires: AVX
+TEXT ·biasLane256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Y1
+	ADDQ    $0x20, R8
+	VMOVUPS (R11), Y0
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R8), Y15, Y1
+	VMASKMOVPS (R11), Y15, Y0
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func scaleRow256(t *tile)
+// Requires: AVX
+TEXT ·scaleRow256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	VBROADCASTSS (DX), Y2
+	ADDQ         $0x04, DX
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Y0
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func scaleLane256(t *tile)
+// Requires: AVX
+TEXT ·scaleLane256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	MOVQ DX, R12
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Y1
+	ADDQ    $0x20, R8
+	VMOVUPS (R12), Y2
+	ADDQ    $0x20, R12
+	VMOVUPS (R11), Y0
+	VMULPS  Y1, Y0, Y0
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R8), Y15, Y1
+	VMASKMOVPS (R12), Y15, Y2
+	VMASKMOVPS (R11), Y15, Y0
+	VMULPS     Y1, Y0, Y0
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func leakRow256(t *tile)
+// Requires: AVX
+TEXT ·leakRow256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VXORPS  Y3, Y3, Y3
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS   (R11), Y0
+	VCMPPS    $0x11, Y3, Y0, Y4
+	VMULPS    Y1, Y0, Y5
+	VBLENDVPS Y4, Y5, Y0, Y0
+	VMOVUPS   Y0, (R11)
+	ADDQ      $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VCMPPS     $0x11, Y3, Y0, Y4
+	VMULPS     Y1, Y0, Y5
+	VBLENDVPS  Y4, Y5, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func leakLane256(t *tile)
+// Requires: AVX
+TEXT ·leakLane256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VXORPS  Y3, Y3, Y3
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS   (R8), Y1
+	ADDQ      $0x20, R8
+	VMOVUPS   (R11), Y0
+	VCMPPS    $0x11, Y3, Y0, Y4
+	VMULPS    Y1, Y0, Y5
+	VBLENDVPS Y4, Y5, Y0, Y0
+	VMOVUPS   Y0, (R11)
+	ADDQ      $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R8), Y15, Y1
+	VMASKMOVPS (R11), Y15, Y0
+	VCMPPS     $0x11, Y3, Y0, Y4
+	VMULPS     Y1, Y0, Y5
+	VBLENDVPS  Y4, Y5, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func clip256(t *tile)
+// Requires: AVX
+TEXT ·clip256(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	NEGQ         R11
+	LEAQ         laneMask<>+32(SB), R9
+	VMOVUPS      (R9)(R11*4), Y15
+	MOVQ         72(DI), R9
+	MOVQ         104(DI), R10
+	SHLQ         $0x02, R10
+	VBROADCASTSS (SI), Y3
+	VBROADCASTSS 4(SI), Y4
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS (R11), Y0
+	VMAXPS  Y0, Y3, Y0
+	VMINPS  Y0, Y4, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VMAXPS     Y0, Y3, Y0
+	VMINPS     Y0, Y4, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func residual256(t *tile)
+// Requires: AVX
+TEXT ·residual256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	MOVQ    136(DI), R12
+	SHLQ    $0x02, R12
+
+row:
+	MOVQ R9, R11
+	MOVQ DX, SI
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS (R11), Y0
+	VADDPS  (SI), Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+	ADDQ    $0x20, SI
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VMASKMOVPS (SI), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	ADDQ       R12, DX
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func sum256x1x1(t *tile)
+// Requires: AVX, FMA3
+TEXT ·sum256x1x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y3
+	VXORPS  Y0, Y0, Y0
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Y1
+	VMASKMOVPS   (AX), Y3, Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y3, Y2
+	VADDPS     Y2, Y0, Y0
+	ADDQ       R10, R11
+
+put:
+	VMASKMOVPS Y0, Y3, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func sum256x1x4(t *tile)
+// Requires: AVX, FMA3
+TEXT ·sum256x1x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y6
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Y4
+	VMASKMOVPS   (AX), Y6, Y5
+	VFMADD231PS  Y5, Y4, Y0
+	ADDQ         R10, AX
+	VMASKMOVPS   (AX), Y6, Y5
+	VFMADD231PS  Y5, Y4, Y1
+	ADDQ         R10, AX
+	VMASKMOVPS   (AX), Y6, Y5
+	VFMADD231PS  Y5, Y4, Y2
+	ADDQ         R10, AX
+	VMASKMOVPS   (AX), Y6, Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y6, Y5
+	VADDPS     Y5, Y0, Y0
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y6, Y5
+	VADDPS     Y5, Y1, Y1
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y6, Y5
+	VADDPS     Y5, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y6, Y5
+	VADDPS     Y5, Y3, Y3
+	ADDQ       R10, R11
+
+put:
+	VMASKMOVPS Y0, Y6, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y6, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y2, Y6, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y3, Y6, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func sum256x2x1(t *tile)
+// Requires: AVX, FMA3
+TEXT ·sum256x2x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y4
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  (AX), Y2, Y0
+	VMASKMOVPS   32(AX), Y4, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VADDPS     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y4, Y3
+	VADDPS     Y3, Y1, Y1
+	ADDQ       R10, R11
+
+put:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y4, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func sum256x2x4(t *tile)
+// Requires: AVX, FMA3
+TEXT ·sum256x2x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  (AX), Y8, Y0
+	VMASKMOVPS   32(AX), Y10, Y9
+	VFMADD231PS  Y9, Y8, Y1
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Y8, Y2
+	VMASKMOVPS   32(AX), Y10, Y9
+	VFMADD231PS  Y9, Y8, Y3
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Y8, Y4
+	VMASKMOVPS   32(AX), Y10, Y9
+	VFMADD231PS  Y9, Y8, Y5
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Y8, Y6
+	VMASKMOVPS   32(AX), Y10, Y9
+	VFMADD231PS  Y9, Y8, Y7
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VADDPS     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y10, Y9
+	VADDPS     Y9, Y1, Y1
+	ADDQ       R10, R11
+	VADDPS     (R11), Y2, Y2
+	VMASKMOVPS 32(R11), Y10, Y9
+	VADDPS     Y9, Y3, Y3
+	ADDQ       R10, R11
+	VADDPS     (R11), Y4, Y4
+	VMASKMOVPS 32(R11), Y10, Y9
+	VADDPS     Y9, Y5, Y5
+	ADDQ       R10, R11
+	VADDPS     (R11), Y6, Y6
+	VMASKMOVPS 32(R11), Y10, Y9
+	VADDPS     Y9, Y7, Y7
+	ADDQ       R10, R11
+
+put:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y10, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y10, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y10, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y6, (R9)
+	VMASKMOVPS Y7, Y10, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
 // func peak256(n int)
 // Requires: AVX, FMA3
 TEXT ·peak256(SB), NOSPLIT, $0-8

@@ -202,5 +202,85 @@ func copy512x3(t *tile)
 //go:noescape
 func transpose512(t *tile)
 
+// biasRow512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func biasRow512(t *tile)
+
+// biasLane512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func biasLane512(t *tile)
+
+// scaleRow512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func scaleRow512(t *tile)
+
+// scaleLane512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func scaleLane512(t *tile)
+
+// leakRow512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func leakRow512(t *tile)
+
+// leakLane512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func leakLane512(t *tile)
+
+// clip512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func clip512(t *tile)
+
+// residual512 adds rows of b to those of c, see post.go.
+//
+//go:noescape
+func residual512(t *tile)
+
+// sum512x1x1 computes 1 rows of up to 16 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x1x1(t *tile)
+
+// sum512x1x4 computes 4 rows of up to 16 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x1x4(t *tile)
+
+// sum512x2x1 computes 1 rows of up to 32 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x2x1(t *tile)
+
+// sum512x2x4 computes 4 rows of up to 32 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x2x4(t *tile)
+
+// sum512x3x1 computes 1 rows of up to 48 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x3x1(t *tile)
+
+// sum512x3x4 computes 4 rows of up to 48 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x3x4(t *tile)
+
+// sum512x4x1 computes 1 rows of up to 64 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x4x1(t *tile)
+
+// sum512x4x4 computes 4 rows of up to 64 lanes as sums of shifted rows.
+//
+//go:noescape
+func sum512x4x4(t *tile)
+
 // peak512 runs n rounds of 24 independent fused multiply-adds.
 func peak512(n int)

@@ -4230,6 +4230,982 @@ stored:
 	VZEROUPPER
 	RET
 
+// func biasRow512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·biasRow512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Z0
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func biasLane512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·biasLane512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Z1
+	ADDQ    $0x40, R8
+	VMOVUPS (R11), Z0
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R8), K1, Z1
+	VMOVUPS.Z (R11), K1, Z0
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func scaleRow512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleRow512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         $0x04, DX
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Z0
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VMULPS    Z1, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func scaleLane512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleLane512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	MOVQ DX, R12
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Z1
+	ADDQ    $0x40, R8
+	VMOVUPS (R12), Z2
+	ADDQ    $0x40, R12
+	VMOVUPS (R11), Z0
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R8), K1, Z1
+	VMOVUPS.Z (R12), K1, Z2
+	VMOVUPS.Z (R11), K1, Z0
+	VMULPS    Z1, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func leakRow512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·leakRow512(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   112(DI), R11
+	MOVQ   $0x00000001, R9
+	SHLXQ  R11, R9, R9
+	DECQ   R9
+	KMOVW  R9, K1
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	VPXORD Z3, Z3, Z3
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Z0
+	VCMPPS  $0x11, Z3, Z0, K2
+	VMULPS  Z1, Z0, K2, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VCMPPS    $0x11, Z3, Z0, K2
+	VMULPS    Z1, Z0, K2, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func leakLane512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·leakLane512(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   112(DI), R11
+	MOVQ   $0x00000001, R9
+	SHLXQ  R11, R9, R9
+	DECQ   R9
+	KMOVW  R9, K1
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	VPXORD Z3, Z3, Z3
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Z1
+	ADDQ    $0x40, R8
+	VMOVUPS (R11), Z0
+	VCMPPS  $0x11, Z3, Z0, K2
+	VMULPS  Z1, Z0, K2, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R8), K1, Z1
+	VMOVUPS.Z (R11), K1, Z0
+	VCMPPS    $0x11, Z3, Z0, K2
+	VMULPS    Z1, Z0, K2, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func clip512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·clip512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVQ         72(DI), R9
+	MOVQ         104(DI), R10
+	SHLQ         $0x02, R10
+	VBROADCASTSS (SI), Z3
+	VBROADCASTSS 4(SI), Z4
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS (R11), Z0
+	VMAXPS  Z0, Z3, Z0
+	VMINPS  Z0, Z4, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VMAXPS    Z0, Z3, Z0
+	VMINPS    Z0, Z4, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func residual512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·residual512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+	MOVQ  136(DI), R12
+	SHLQ  $0x02, R12
+
+row:
+	MOVQ R9, R11
+	MOVQ DX, SI
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS (R11), Z0
+	VADDPS  (SI), Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, SI
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VMOVUPS.Z (SI), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	ADDQ      R12, DX
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func sum512x1x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x1x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z1
+	VMOVUPS.Z    (AX), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VMOVUPS.Z (R11), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x1x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x1x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z4
+	VMOVUPS.Z    (AX), K1, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	ADDQ         R10, AX
+	VMOVUPS.Z    (AX), K1, Z5
+	VFMADD231PS  Z5, Z4, Z1
+	ADDQ         R10, AX
+	VMOVUPS.Z    (AX), K1, Z5
+	VFMADD231PS  Z5, Z4, Z2
+	ADDQ         R10, AX
+	VMOVUPS.Z    (AX), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VMOVUPS.Z (R11), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z1, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z2, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z3, K1, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x2x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x2x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z2
+	VFMADD231PS  (AX), Z2, Z0
+	VMOVUPS.Z    64(AX), K1, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VMOVUPS.Z 64(R11), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x2x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x2x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  (AX), Z8, Z0
+	VMOVUPS.Z    64(AX), K1, Z9
+	VFMADD231PS  Z9, Z8, Z1
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z8, Z2
+	VMOVUPS.Z    64(AX), K1, Z9
+	VFMADD231PS  Z9, Z8, Z3
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z8, Z4
+	VMOVUPS.Z    64(AX), K1, Z9
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z8, Z6
+	VMOVUPS.Z    64(AX), K1, Z9
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VMOVUPS.Z 64(R11), K1, Z9
+	VADDPS    Z9, Z1, Z1
+	ADDQ      R10, R11
+	VADDPS    (R11), Z2, Z2
+	VMOVUPS.Z 64(R11), K1, Z9
+	VADDPS    Z9, Z3, Z3
+	ADDQ      R10, R11
+	VADDPS    (R11), Z4, Z4
+	VMOVUPS.Z 64(R11), K1, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R10, R11
+	VADDPS    (R11), Z6, Z6
+	VMOVUPS.Z 64(R11), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z6, (R9)
+	VMOVUPS Z7, K1, 64(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x3x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x3x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z3
+	VFMADD231PS  (AX), Z3, Z0
+	VFMADD231PS  64(AX), Z3, Z1
+	VMOVUPS.Z    128(AX), K1, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VADDPS    64(R11), Z1, Z1
+	VMOVUPS.Z 128(R11), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x3x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x3x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z12
+	VFMADD231PS  (AX), Z12, Z0
+	VFMADD231PS  64(AX), Z12, Z1
+	VMOVUPS.Z    128(AX), K1, Z13
+	VFMADD231PS  Z13, Z12, Z2
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z12, Z3
+	VFMADD231PS  64(AX), Z12, Z4
+	VMOVUPS.Z    128(AX), K1, Z13
+	VFMADD231PS  Z13, Z12, Z5
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z12, Z6
+	VFMADD231PS  64(AX), Z12, Z7
+	VMOVUPS.Z    128(AX), K1, Z13
+	VFMADD231PS  Z13, Z12, Z8
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z12, Z9
+	VFMADD231PS  64(AX), Z12, Z10
+	VMOVUPS.Z    128(AX), K1, Z13
+	VFMADD231PS  Z13, Z12, Z11
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VADDPS    64(R11), Z1, Z1
+	VMOVUPS.Z 128(R11), K1, Z13
+	VADDPS    Z13, Z2, Z2
+	ADDQ      R10, R11
+	VADDPS    (R11), Z3, Z3
+	VADDPS    64(R11), Z4, Z4
+	VMOVUPS.Z 128(R11), K1, Z13
+	VADDPS    Z13, Z5, Z5
+	ADDQ      R10, R11
+	VADDPS    (R11), Z6, Z6
+	VADDPS    64(R11), Z7, Z7
+	VMOVUPS.Z 128(R11), K1, Z13
+	VADDPS    Z13, Z8, Z8
+	ADDQ      R10, R11
+	VADDPS    (R11), Z9, Z9
+	VADDPS    64(R11), Z10, Z10
+	VMOVUPS.Z 128(R11), K1, Z13
+	VADDPS    Z13, Z11, Z11
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	VMOVUPS Z5, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z6, (R9)
+	VMOVUPS Z7, 64(R9)
+	VMOVUPS Z8, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z9, (R9)
+	VMOVUPS Z10, 64(R9)
+	VMOVUPS Z11, K1, 128(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x4x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x4x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  (AX), Z4, Z0
+	VFMADD231PS  64(AX), Z4, Z1
+	VFMADD231PS  128(AX), Z4, Z2
+	VMOVUPS.Z    192(AX), K1, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VADDPS    64(R11), Z1, Z1
+	VADDPS    128(R11), Z2, Z2
+	VMOVUPS.Z 192(R11), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sum512x4x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sum512x4x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	MOVQ    136(DI), R10
+	SHLQ    $0x02, R10
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  (AX), Z16, Z0
+	VFMADD231PS  64(AX), Z16, Z1
+	VFMADD231PS  128(AX), Z16, Z2
+	VMOVUPS.Z    192(AX), K1, Z17
+	VFMADD231PS  Z17, Z16, Z3
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z16, Z4
+	VFMADD231PS  64(AX), Z16, Z5
+	VFMADD231PS  128(AX), Z16, Z6
+	VMOVUPS.Z    192(AX), K1, Z17
+	VFMADD231PS  Z17, Z16, Z7
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z16, Z8
+	VFMADD231PS  64(AX), Z16, Z9
+	VFMADD231PS  128(AX), Z16, Z10
+	VMOVUPS.Z    192(AX), K1, Z17
+	VFMADD231PS  Z17, Z16, Z11
+	ADDQ         R10, AX
+	VFMADD231PS  (AX), Z16, Z12
+	VFMADD231PS  64(AX), Z16, Z13
+	VFMADD231PS  128(AX), Z16, Z14
+	VMOVUPS.Z    192(AX), K1, Z17
+	VFMADD231PS  Z17, Z16, Z15
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	MOVQ      R9, R11
+	VADDPS    (R11), Z0, Z0
+	VADDPS    64(R11), Z1, Z1
+	VADDPS    128(R11), Z2, Z2
+	VMOVUPS.Z 192(R11), K1, Z17
+	VADDPS    Z17, Z3, Z3
+	ADDQ      R10, R11
+	VADDPS    (R11), Z4, Z4
+	VADDPS    64(R11), Z5, Z5
+	VADDPS    128(R11), Z6, Z6
+	VMOVUPS.Z 192(R11), K1, Z17
+	VADDPS    Z17, Z7, Z7
+	ADDQ      R10, R11
+	VADDPS    (R11), Z8, Z8
+	VADDPS    64(R11), Z9, Z9
+	VADDPS    128(R11), Z10, Z10
+	VMOVUPS.Z 192(R11), K1, Z17
+	VADDPS    Z17, Z11, Z11
+	ADDQ      R10, R11
+	VADDPS    (R11), Z12, Z12
+	VADDPS    64(R11), Z13, Z13
+	VADDPS    128(R11), Z14, Z14
+	VMOVUPS.Z 192(R11), K1, Z17
+	VADDPS    Z17, Z15, Z15
+	ADDQ      R10, R11
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	VMOVUPS Z6, 128(R9)
+	VMOVUPS Z7, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z8, (R9)
+	VMOVUPS Z9, 64(R9)
+	VMOVUPS Z10, 128(R9)
+	VMOVUPS Z11, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z12, (R9)
+	VMOVUPS Z13, 64(R9)
+	VMOVUPS Z14, 128(R9)
+	VMOVUPS Z15, K1, 192(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
 // func peak512(n int)
 // Requires: AVX, AVX512F
 TEXT ·peak512(SB), NOSPLIT, $0-8

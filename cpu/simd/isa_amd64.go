@@ -36,6 +36,9 @@ var kernels512 = kernels{
 	},
 	copy: []kernel{copy512x1, copy512x2, copy512x3},
 	turn: transpose512,
+	bias: [2]kernel{biasRow512, biasLane512}, scale: [2]kernel{scaleRow512, scaleLane512},
+	leak: [2]kernel{leakRow512, leakLane512}, clip: clip512, residual: residual512,
+	sum:  [][2]kernel{{sum512x1x1, sum512x1x4}, {sum512x2x1, sum512x2x4}, {sum512x3x1, sum512x3x4}, {sum512x4x1, sum512x4x4}},
 	peak: peak512, peakChains: 24,
 }
 
@@ -47,5 +50,8 @@ var kernels256 = kernels{
 	},
 	copy: []kernel{copy256x1, copy256x2},
 	turn: transpose256,
+	bias: [2]kernel{biasRow256, biasLane256}, scale: [2]kernel{scaleRow256, scaleLane256},
+	leak: [2]kernel{leakRow256, leakLane256}, clip: clip256, residual: residual256,
+	sum:  [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
 	peak: peak256, peakChains: 12,
 }

@@ -2,15 +2,18 @@ package simd
 
 var kernelsPortable = kernels{
 	isa: Portable, lanes: 4,
-	gemm: [][]kernel{{gemmGo, gemmGo, gemmGo, gemmGo4}},
+	gemm: [][]kernel{{gemmGo, gemmGo2}},
 	copy: []kernel{copyGo, copyGo, copyGo, copyGo},
 	turn: transposeGo,
+	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
+	leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo,
+	sum:  [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	peak: peakGo, peakChains: 2,
 }
 
-// gemmGo is the micro-kernel for the edges, of up to 4×4.
+// gemmGo is the micro-kernel for the edges, of up to 2×4.
 func gemmGo(t *tile) {
-	var acc [4][4]float32
+	var acc [2][4]float32
 	for p, off := range t.off[:t.k] {
 		b := t.b[off:][:t.lanes]
 		for r, w := range t.a[p*t.rows:][:t.rows] {
@@ -20,12 +23,12 @@ func gemmGo(t *tile) {
 		}
 	}
 	for r := range t.rows {
-		putGo(t, r, acc[r][0], acc[r][1], acc[r][2], acc[r][3])
+		putGo(t, r, acc[r])
 	}
 }
 
 // putGo stores a row of a tile, or adds it.
-func putGo(t *tile, r int, v ...float32) {
+func putGo(t *tile, r int, v [4]float32) {
 	c := t.c[r*t.ldc:][:t.lanes]
 	for x := range c {
 		if t.add != 0 {
@@ -36,42 +39,50 @@ func putGo(t *tile, r int, v ...float32) {
 	}
 }
 
-// gemmGo4 is the micro-kernel of 4×4, in registers where there are enough.
-func gemmGo4(t *tile) {
+// gemmGo2 is the micro-kernel of 2×4, two steps at a time: as many sums as stay in 16 registers.
+func gemmGo2(t *tile) {
 	if t.lanes < 4 {
 		gemmGo(t)
 		return
 	}
-	var c00, c01, c02, c03, c10, c11, c12, c13, c20, c21, c22, c23, c30, c31, c32, c33 float32
-	a := t.a[:4*t.k]
-	for _, off := range t.off[:t.k] {
-		b := t.b[off:][:4:4]
-		b0, b1, b2, b3 := b[0], b[1], b[2], b[3]
-		w := a[:4:4]
-		a = a[4:]
-		w0, w1 := w[0], w[1]
-		c00 += w0 * b0
-		c01 += w0 * b1
-		c02 += w0 * b2
-		c03 += w0 * b3
-		c10 += w1 * b0
-		c11 += w1 * b1
-		c12 += w1 * b2
-		c13 += w1 * b3
-		w2, w3 := w[2], w[3]
-		c20 += w2 * b0
-		c21 += w2 * b1
-		c22 += w2 * b2
-		c23 += w2 * b3
-		c30 += w3 * b0
-		c31 += w3 * b1
-		c32 += w3 * b2
-		c33 += w3 * b3
+	var c00, c01, c02, c03, c10, c11, c12, c13 float32
+	a, off, src := t.a[:2*t.k], t.off[:t.k], t.b
+	for len(off) >= 2 && len(a) >= 4 {
+		b, d := (*[4]float32)(src[off[0]:]), (*[4]float32)(src[off[1]:])
+		u, w := a[0], a[1]
+		c00 += u * b[0]
+		c01 += u * b[1]
+		c02 += u * b[2]
+		c03 += u * b[3]
+		c10 += w * b[0]
+		c11 += w * b[1]
+		c12 += w * b[2]
+		c13 += w * b[3]
+		u, w = a[2], a[3]
+		c00 += u * d[0]
+		c01 += u * d[1]
+		c02 += u * d[2]
+		c03 += u * d[3]
+		c10 += w * d[0]
+		c11 += w * d[1]
+		c12 += w * d[2]
+		c13 += w * d[3]
+		a, off = a[4:], off[2:]
 	}
-	putGo(t, 0, c00, c01, c02, c03)
-	putGo(t, 1, c10, c11, c12, c13)
-	putGo(t, 2, c20, c21, c22, c23)
-	putGo(t, 3, c30, c31, c32, c33)
+	if len(off) == 1 {
+		b := (*[4]float32)(src[off[0]:])
+		u, w := a[0], a[1]
+		c00 += u * b[0]
+		c01 += u * b[1]
+		c02 += u * b[2]
+		c03 += u * b[3]
+		c10 += w * b[0]
+		c11 += w * b[1]
+		c12 += w * b[2]
+		c13 += w * b[3]
+	}
+	putGo(t, 0, [4]float32{c00, c01, c02, c03})
+	putGo(t, 1, [4]float32{c10, c11, c12, c13})
 }
 
 func copyGo(t *tile) {

@@ -5,17 +5,18 @@ package simd
 //
 //	c[r·ldc + x] (+)= Σ_p a[p·rows + r] · b[off[p] + x]      p < k, r < rows, x < lanes of all vectors but the last + lanes
 type tile struct {
-	a     []float32
-	b     []float32
-	off   []int
-	c     []float32
-	k     int
-	ldc   int
-	lanes int // of the last vector, 1 … kernels.lanes
-	add   int // not 0: add to c
-	rows  int
-	ldb   int       // of transpose
-	next  []float32 // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+	a      []float32
+	b      []float32
+	off    []int
+	c      []float32
+	k      int
+	ldc    int
+	lanes  int // of the last vector, 1 … kernels.lanes
+	add    int // not 0: add to c
+	rows   int
+	ldb    int        // of transpose
+	next   []float32  // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+	limits [2]float32 // of clip, which a points to
 }
 
 // release gives a tile back to the pool, without what it points to.
@@ -35,7 +36,12 @@ type kernels struct {
 	// copy has, by number of vectors less one, what copies k rows: c[p·ldc + x] = b[off[p] + x].
 	copy []kernel
 	// turn transposes a block of up to lanes×lanes: c[x·ldc + r] = b[r·ldb + x], r < k, x < lanes.
-	turn       kernel
+	turn kernel
+	// The passes of post.go: by row and by lane.
+	bias, scale, leak [2]kernel
+	clip, residual    kernel
+	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
+	sum        [][2]kernel
 	peak       func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
 	peakChains int
 }

@@ -112,6 +112,8 @@ func avx512(a asm) {
 	}
 	a.copy512()
 	a.transpose512()
+	a.posts(isa512)
+	a.sums(isa512)
 	a.peak("peak512", 24, zmm)
 }
 
@@ -124,5 +126,7 @@ func avx2(a asm) {
 	}
 	a.copy256()
 	a.transpose256()
+	a.posts(isa256)
+	a.sums(isa256)
 	a.peak("peak256", 12, ymm)
 }

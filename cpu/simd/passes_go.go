@@ -1,0 +1,99 @@
+package simd
+
+// The portable passes. byLane is whether a parameter goes by lane or by row.
+
+// eachGo calls f for the rows of c, as wide as they are.
+func eachGo(t *tile, f func(r int, row []float32)) {
+	n := len(t.c) - (t.k-1)*t.ldc
+	for r := range t.k {
+		f(r, t.c[r*t.ldc:][:n])
+	}
+}
+
+func biasGo(byLane bool) kernel {
+	return func(t *tile) {
+		eachGo(t, func(r int, row []float32) {
+			for x := range row {
+				row[x] += t.a[pick(byLane, r, x)]
+			}
+		})
+	}
+}
+
+func pick(byLane bool, r, x int) int {
+	if byLane {
+		return x
+	}
+	return r
+}
+
+func scaleGo(byLane bool) kernel {
+	return func(t *tile) {
+		eachGo(t, func(r int, row []float32) {
+			for x, v := range row {
+				i := pick(byLane, r, x)
+				row[x] = float32(v*t.a[i]) + t.b[i]
+			}
+		})
+	}
+}
+
+func leakGo(byLane bool) kernel {
+	return func(t *tile) {
+		eachGo(t, func(r int, row []float32) {
+			for x, v := range row {
+				if v < 0 {
+					row[x] = v * t.a[pick(byLane, r, x)]
+				}
+			}
+		})
+	}
+}
+
+func clipGo(t *tile) {
+	lo, hi := t.a[0], t.a[1]
+	eachGo(t, func(_ int, row []float32) {
+		for x, v := range row {
+			if v < lo {
+				v = lo
+			}
+			if v > hi {
+				v = hi
+			}
+			row[x] = v
+		}
+	})
+}
+
+func residualGo(t *tile) {
+	eachGo(t, func(r int, row []float32) {
+		for x, v := range t.b[r*t.ldb:][:len(row)] {
+			row[x] += v
+		}
+	})
+}
+
+// sumGo is one row of sums.
+func sumGo(t *tile) {
+	row := t.c[:len(t.c)-(t.rows-1)*t.ldc]
+	if t.add == 0 {
+		clear(row)
+	}
+	for p, off := range t.off {
+		w := t.a[p]
+		for x, v := range t.b[off:][:len(row)] {
+			row[x] += float32(w * v)
+		}
+	}
+}
+
+// sumGo4 is four.
+func sumGo4(t *tile) {
+	one := *t
+	one.rows = 1
+	n := len(t.c) - 3*t.ldc
+	for r := range 4 {
+		one.c, one.b = t.c[r*t.ldc:][:n], t.b[r*t.ldb:]
+		sumGo(&one)
+	}
+}

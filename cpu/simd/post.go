@@ -1,0 +1,114 @@
+package simd
+
+// Block is rows of results: element (i, j) is C[i·LD + j]. It is what a Post works on. If C is stored by columns, the
+// rows of the block are the columns of C.
+type Block struct {
+	C          []float32
+	LD         int
+	Rows, Cols int
+}
+
+// Params is a parameter of a pass: one for each row of a block, or, with ByCol, for each column.
+type Params struct {
+	V     []float32
+	ByCol bool
+}
+
+// Bias adds: c + b.
+func (b Block) Bias(isa ISA, add Params) {
+	k := kernelsOf(isa)
+	b.pass(k, k.bias[side(add)], add.V, nil, add)
+}
+
+// Scale is c·scale + add with two roundings. Both parameters go by the same side.
+func (b Block) Scale(isa ISA, scale, add Params) {
+	k := kernelsOf(isa)
+	b.pass(k, k.scale[side(scale)], scale.V, add.V, scale)
+}
+
+// Leak multiplies what is below zero.
+func (b Block) Leak(isa ISA, slope Params) {
+	k := kernelsOf(isa)
+	b.pass(k, k.leak[side(slope)], slope.V, nil, slope)
+}
+
+// Clip is lo where c < lo, else hi where c > hi, so that NaN stays. ReLU is Clip from 0 to infinity, which leaves −0.
+func (b Block) Clip(isa ISA, lo, hi float32) {
+	if b.Rows == 0 || b.Cols == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.limits = [2]float32{lo, hi}
+	t.a = t.limits[:]
+	b.fill(t, k)
+	k.clip(t)
+}
+
+// Add adds the elements of rows that are ld apart.
+func (b Block) Add(isa ISA, rows []float32, ld int) {
+	if b.Rows == 0 || b.Cols == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.b, t.ldb = rows[:(b.Rows-1)*ld+b.Cols], ld
+	b.fill(t, k)
+	k.residual(t)
+}
+
+func side(p Params) int {
+	if p.ByCol {
+		return 1
+	}
+	return 0
+}
+
+// pass runs a kernel with one or two parameters.
+func (b Block) pass(k *kernels, f kernel, first, second []float32, by Params) {
+	if b.Rows == 0 || b.Cols == 0 {
+		return
+	}
+	n := b.Rows
+	if by.ByCol {
+		n = b.Cols
+	}
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.a = first[:n]
+	if second != nil {
+		t.b = second[:n]
+	}
+	b.fill(t, k)
+	f(t)
+}
+
+func (b Block) fill(t *tile, k *kernels) {
+	t.c, t.ldc, t.k = b.C[:(b.Rows-1)*b.LD+b.Cols], b.LD, b.Rows
+	t.rows, t.lanes = k.vectors(b.Cols)
+}
+
+// Finish is the Post of most layers: a bias for each row of C, then limits.
+type Finish struct {
+	ISA     ISA
+	Bias    []float32 // nil: none
+	Columns bool      // C is stored by columns
+	Clip    bool
+	Lo, Hi  float32
+}
+
+// Tile implements Post.
+func (f *Finish) Tile(c []float32, ld, row, rows, col, cols int) {
+	b := Block{c, ld, rows, cols}
+	if f.Columns {
+		b.Rows, b.Cols = cols, rows
+	}
+	if f.Bias != nil {
+		b.Bias(f.ISA, Params{f.Bias[row:], f.Columns})
+	}
+	if f.Clip {
+		b.Clip(f.ISA, f.Lo, f.Hi)
+	}
+}
