@@ -2,65 +2,115 @@
 
 package simd
 
-// gemm256x1x1 computes a tile of 1 rows and up to 8 lanes.
+// gemm256x1x1 computes a tile of 1 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x1(t *tile)
 
-// gemm256x1x2 computes a tile of 2 rows and up to 8 lanes.
+// gemm256x1x2 computes a tile of 2 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x2(t *tile)
 
-// gemm256x1x3 computes a tile of 3 rows and up to 8 lanes.
+// gemm256x1x3 computes a tile of 3 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x3(t *tile)
 
-// gemm256x1x4 computes a tile of 4 rows and up to 8 lanes.
+// gemm256x1x4 computes a tile of 4 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x4(t *tile)
 
-// gemm256x1x5 computes a tile of 5 rows and up to 8 lanes.
+// gemm256x1x5 computes a tile of 5 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x5(t *tile)
 
-// gemm256x1x6 computes a tile of 6 rows and up to 8 lanes.
+// gemm256x1x6 computes a tile of 6 rows and up to 8 lanes of floats.
 //
 //go:noescape
 func gemm256x1x6(t *tile)
 
-// gemm256x2x1 computes a tile of 1 rows and up to 16 lanes.
+// pairs256x1x1 computes a tile of 1 rows and up to 8 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x1x1(t *tile)
+
+// pairs256x1x2 computes a tile of 2 rows and up to 8 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x1x2(t *tile)
+
+// pairs256x1x3 computes a tile of 3 rows and up to 8 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x1x3(t *tile)
+
+// pairs256x1x4 computes a tile of 4 rows and up to 8 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x1x4(t *tile)
+
+// pairs256x1x5 computes a tile of 5 rows and up to 8 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x1x5(t *tile)
+
+// gemm256x2x1 computes a tile of 1 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x1(t *tile)
 
-// gemm256x2x2 computes a tile of 2 rows and up to 16 lanes.
+// gemm256x2x2 computes a tile of 2 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x2(t *tile)
 
-// gemm256x2x3 computes a tile of 3 rows and up to 16 lanes.
+// gemm256x2x3 computes a tile of 3 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x3(t *tile)
 
-// gemm256x2x4 computes a tile of 4 rows and up to 16 lanes.
+// gemm256x2x4 computes a tile of 4 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x4(t *tile)
 
-// gemm256x2x5 computes a tile of 5 rows and up to 16 lanes.
+// gemm256x2x5 computes a tile of 5 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x5(t *tile)
 
-// gemm256x2x6 computes a tile of 6 rows and up to 16 lanes.
+// gemm256x2x6 computes a tile of 6 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm256x2x6(t *tile)
+
+// pairs256x2x1 computes a tile of 1 rows and up to 16 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x2x1(t *tile)
+
+// pairs256x2x2 computes a tile of 2 rows and up to 16 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x2x2(t *tile)
+
+// pairs256x2x3 computes a tile of 3 rows and up to 16 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x2x3(t *tile)
+
+// pairs256x2x4 computes a tile of 4 rows and up to 16 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x2x4(t *tile)
+
+// pairs256x2x5 computes a tile of 5 rows and up to 16 lanes of pairs of 16-bit integers.
+//
+//go:noescape
+func pairs256x2x5(t *tile)
 
 // copy256x1 copies rows of up to 8 lanes.
 //
@@ -71,6 +121,11 @@ func copy256x1(t *tile)
 //
 //go:noescape
 func copy256x2(t *tile)
+
+// join256 pairs rows of 16-bit integers; it reads whole vectors of b.
+//
+//go:noescape
+func join256(t *tile)
 
 // transpose256 transposes a block of up to 8×8.
 //

@@ -626,6 +626,511 @@ maskedPut:
 	VZEROUPPER
 	RET
 
+// func pairs256x1x1(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x1x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y1
+	VBROADCASTSS (SI), Y2
+	VPMADDWD     Y1, Y2, Y14
+	VPADDD       Y14, Y0, Y0
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMASKMOVPS   (DX)(AX*4), Y15, Y1
+	VBROADCASTSS (SI), Y2
+	VPMADDWD     Y1, Y2, Y14
+	VPADDD       Y14, Y0, Y0
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y15, Y2
+	VPADDD     Y2, Y0, Y0
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x1x2(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x1x2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y2
+	VBROADCASTSS (SI), Y3
+	VPMADDWD     Y2, Y3, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y3
+	VPMADDWD     Y2, Y3, Y14
+	VPADDD       Y14, Y1, Y1
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMASKMOVPS   (DX)(AX*4), Y15, Y2
+	VBROADCASTSS (SI), Y3
+	VPMADDWD     Y2, Y3, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y3
+	VPMADDWD     Y2, Y3, Y14
+	VPADDD       Y14, Y1, Y1
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y15, Y3
+	VPADDD     Y3, Y0, Y0
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y3
+	VPADDD     Y3, Y1, Y1
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x1x3(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x1x3(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y3
+	VBROADCASTSS (SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y2, Y2
+	ADDQ         $0x0c, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMASKMOVPS   (DX)(AX*4), Y15, Y3
+	VBROADCASTSS (SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y4
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y2, Y2
+	ADDQ         $0x0c, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VPADDD     Y4, Y0, Y0
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VPADDD     Y4, Y1, Y1
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y4
+	VPADDD     Y4, Y2, Y2
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y2, Y15, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x1x4(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x1x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y4
+	VBROADCASTSS (SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y2, Y2
+	VBROADCASTSS 12(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y3, Y3
+	ADDQ         $0x10, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMASKMOVPS   (DX)(AX*4), Y15, Y4
+	VBROADCASTSS (SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y2, Y2
+	VBROADCASTSS 12(SI), Y5
+	VPMADDWD     Y4, Y5, Y14
+	VPADDD       Y14, Y3, Y3
+	ADDQ         $0x10, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y15, Y5
+	VPADDD     Y5, Y0, Y0
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y5
+	VPADDD     Y5, Y1, Y1
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y5
+	VPADDD     Y5, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y5
+	VPADDD     Y5, Y3, Y3
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y2, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y3, Y15, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x1x5(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x1x5(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y5
+	VBROADCASTSS (SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y2, Y2
+	VBROADCASTSS 12(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 16(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y4, Y4
+	ADDQ         $0x14, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMASKMOVPS   (DX)(AX*4), Y15, Y5
+	VBROADCASTSS (SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y0, Y0
+	VBROADCASTSS 4(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 8(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y2, Y2
+	VBROADCASTSS 12(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 16(SI), Y6
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y4, Y4
+	ADDQ         $0x14, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VPADDD     Y6, Y0, Y0
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VPADDD     Y6, Y1, Y1
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VPADDD     Y6, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VPADDD     Y6, Y3, Y3
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y15, Y6
+	VPADDD     Y6, Y4, Y4
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y3, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMASKMOVPS Y0, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y2, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y3, Y15, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y4, Y15, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
 // func gemm256x2x1(t *tile)
 // Requires: AVX, FMA3, MMX+
 TEXT ·gemm256x2x1(SB), NOSPLIT, $0-8
@@ -1370,6 +1875,641 @@ maskedPut:
 	VZEROUPPER
 	RET
 
+// func pairs256x2x1(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x2x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y2
+	VMOVUPS      32(DX)(AX*4), Y3
+	VBROADCASTSS (SI), Y4
+	VPMADDWD     Y2, Y4, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y1, Y1
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y2
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y3
+	VBROADCASTSS (SI), Y4
+	VPMADDWD     Y2, Y4, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y3, Y4, Y14
+	VPADDD       Y14, Y1, Y1
+	ADDQ         $0x04, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VPADDD     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y15, Y4
+	VPADDD     Y4, Y1, Y1
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x2x2(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x2x2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y4
+	VMOVUPS      32(DX)(AX*4), Y5
+	VBROADCASTSS (SI), Y6
+	VPMADDWD     Y4, Y6, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y6
+	VPMADDWD     Y4, Y6, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y3, Y3
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y4
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y5
+	VBROADCASTSS (SI), Y6
+	VPMADDWD     Y4, Y6, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y6
+	VPMADDWD     Y4, Y6, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y5, Y6, Y14
+	VPADDD       Y14, Y3, Y3
+	ADDQ         $0x08, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VPADDD     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y15, Y6
+	VPADDD     Y6, Y1, Y1
+	ADDQ       R10, R11
+	VPADDD     (R11), Y2, Y2
+	VMASKMOVPS 32(R11), Y15, Y6
+	VPADDD     Y6, Y3, Y3
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x2x3(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x2x3(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y6
+	VMOVUPS      32(DX)(AX*4), Y7
+	VBROADCASTSS (SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y5, Y5
+	ADDQ         $0x0c, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y6
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y7
+	VBROADCASTSS (SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y8
+	VPMADDWD     Y6, Y8, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y7, Y8, Y14
+	VPADDD       Y14, Y5, Y5
+	ADDQ         $0x0c, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VPADDD     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y15, Y8
+	VPADDD     Y8, Y1, Y1
+	ADDQ       R10, R11
+	VPADDD     (R11), Y2, Y2
+	VMASKMOVPS 32(R11), Y15, Y8
+	VPADDD     Y8, Y3, Y3
+	ADDQ       R10, R11
+	VPADDD     (R11), Y4, Y4
+	VMASKMOVPS 32(R11), Y15, Y8
+	VPADDD     Y8, Y5, Y5
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y15, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x2x4(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x2x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y8
+	VMOVUPS      32(DX)(AX*4), Y9
+	VBROADCASTSS (SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y5, Y5
+	VBROADCASTSS 12(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y7, Y7
+	ADDQ         $0x10, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y8
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y9
+	VBROADCASTSS (SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y5, Y5
+	VBROADCASTSS 12(SI), Y10
+	VPMADDWD     Y8, Y10, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y9, Y10, Y14
+	VPADDD       Y14, Y7, Y7
+	ADDQ         $0x10, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VPADDD     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y15, Y10
+	VPADDD     Y10, Y1, Y1
+	ADDQ       R10, R11
+	VPADDD     (R11), Y2, Y2
+	VMASKMOVPS 32(R11), Y15, Y10
+	VPADDD     Y10, Y3, Y3
+	ADDQ       R10, R11
+	VPADDD     (R11), Y4, Y4
+	VMASKMOVPS 32(R11), Y15, Y10
+	VPADDD     Y10, Y5, Y5
+	ADDQ       R10, R11
+	VPADDD     (R11), Y6, Y6
+	VMASKMOVPS 32(R11), Y15, Y10
+	VPADDD     Y10, Y7, Y7
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y6, (R9)
+	VMASKMOVPS Y7, Y15, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func pairs256x2x5(t *tile)
+// Requires: AVX, AVX2, MMX+
+TEXT ·pairs256x2x5(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	TESTQ   CX, CX
+	JZ      store
+	MOVQ    144(DI), R12
+	CMPQ    112(DI), $0x08
+	JNE     masked
+	PCALIGN $0x20
+
+loop:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y10
+	VMOVUPS      32(DX)(AX*4), Y11
+	VBROADCASTSS (SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y5, Y5
+	VBROADCASTSS 12(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y7, Y7
+	VBROADCASTSS 16(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y8, Y8
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y9, Y9
+	ADDQ         $0x14, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+masked:
+	MOVQ         (R8), AX
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(AX*4), Y10
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y11
+	VBROADCASTSS (SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y1, Y1
+	VBROADCASTSS 4(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y3, Y3
+	VBROADCASTSS 8(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y5, Y5
+	VBROADCASTSS 12(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y7, Y7
+	VBROADCASTSS 16(SI), Y12
+	VPMADDWD     Y10, Y12, Y14
+	VPADDD       Y14, Y8, Y8
+	VPMADDWD     Y11, Y12, Y14
+	VPADDD       Y14, Y9, Y9
+	ADDQ         $0x14, SI
+	ADDQ         $0x08, R8
+	ADDQ         $0x40, R12
+	DECQ         CX
+	JNZ          masked
+
+store:
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	MOVQ       R9, R11
+	VPADDD     (R11), Y0, Y0
+	VMASKMOVPS 32(R11), Y15, Y12
+	VPADDD     Y12, Y1, Y1
+	ADDQ       R10, R11
+	VPADDD     (R11), Y2, Y2
+	VMASKMOVPS 32(R11), Y15, Y12
+	VPADDD     Y12, Y3, Y3
+	ADDQ       R10, R11
+	VPADDD     (R11), Y4, Y4
+	VMASKMOVPS 32(R11), Y15, Y12
+	VPADDD     Y12, Y5, Y5
+	ADDQ       R10, R11
+	VPADDD     (R11), Y6, Y6
+	VMASKMOVPS 32(R11), Y15, Y12
+	VPADDD     Y12, Y7, Y7
+	ADDQ       R10, R11
+	VPADDD     (R11), Y8, Y8
+	VMASKMOVPS 32(R11), Y15, Y12
+	VPADDD     Y12, Y9, Y9
+	ADDQ       R10, R11
+
+put:
+	CMPQ    112(DI), $0x08
+	JNE     maskedPut
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	VMOVUPS Y5, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    R10, R9
+	VMOVUPS Y8, (R9)
+	VMOVUPS Y9, 32(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+maskedPut:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y6, (R9)
+	VMASKMOVPS Y7, Y15, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y8, (R9)
+	VMASKMOVPS Y9, Y15, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
 // func copy256x1(t *tile)
 // Requires: AVX
 TEXT ·copy256x1(SB), NOSPLIT, $0-8
@@ -1461,6 +2601,56 @@ masked:
 	JNZ        masked
 
 done:
+	VZEROUPPER
+	RET
+
+// func join256(t *tile)
+// Requires: AVX, AVX2
+TEXT ·join256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ (R8), R12
+	MOVQ 8(R8), R13
+	LEAQ (DX)(R12*2), R12
+	LEAQ (DX)(R13*2), R13
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VPMOVZXWD (R12), Y0
+	VPMOVZXWD (R13), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPOR      Y0, Y1, Y1
+	VMOVUPS   Y1, (R11)
+	ADDQ      $0x20, R11
+	ADDQ      $0x10, R12
+	ADDQ      $0x10, R13
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VPMOVZXWD  (R12), Y0
+	VPMOVZXWD  (R13), Y1
+	VPSLLD     $0x10, Y1, Y1
+	VPOR       Y0, Y1, Y1
+	VMASKMOVPS Y1, Y15, (R11)
+	ADDQ       R10, R9
+	ADDQ       $0x10, R8
+	DECQ       CX
+	JNZ        row
 	VZEROUPPER
 	RET
 

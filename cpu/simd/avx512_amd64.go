@@ -2,182 +2,182 @@
 
 package simd
 
-// gemm512x1x1 computes a tile of 1 rows and up to 16 lanes.
+// gemm512x1x1 computes a tile of 1 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x1(t *tile)
 
-// gemm512x1x2 computes a tile of 2 rows and up to 16 lanes.
+// gemm512x1x2 computes a tile of 2 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x2(t *tile)
 
-// gemm512x1x3 computes a tile of 3 rows and up to 16 lanes.
+// gemm512x1x3 computes a tile of 3 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x3(t *tile)
 
-// gemm512x1x4 computes a tile of 4 rows and up to 16 lanes.
+// gemm512x1x4 computes a tile of 4 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x4(t *tile)
 
-// gemm512x1x5 computes a tile of 5 rows and up to 16 lanes.
+// gemm512x1x5 computes a tile of 5 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x5(t *tile)
 
-// gemm512x1x6 computes a tile of 6 rows and up to 16 lanes.
+// gemm512x1x6 computes a tile of 6 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x6(t *tile)
 
-// gemm512x1x7 computes a tile of 7 rows and up to 16 lanes.
+// gemm512x1x7 computes a tile of 7 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x7(t *tile)
 
-// gemm512x1x8 computes a tile of 8 rows and up to 16 lanes.
+// gemm512x1x8 computes a tile of 8 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x8(t *tile)
 
-// gemm512x1x9 computes a tile of 9 rows and up to 16 lanes.
+// gemm512x1x9 computes a tile of 9 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x9(t *tile)
 
-// gemm512x1x10 computes a tile of 10 rows and up to 16 lanes.
+// gemm512x1x10 computes a tile of 10 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x10(t *tile)
 
-// gemm512x1x11 computes a tile of 11 rows and up to 16 lanes.
+// gemm512x1x11 computes a tile of 11 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x11(t *tile)
 
-// gemm512x1x12 computes a tile of 12 rows and up to 16 lanes.
+// gemm512x1x12 computes a tile of 12 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x12(t *tile)
 
-// gemm512x1x13 computes a tile of 13 rows and up to 16 lanes.
+// gemm512x1x13 computes a tile of 13 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x13(t *tile)
 
-// gemm512x1x14 computes a tile of 14 rows and up to 16 lanes.
+// gemm512x1x14 computes a tile of 14 rows and up to 16 lanes of floats.
 //
 //go:noescape
 func gemm512x1x14(t *tile)
 
-// gemm512x2x1 computes a tile of 1 rows and up to 32 lanes.
+// gemm512x2x1 computes a tile of 1 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x1(t *tile)
 
-// gemm512x2x2 computes a tile of 2 rows and up to 32 lanes.
+// gemm512x2x2 computes a tile of 2 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x2(t *tile)
 
-// gemm512x2x3 computes a tile of 3 rows and up to 32 lanes.
+// gemm512x2x3 computes a tile of 3 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x3(t *tile)
 
-// gemm512x2x4 computes a tile of 4 rows and up to 32 lanes.
+// gemm512x2x4 computes a tile of 4 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x4(t *tile)
 
-// gemm512x2x5 computes a tile of 5 rows and up to 32 lanes.
+// gemm512x2x5 computes a tile of 5 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x5(t *tile)
 
-// gemm512x2x6 computes a tile of 6 rows and up to 32 lanes.
+// gemm512x2x6 computes a tile of 6 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x6(t *tile)
 
-// gemm512x2x7 computes a tile of 7 rows and up to 32 lanes.
+// gemm512x2x7 computes a tile of 7 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x7(t *tile)
 
-// gemm512x2x8 computes a tile of 8 rows and up to 32 lanes.
+// gemm512x2x8 computes a tile of 8 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x8(t *tile)
 
-// gemm512x2x9 computes a tile of 9 rows and up to 32 lanes.
+// gemm512x2x9 computes a tile of 9 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x9(t *tile)
 
-// gemm512x2x10 computes a tile of 10 rows and up to 32 lanes.
+// gemm512x2x10 computes a tile of 10 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x10(t *tile)
 
-// gemm512x2x11 computes a tile of 11 rows and up to 32 lanes.
+// gemm512x2x11 computes a tile of 11 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x11(t *tile)
 
-// gemm512x2x12 computes a tile of 12 rows and up to 32 lanes.
+// gemm512x2x12 computes a tile of 12 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x12(t *tile)
 
-// gemm512x2x13 computes a tile of 13 rows and up to 32 lanes.
+// gemm512x2x13 computes a tile of 13 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x13(t *tile)
 
-// gemm512x2x14 computes a tile of 14 rows and up to 32 lanes.
+// gemm512x2x14 computes a tile of 14 rows and up to 32 lanes of floats.
 //
 //go:noescape
 func gemm512x2x14(t *tile)
 
-// gemm512x3x1 computes a tile of 1 rows and up to 48 lanes.
+// gemm512x3x1 computes a tile of 1 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x1(t *tile)
 
-// gemm512x3x2 computes a tile of 2 rows and up to 48 lanes.
+// gemm512x3x2 computes a tile of 2 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x2(t *tile)
 
-// gemm512x3x3 computes a tile of 3 rows and up to 48 lanes.
+// gemm512x3x3 computes a tile of 3 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x3(t *tile)
 
-// gemm512x3x4 computes a tile of 4 rows and up to 48 lanes.
+// gemm512x3x4 computes a tile of 4 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x4(t *tile)
 
-// gemm512x3x5 computes a tile of 5 rows and up to 48 lanes.
+// gemm512x3x5 computes a tile of 5 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x5(t *tile)
 
-// gemm512x3x6 computes a tile of 6 rows and up to 48 lanes.
+// gemm512x3x6 computes a tile of 6 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x6(t *tile)
 
-// gemm512x3x7 computes a tile of 7 rows and up to 48 lanes.
+// gemm512x3x7 computes a tile of 7 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x7(t *tile)
 
-// gemm512x3x8 computes a tile of 8 rows and up to 48 lanes.
+// gemm512x3x8 computes a tile of 8 rows and up to 48 lanes of floats.
 //
 //go:noescape
 func gemm512x3x8(t *tile)

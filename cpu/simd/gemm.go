@@ -75,6 +75,7 @@ type Source interface {
 type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
+	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
 	Direct  bool // B is Rows, which are read where they are instead of being packed
 }
 

@@ -55,3 +55,37 @@ var kernels256 = kernels{
 	sum:  [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
 	peak: peak256, peakChains: 12,
 }
+
+// pairsOf returns the kernels for pairs of integers. Without AVX512_VNNI, AVX-512 takes those of AVX2.
+func pairsOf(isa ISA) *kernels {
+	switch {
+	case isa == AVX512 && cpu.X86.HasAVX512VNNI:
+		return &pairs512
+	case isa >= AVX2:
+		return &pairs256
+	}
+	return &pairsPortable
+}
+
+var pairs512 = kernels{
+	isa: AVX512, lanes: 16,
+	gemm: [][]kernel{
+		{pairs512x1x1, pairs512x1x2, pairs512x1x3, pairs512x1x4, pairs512x1x5, pairs512x1x6, pairs512x1x7, pairs512x1x8,
+			pairs512x1x9, pairs512x1x10, pairs512x1x11, pairs512x1x12, pairs512x1x13, pairs512x1x14},
+		{pairs512x2x1, pairs512x2x2, pairs512x2x3, pairs512x2x4, pairs512x2x5, pairs512x2x6, pairs512x2x7, pairs512x2x8,
+			pairs512x2x9, pairs512x2x10, pairs512x2x11, pairs512x2x12, pairs512x2x13, pairs512x2x14},
+		{pairs512x3x1, pairs512x3x2, pairs512x3x3, pairs512x3x4, pairs512x3x5, pairs512x3x6, pairs512x3x7, pairs512x3x8},
+	},
+	turn: transpose512,
+	join: join512,
+}
+
+var pairs256 = kernels{
+	isa: AVX2, lanes: 8,
+	gemm: [][]kernel{
+		{pairs256x1x1, pairs256x1x2, pairs256x1x3, pairs256x1x4, pairs256x1x5},
+		{pairs256x2x1, pairs256x2x2, pairs256x2x3, pairs256x2x4, pairs256x2x5},
+	},
+	turn: transpose256,
+	join: join256, joinsWhole: true,
+}

@@ -5,3 +5,5 @@ package simd
 const best = Portable
 
 func kernelsOf(ISA) *kernels { return &kernelsPortable }
+
+func pairsOf(ISA) *kernels { return &pairsPortable }

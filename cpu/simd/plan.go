@@ -19,6 +19,9 @@ func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
 	}
 	h.Workers = max(1, h.Workers)
 	kern := kernelsOf(isa)
+	if h.Pairs {
+		kern = pairsOf(isa)
+	}
 	var best *Gemm
 	var least float64
 	for _, swapped := range []bool{false, true} {

@@ -16,6 +16,7 @@ type tile struct {
 	rows   int
 	ldb    int        // of transpose
 	next   []float32  // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+	halves []int16    // b, for the portable join
 	limits [2]float32 // of clip, which a points to
 }
 
@@ -35,6 +36,10 @@ type kernels struct {
 	gemm [][]kernel
 	// copy has, by number of vectors less one, what copies k rows: c[p·ldc + x] = b[off[p] + x].
 	copy []kernel
+	// join pairs rows of 16-bit integers: for p < k, in the rows-1 vectors and those lanes of another that vectors returns,
+	// c[p·ldc + x] = b[off[2p] + x] + b[off[2p+1] + x]<<16. If joinsWhole, it reads whole vectors of b.
+	join       kernel
+	joinsWhole bool
 	// turn transposes a block of up to lanes×lanes: c[x·ldc + r] = b[r·ldb + x], r < k, x < lanes.
 	turn kernel
 	// The passes of post.go: by row and by lane.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -62,12 +63,51 @@ func (a asm) tileFunc(name, doc string) {
 // nextRow moves regC down one row of C; regLdc holds bytes.
 func (a asm) nextRow() { a.ADDQ(regLdc, regC) }
 
+// arith is the arithmetic of a micro-kernel.
+type arith struct {
+	name string
+	what string
+	// mul adds the products of x and y to acc; it may use tmp.
+	mul func(a asm, x, y, tmp, acc operand.Op)
+	add func(a asm, ops ...operand.Op)
+	// addMasked is add with a zeroing mask, of 512 bits only.
+	addMasked func(a asm, m, x, k, y operand.Op)
+}
+
+var floats = arith{"gemm", "floats",
+	func(a asm, x, y, _, acc operand.Op) { a.VFMADD231PS(x, y, acc) },
+	func(a asm, ops ...operand.Op) { a.VADDPS(ops...) },
+	func(a asm, m, x, k, y operand.Op) { a.VADDPS_Z(m, x, k, y) },
+}
+
+// pairsVNNI works on pairs of 16-bit integers, with sums of 32 bits that wrap.
+var pairsVNNI = arith{"pairs", "pairs of 16-bit integers",
+	func(a asm, x, y, _, acc operand.Op) {
+		ops := []operand.Op{x, y, acc}
+		// avo doesn't know AVX512_VNNI.
+		a.Instruction(&ir.Instruction{Opcode: "VPDPWSSD", Operands: ops, Inputs: ops, Outputs: ops[2:],
+			ISA: []string{"AVX512_VNNI"}})
+	},
+	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
+	func(a asm, m, x, k, y operand.Op) { a.VPADDD_Z(m, x, k, y) },
+}
+
+// pairs is the same in two instructions.
+var pairs = arith{"pairs", "pairs of 16-bit integers",
+	func(a asm, x, y, tmp, acc operand.Op) {
+		a.VPMADDWD(x, y, tmp)
+		a.VPADDD(tmp, acc, acc)
+	},
+	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
+	nil,
+}
+
 // gemm512 is the tile of mr rows and nv vectors of 16 lanes, of which the last has tile.lanes: one step of the loop loads
 // a row of B once and multiplies it with mr broadcast elements of A. The last vector is always masked, which costs
 // nothing.
-func (a asm) gemm512(mr, nv int) {
-	a.tileFunc(fmt.Sprintf("gemm512x%dx%d", nv, mr),
-		fmt.Sprintf("gemm512x%dx%d computes a tile of %d rows and up to %d lanes.", nv, mr, mr, 16*nv))
+func (a asm) gemm512(of arith, mr, nv int) {
+	name := fmt.Sprintf("%s512x%dx%d", of.name, nv, mr)
+	a.tileFunc(name, fmt.Sprintf("%s computes a tile of %d rows and up to %d lanes of %s.", name, mr, 16*nv, of.what))
 	acc := func(r, v int) reg.VecPhysical { return zmm(r*nv + v) }
 	b := func(v int) reg.VecPhysical { return zmm(mr*nv + v) }
 	spare := 32 - mr*nv - nv // registers for broadcasts, used in turn
@@ -90,7 +130,7 @@ func (a asm) gemm512(mr, nv int) {
 		w := zmm(mr*nv + nv + r%spare)
 		a.VBROADCASTSS(at(regA, 4*r), w)
 		for v := range nv {
-			a.VFMADD231PS(b(v), w, acc(r, v))
+			of.mul(a, b(v), w, nil, acc(r, v))
 		}
 	}
 	a.ADDQ(operand.Imm(uint64(4*mr)), regA)
@@ -108,9 +148,9 @@ func (a asm) gemm512(mr, nv int) {
 	a.MOVQ(regC, regRow)
 	for r := range mr {
 		for v := range nv - 1 {
-			a.VADDPS(at(regRow, 64*v), acc(r, v), acc(r, v))
+			of.add(a, at(regRow, 64*v), acc(r, v), acc(r, v))
 		}
-		a.VADDPS_Z(at(regRow, 64*(nv-1)), acc(r, nv-1), reg.K1, acc(r, nv-1))
+		of.addMasked(a, at(regRow, 64*(nv-1)), acc(r, nv-1), reg.K1, acc(r, nv-1))
 		a.ADDQ(regLdc, regRow)
 	}
 	a.Label("put")
@@ -135,12 +175,12 @@ func (a asm) mask16(field int, k reg.Register) {
 }
 
 // gemm256 is the same in vectors of 8 lanes. A masked load costs here, so that whole tiles have a loop of their own.
-func (a asm) gemm256(mr, nv int) {
-	a.tileFunc(fmt.Sprintf("gemm256x%dx%d", nv, mr),
-		fmt.Sprintf("gemm256x%dx%d computes a tile of %d rows and up to %d lanes.", nv, mr, mr, 8*nv))
+func (a asm) gemm256(of arith, mr, nv int) {
+	name := fmt.Sprintf("%s256x%dx%d", of.name, nv, mr)
+	a.tileFunc(name, fmt.Sprintf("%s computes a tile of %d rows and up to %d lanes of %s.", name, mr, 8*nv, of.what))
 	acc := func(r, v int) reg.VecPhysical { return ymm(r*nv + v) }
 	b := func(v int) reg.VecPhysical { return ymm(mr*nv + v) }
-	w, mask := ymm(mr*nv+nv), ymm(15)
+	w, tmp, mask := ymm(mr*nv+nv), ymm(14), ymm(15) // tmp is w in the largest tile of floats, which doesn't use it
 	for i := range mr * nv {
 		a.VXORPS(ymm(i), ymm(i), ymm(i))
 	}
@@ -165,7 +205,7 @@ func (a asm) gemm256(mr, nv int) {
 		for r := range mr {
 			a.VBROADCASTSS(at(regA, 4*r), w)
 			for v := range nv {
-				a.VFMADD231PS(b(v), w, acc(r, v))
+				of.mul(a, b(v), w, tmp, acc(r, v))
 			}
 		}
 		a.ADDQ(operand.Imm(uint64(4*mr)), regA)
@@ -187,10 +227,10 @@ func (a asm) gemm256(mr, nv int) {
 	a.MOVQ(regC, regRow)
 	for r := range mr {
 		for v := range nv - 1 {
-			a.VADDPS(at(regRow, 32*v), acc(r, v), acc(r, v))
+			of.add(a, at(regRow, 32*v), acc(r, v), acc(r, v))
 		}
 		a.VMASKMOVPS(at(regRow, 32*(nv-1)), mask, w)
-		a.VADDPS(w, acc(r, nv-1), acc(r, nv-1))
+		of.add(a, w, acc(r, nv-1), acc(r, nv-1))
 		a.ADDQ(regLdc, regRow)
 	}
 	a.Label("put")

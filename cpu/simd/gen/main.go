@@ -28,6 +28,7 @@ var files = []struct {
 	write func(asm)
 }{
 	{"avx512_amd64", avx512},
+	{"vnni_amd64", vnni},
 	{"avx2_amd64", avx2},
 }
 

@@ -107,7 +107,7 @@ func (a asm) peak(name string, chains int, vec func(int) reg.VecPhysical) {
 func avx512(a asm) {
 	for nv, rows := range []int{14, 14, 8} {
 		for mr := 1; mr <= rows; mr++ {
-			a.gemm512(mr, nv+1)
+			a.gemm512(floats, mr, nv+1)
 		}
 	}
 	a.copy512()
@@ -121,12 +121,25 @@ func avx2(a asm) {
 	a.laneMasks()
 	for nv := 1; nv <= 2; nv++ {
 		for mr := 1; mr <= 6; mr++ {
-			a.gemm256(mr, nv)
+			a.gemm256(floats, mr, nv)
+		}
+		for mr := 1; mr <= 5; mr++ {
+			a.gemm256(pairs, mr, nv)
 		}
 	}
 	a.copy256()
+	a.join256()
 	a.transpose256()
 	a.posts(isa256)
 	a.sums(isa256)
 	a.peak("peak256", 12, ymm)
+}
+
+func vnni(a asm) {
+	for nv, rows := range []int{14, 14, 8} {
+		for mr := 1; mr <= rows; mr++ {
+			a.gemm512(pairsVNNI, mr, nv+1)
+		}
+	}
+	a.join512()
 }
