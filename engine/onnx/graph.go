@@ -16,7 +16,7 @@ import (
 
 // Limits of a run, since a small file can ask for large tensors.
 const (
-	maxMade = 1 << 26 // elements that all nodes of a graph make together
+	maxMade = 1 << 25 // elements that all nodes of a graph make together
 	maxWork = 2e11    // operations of one problem, which the oracle does one by one
 )
 
@@ -27,6 +27,7 @@ type evaluation struct {
 	result *Result
 	values map[string]*value
 	want   map[string]*Tensor // expected outputs
+	used   map[string]bool    // names that some node or output reads
 	made   int64              // elements so far
 	proven int                // problems that ran and were right
 	// mistake is how an expected output is known to be wrong, to be told if it is; by its name.
@@ -53,13 +54,18 @@ func (r *runner) run(ctx context.Context, m *Model, set string, result *Result) 
 		return err
 	}
 	e := &evaluation{runner: r, model: m, result: result, values: map[string]*value{}, want: map[string]*Tensor{},
-		mistake: map[string]func(*value) error{}}
+		used: map[string]bool{}, mistake: map[string]func(*value) error{}}
+	for _, n := range m.Graph.Nodes {
+		for _, name := range n.Inputs {
+			e.used[name] = true
+		}
+	}
 	for i, name := range m.Graph.Outputs {
 		t, err := LoadTensor(filepath.Join(set, fmt.Sprintf("output_%d.pb", i)))
 		if err != nil {
 			return err
 		}
-		e.want[name] = t
+		e.want[name], e.used[name] = t, true
 	}
 	for name, t := range in {
 		if e.values[name], err = t.read(); err != nil {
@@ -112,10 +118,13 @@ func (e *evaluation) node(ctx context.Context, n *Node, only bool) error {
 	} else if out, err = e.device(ctx, n, in, only); err != nil {
 		return err
 	}
-	if len(n.Outputs) > len(out) {
-		return fmt.Errorf("%w: node %.100q: output %d of %s", engine.ErrUnsupported, n.Name, len(out), n.Op)
-	}
 	for i, name := range n.Outputs {
+		if i >= len(out) { // Dropout's mask
+			if name != "" && e.used[name] {
+				return fmt.Errorf("%w: node %.100q: output %d of %s", engine.ErrUnsupported, n.Name, i, n.Op)
+			}
+			continue
+		}
 		if name != "" && out[i] != nil {
 			e.made += out[i].elems()
 			e.values[name] = out[i]
@@ -134,10 +143,8 @@ func tooMuch() error {
 // device runs a node on the device and judges what it makes.
 func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool) ([]*value, error) {
 	operands := make([]Operand, len(in))
-	exact := true
 	for i, v := range in {
 		operands[i] = v.operand()
-		exact = exact && (v == nil || v.exact)
 	}
 	p, err := e.model.Problem(n, operands...)
 	if err != nil {
@@ -183,8 +190,8 @@ func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool
 		if out[i], err = e.proof(&p, r, got[r], truth, whole(&p, bound)); err != nil {
 			return nil, err
 		}
-		if !exact {
-			out[i].truth, out[i].exact = nil, false
+		if err := e.propagate(ctx, &p, theirs, in, truth, out[i]); err != nil {
+			return nil, err
 		}
 		if i < len(n.Outputs) && n.Op == "MaxUnpool" {
 			e.mistake[n.Outputs[i]] = func(want *value) error { return indexMistake(&p, bound, want.host) }

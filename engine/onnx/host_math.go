@@ -7,6 +7,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/rounding"
 )
 
 // The operators of this file compute in float64 and round once.
@@ -27,7 +28,7 @@ func relu(h *hostCall) ([]*value, error) {
 	for i, x := range v.host.Float32s() {
 		to[i] = max(x, 0)
 	}
-	r.exact = v.exact
+	r.exact, r.off = v.exact, v.off
 	if v.truth != nil {
 		r.truth = make(driver.Truth, len(v.truth))
 		for i, t := range v.truth {
@@ -61,7 +62,7 @@ func add(h *hostCall) ([]*value, error) {
 	x, y := spread(a, shape), spread(b, shape)
 	at := make([]int, len(shape))
 	for i := range to {
-		to[i] = x(at) + y(at)
+		to[i] = x.at(at) + y.at(at)
 		for k := len(shape) - 1; k >= 0; k-- {
 			if at[k]++; at[k] < shape[k] {
 				break
@@ -69,7 +70,13 @@ func add(h *hostCall) ([]*value, error) {
 			at[k] = 0
 		}
 	}
-	return []*value{r}, nil
+	return h.errorsOf(r, func(off []func(int) float64) func(int) float64 {
+		return func(i int) float64 {
+			at := unflatten(int64(i), shape)
+			both := off[0](x.index(at)) + off[1](y.index(at))
+			return both + unit*(math.Abs(float64(to[i]))+2*both) + math.SmallestNonzeroFloat32
+		}
+	}), nil
 }
 
 // broadcast is the shape that two shapes make together.
@@ -90,9 +97,13 @@ func broadcast(a, b []int) ([]int, error) {
 	return shape, nil
 }
 
-// spread reads a tensor as if it had a larger shape.
-func spread(v *value, shape []int) func(at []int) float32 {
-	data := v.host.Float32s()
+// spreading reads a tensor as if it had a larger shape.
+type spreading struct {
+	data  []float32
+	steps []int
+}
+
+func spread(v *value, shape []int) spreading {
 	steps := make([]int, len(shape))
 	step, skip := 1, len(shape)-len(v.shape)
 	for k := len(v.shape) - 1; k >= 0; k-- {
@@ -101,14 +112,19 @@ func spread(v *value, shape []int) func(at []int) float32 {
 		}
 		step *= v.shape[k]
 	}
-	return func(at []int) float32 {
-		i := 0
-		for k, x := range at {
-			i += x * steps[k]
-		}
-		return data[i]
-	}
+	return spreading{v.host.Float32s(), steps}
 }
+
+// index is that of an element of the larger shape in the tensor.
+func (s spreading) index(at []int) int {
+	i := 0
+	for k, x := range at {
+		i += x * s.steps[k]
+	}
+	return i
+}
+
+func (s spreading) at(at []int) float32 { return s.data[s.index(at)] }
 
 // matMul is MatMul of two matrices.
 func matMul(h *hostCall) ([]*value, error) {
@@ -172,7 +188,7 @@ func (h *hostCall) product(alpha, beta float64, transA, transB bool) ([]*value, 
 	if 2*float64(rows)*float64(columns)*float64(inner) > maxWork {
 		return nil, fmt.Errorf("%w: %s of shapes %v and %v on the host: too much work", engine.ErrUnsupported, h.Op, a.shape, b.shape)
 	}
-	plus := func([]int) float32 { return 0 }
+	var plus spreading
 	if len(h.in) == 3 && h.in[2] != nil {
 		c := h.in[2]
 		if all, err := broadcast(shape, c.shape); err != nil || !slices.Equal(all, shape) {
@@ -187,9 +203,33 @@ func (h *hostCall) product(alpha, beta float64, transA, transB bool) ([]*value, 
 		for k := range inner {
 			sum += float64(x[m*rowA+k*stepA]) * float64(y[k*stepB+n*columnB])
 		}
-		to[i] = float32(alpha*sum + beta*float64(plus([]int{m, n})))
+		if plus.steps != nil {
+			sum = alpha*sum + beta*float64(plus.at([]int{m, n}))
+		} else {
+			sum *= alpha
+		}
+		to[i] = float32(sum)
 	}
-	return []*value{r}, nil
+	return h.errorsOf(r, func(off []func(int) float64) func(int) float64 {
+		return func(i int) float64 {
+			m, n := i/columns, i%columns
+			moved, size := 0.0, 0.0 // Σ of how far products may be off, and of how large they may be
+			for k := range inner {
+				ia, ib := m*rowA+k*stepA, k*stepB+n*columnB
+				va, vb := math.Abs(float64(x[ia])), math.Abs(float64(y[ib]))
+				ea, eb := off[0](ia), off[1](ib)
+				moved += (va+2*ea)*eb + (vb+2*eb)*ea
+				size += (va + 2*ea) * (vb + 2*eb)
+			}
+			moved, size = moved*math.Abs(alpha), size*math.Abs(alpha)
+			if plus.steps != nil {
+				at := plus.index([]int{m, n})
+				moved += math.Abs(beta) * off[2](at)
+				size += math.Abs(beta) * (math.Abs(float64(plus.data[at])) + 2*off[2](at))
+			}
+			return moved + rounding.Sum(0, size, int64(inner)+4).Bound // one for C, two for alpha and beta, and the last
+		}
+	}), nil
 }
 
 // softmax is over one axis; until opset 12, over it and all that follow.
@@ -223,10 +263,15 @@ func softmax(h *hostCall) ([]*value, error) {
 		}
 	}
 	from := v.host.Float32s()
-	for start := 0; start < len(to); start++ {
-		if start/inner%length != 0 {
-			continue
+	// each calls f with the index of the first element of every row, whose others follow at a distance of inner.
+	each := func(f func(start int)) {
+		for start := range to {
+			if start/inner%length == 0 {
+				f(start)
+			}
 		}
+	}
+	each(func(start int) {
 		most, sum := math.Inf(-1), 0.0
 		for k := range length {
 			most = max(most, float64(from[start+k*inner]))
@@ -237,6 +282,19 @@ func softmax(h *hostCall) ([]*value, error) {
 		for k := range length {
 			to[start+k*inner] = float32(math.Exp(float64(from[start+k*inner])-most) / sum)
 		}
-	}
-	return []*value{r}, nil
+	})
+	return h.errorsOf(r, func(off []func(int) float64) func(int) float64 {
+		errs := make([]float64, len(to))
+		each(func(start int) {
+			most, least, worst := math.Inf(-1), math.Inf(1), 0.0
+			for k := range length {
+				i := start + k*inner
+				most, least, worst = max(most, float64(from[i])), min(least, float64(from[i])), max(worst, off[0](i))
+			}
+			for k := range length {
+				errs[start+k*inner] = softmaxError(float64(to[start+k*inner]), worst, most-least, length)
+			}
+		})
+		return func(i int) float64 { return errs[i] }
+	}), nil
 }

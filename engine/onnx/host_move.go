@@ -264,10 +264,11 @@ func (h *hostCall) gather(shape []int, from func(int64) (*value, int64)) ([]*val
 	}
 	first := h.in[0]
 	r := &value{kind: first.kind, shape: shape, exact: true}
-	known := true
+	known, bounded := true, true
 	for _, v := range h.in {
 		r.exact = r.exact && v.exact
 		known = known && (v.exact || v.truth != nil)
+		bounded = bounded && (v.exact || v.off != nil)
 	}
 	n := r.elems()
 	width := 0
@@ -283,6 +284,9 @@ func (h *hostCall) gather(shape []int, from func(int64) (*value, int64)) ([]*val
 	if known && !r.exact {
 		r.truth = make(driver.Truth, n)
 	}
+	if bounded && !r.exact {
+		r.off = make([]float64, n)
+	}
 	readers := map[*value]func(int64) float64{}
 	for i := range n {
 		v, at := from(i)
@@ -291,6 +295,9 @@ func (h *hostCall) gather(shape []int, from func(int64) (*value, int64)) ([]*val
 			continue
 		}
 		copy(r.host.Bytes()[int(i)*width:][:width], v.host.Bytes()[int(at)*width:])
+		if r.off != nil && v.off != nil {
+			r.off[i] = v.off[at]
+		}
 		switch {
 		case r.truth == nil:
 		case v.truth != nil:

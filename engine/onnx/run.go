@@ -36,7 +36,7 @@ type Check string
 const (
 	Exact     Check = "exact"     // bit for bit
 	Bounded   Check = "bounded"   // by the bound that the arithmetic gives
-	Tolerance Check = "tolerance" // each convolution and pooling by its bound; the graph's output by ONNX's tolerance
+	Tolerance Check = "tolerance" // each convolution and pooling by its bound; elements of the output by ONNX's tolerance
 )
 
 // Result is the outcome of one test case: one data set of one model.
@@ -71,9 +71,11 @@ type Result struct {
 //   - The expected output by the oracle too, in the same way, if between the model's inputs and this output there are
 //     only one operator on the device and others that move elements. It is somebody else's result, rounded in another
 //     order: both may be the bound away from the truth. One that is further away is named as wrong.
-//   - Other outputs of larger graphs, whose rounded intermediate results went through further operators, by comparison
-//     with the expected output within what ONNX publishes for its backend tests: |difference| <= 10⁻⁷ + 10⁻³·|expected|.
-//     What was proven is then each convolution and pooling, and what is only compared is the whole. Check says so.
+//   - Other outputs of larger graphs by comparison with the expected output. Beside the values it is computed how far
+//     they may be off at most, whoever computes them (propagate.go); both may be that far off. Where this bound is not
+//     known, or larger than every number of the output, so that it proves nothing, the limit is what ONNX publishes for
+//     its backend tests: 10⁻⁷ + 10⁻³·|expected|. Each convolution and pooling is proven all the same, but the whole is
+//     only compared, and Check says so.
 //
 // An expected output that breaks ONNX's own rule in a known way, shown by its numbers, makes the case skipped, with the
 // evidence as its reason, if the device's result is right.

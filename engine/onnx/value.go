@@ -15,10 +15,10 @@ type value struct {
 	host  *engine.Tensor // of types that package engine has …
 	ints  []int64        // … and of int64
 
-	// What is known of the elements without rounding, so that expected outputs can be judged: exact says that they are
-	// it; truth is the oracle's word on them, if all that they come from is exact. With neither, rounded inputs went in.
-	exact bool
-	truth driver.Truth
+	// What is known of the true elements, which real arithmetic would give, so that expected outputs can be judged.
+	exact bool         // these are they
+	truth driver.Truth // the oracle's word on them, if all that they come from is exact
+	off   []float64    // how far they may be off; nil if nothing is known
 }
 
 // read makes a value of a tensor from a file.

@@ -71,7 +71,7 @@ type Record struct {
 	GBPS           float64  `json:"gbps"`        // each tensor once, by the same time
 	PeakPct        *float64 `json:"peak_pct"`    // of the device's measured FMA peak; null where none was measured
 	Verified       bool     `json:"verified"`    // the result was checked and is right
-	Check          string   `json:"check"`       // exact or bounded; of an ONNX graph's output also tolerance: ONNX's own
+	Check          string   `json:"check"`       // exact, bounded, or, of an ONNX graph's output, tolerance
 	Checked        int64    `json:"checked"`     // elements compared with the oracle …
 	Elements       int64    `json:"elements"`    // … of so many
 	MaxAbsErr      float64  `json:"max_abs_err"` // over the compared elements
