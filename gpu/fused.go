@@ -49,10 +49,21 @@ func canFused(d *Device, p *problem.Problem) error {
 		return unsupported("no pooling follows")
 	case p.Rank > 2:
 		return unsupported("3-D runs as conv+pool")
-	case p.Then.Axes[1].Kernel > d.proof.LoopLimit || p.Then.Axes[2].Kernel > d.proof.LoopLimit || fusedCost(p) > int64(d.proof.LoopLimit):
+	case p.Then.Axes[1].Kernel > d.proof.LoopLimit || p.Then.Axes[2].Kernel > d.proof.LoopLimit,
+		fusedCost(p) > int64(d.proof.LoopLimit):
 		return unsupported("a window of sums of %d iterations is too long for this driver's loops: use conv+pool", fusedCost(p))
 	}
 	return nil
+}
+
+// worthFused says whether nothing is computed twice, and no faster convolution is to be had.
+func worthFused(p *problem.Problem) bool {
+	for _, a := range p.Then.Axes {
+		if a.Stride < a.Extent() {
+			return false
+		}
+	}
+	return !worthIgemm(p)
 }
 
 // poolNumbers are the kernels' numbers of the kinds.

@@ -191,11 +191,16 @@ func TestPlansFitTheKernels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		problems := []string{"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih200oh1kh200",
-			"conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1", "conv:BWD_W:mb1ic1ih200oc1kh3", "conv:BWD_W:mb1ic1iw90000oc1kw3",
-			"conv:BWD_B:mb70000ic1ih1oc3kh1", "deconv:post=add:mb1ic4ih5oc16kh3ph1", "conv:BWD_D:pad=replicate:f16:nhwc:mb1ic2iw5oc3kw3pw7000",
-			"conv:pad=circular:mb1ic2id5oc3kd3pd1", "conv:u8-s8-s8:mb1ic3ih7oc5kh3", "conv:u8-s8-f32:post=scale+add:mb1ic3ih7oc5kh3",
-			"conv:post=leaky(0.5)+scale:then=max(kh2sh2):mb1ic3ih8oc5kh3ph1", "conv:then=avg_p(kd2):mb1ic3id8oc5kd3", "deform:dg=2:mask:mb1ic4ih7oc5kh3"}
+		problems := []string{
+			"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1",
+			"pool:avg_np:mb1ic2ih200oh1kh200", "conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1",
+			"conv:BWD_W:mb1ic1ih200oc1kh3", "conv:BWD_W:mb1ic1iw90000oc1kw3", "conv:BWD_B:mb70000ic1ih1oc3kh1",
+			"deconv:post=add:mb1ic4ih5oc16kh3ph1", "conv:BWD_D:pad=replicate:f16:nhwc:mb1ic2iw5oc3kw3pw7000",
+			"conv:pad=circular:mb1ic2id5oc3kd3pd1", "conv:u8-s8-s8:mb1ic3ih7oc5kh3",
+			"conv:u8-s8-f32:post=scale+add:mb1ic3ih7oc5kh3",
+			"conv:post=leaky(0.5)+scale:then=max(kh2sh2):mb1ic3ih8oc5kh3ph1", "conv:then=avg_p(kd2):mb1ic3id8oc5kd3",
+			"deform:dg=2:mask:mb1ic4ih7oc5kh3",
+		}
 		for i := range len(problems) + 15 {
 			var p problem.Problem
 			if i < len(problems) {

@@ -62,8 +62,8 @@ type algorithm struct {
 // algorithms, best first.
 var algorithms = []algorithm{
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
+	{"fused", canFused, worthFused, buildFused},
 	{"conv+pool", canConvThenPool, nil, buildConvThenPool},
-	{"fused", canFused, nil, buildFused},
 	{"direct", canDirect, nil, buildDirect},
 	{"direct", canDeform, nil, buildDeform},
 	{"direct", canWeights, nil, buildWeights},
