@@ -132,6 +132,11 @@ func join256(t *tile)
 //go:noescape
 func transpose256(t *tile)
 
+// split256 parts rows of b into the even elements, in c, and the odd ones, in a.
+//
+//go:noescape
+func split256(t *tile)
+
 // biasRow256 is a pass over finished results, see post.go.
 //
 //go:noescape

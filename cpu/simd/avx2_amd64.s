@@ -2817,6 +2817,72 @@ stored:
 	VZEROUPPER
 	RET
 
+// func split256(t *tile)
+// Requires: AVX, AVX2
+TEXT ·split256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    (R8), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y13
+	MOVQ    8(R8), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y14
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	MOVQ    136(DI), R11
+	SHLQ    $0x02, R11
+	MOVQ    R11, R13
+
+row:
+	MOVQ R9, R11
+	MOVQ SI, R12
+	MOVQ DX, R8
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VSHUFPS $0x88, Y1, Y0, Y2
+	VPERMPD $0xd8, Y2, Y2
+	VSHUFPS $0xdd, Y1, Y0, Y3
+	VPERMPD $0xd8, Y3, Y3
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, (R12)
+	ADDQ    $0x20, R11
+	ADDQ    $0x20, R12
+	ADDQ    $0x40, R8
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R8), Y13, Y0
+	VMASKMOVPS 32(R8), Y14, Y1
+	VSHUFPS    $0x88, Y1, Y0, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	VSHUFPS    $0xdd, Y1, Y0, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	VMASKMOVPS Y2, Y15, (R11)
+	VMASKMOVPS Y3, Y15, (R12)
+	ADDQ       R10, R9
+	ADDQ       R10, SI
+	ADDQ       R13, DX
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func biasRow256(t *tile)
 // Requires: AVX
 TEXT ·biasRow256(SB), NOSPLIT, $0-8

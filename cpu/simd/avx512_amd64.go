@@ -202,6 +202,11 @@ func copy512x3(t *tile)
 //go:noescape
 func transpose512(t *tile)
 
+// split512 parts rows of b into the even elements, in c, and the odd ones, in a.
+//
+//go:noescape
+func split512(t *tile)
+
 // biasRow512 is a pass over finished results, see post.go.
 //
 //go:noescape

@@ -2,6 +2,42 @@
 
 #include "textflag.h"
 
+DATA evenLanes<>+0(SB)/4, $0x00000000
+DATA evenLanes<>+4(SB)/4, $0x00000002
+DATA evenLanes<>+8(SB)/4, $0x00000004
+DATA evenLanes<>+12(SB)/4, $0x00000006
+DATA evenLanes<>+16(SB)/4, $0x00000008
+DATA evenLanes<>+20(SB)/4, $0x0000000a
+DATA evenLanes<>+24(SB)/4, $0x0000000c
+DATA evenLanes<>+28(SB)/4, $0x0000000e
+DATA evenLanes<>+32(SB)/4, $0x00000010
+DATA evenLanes<>+36(SB)/4, $0x00000012
+DATA evenLanes<>+40(SB)/4, $0x00000014
+DATA evenLanes<>+44(SB)/4, $0x00000016
+DATA evenLanes<>+48(SB)/4, $0x00000018
+DATA evenLanes<>+52(SB)/4, $0x0000001a
+DATA evenLanes<>+56(SB)/4, $0x0000001c
+DATA evenLanes<>+60(SB)/4, $0x0000001e
+GLOBL evenLanes<>(SB), RODATA|NOPTR, $64
+
+DATA oddLanes<>+0(SB)/4, $0x00000001
+DATA oddLanes<>+4(SB)/4, $0x00000003
+DATA oddLanes<>+8(SB)/4, $0x00000005
+DATA oddLanes<>+12(SB)/4, $0x00000007
+DATA oddLanes<>+16(SB)/4, $0x00000009
+DATA oddLanes<>+20(SB)/4, $0x0000000b
+DATA oddLanes<>+24(SB)/4, $0x0000000d
+DATA oddLanes<>+28(SB)/4, $0x0000000f
+DATA oddLanes<>+32(SB)/4, $0x00000011
+DATA oddLanes<>+36(SB)/4, $0x00000013
+DATA oddLanes<>+40(SB)/4, $0x00000015
+DATA oddLanes<>+44(SB)/4, $0x00000017
+DATA oddLanes<>+48(SB)/4, $0x00000019
+DATA oddLanes<>+52(SB)/4, $0x0000001b
+DATA oddLanes<>+56(SB)/4, $0x0000001d
+DATA oddLanes<>+60(SB)/4, $0x0000001f
+GLOBL oddLanes<>(SB), RODATA|NOPTR, $64
+
 // func gemm512x1x1(t *tile)
 // Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·gemm512x1x1(SB), NOSPLIT, $0-8
@@ -4227,6 +4263,77 @@ loaded:
 	ADDQ       R10, R9
 
 stored:
+	VZEROUPPER
+	RET
+
+// func split512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·split512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    (R8), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    8(R8), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K2
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K3
+	VMOVUPS evenLanes<>+0(SB), Z4
+	VMOVUPS oddLanes<>+0(SB), Z5
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	MOVQ    136(DI), R11
+	SHLQ    $0x02, R11
+	MOVQ    R11, R13
+
+row:
+	MOVQ R9, R11
+	MOVQ SI, R12
+	MOVQ DX, R8
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS   (R8), Z0
+	VMOVUPS   64(R8), Z1
+	VMOVUPS   Z0, Z2
+	VMOVUPS   Z0, Z3
+	VPERMT2PS Z1, Z4, Z2
+	VPERMT2PS Z1, Z5, Z3
+	VMOVUPS   Z2, (R11)
+	VMOVUPS   Z3, (R12)
+	ADDQ      $0x40, R11
+	ADDQ      $0x40, R12
+	ADDQ      $0x80, R8
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z 64(R8), K2, Z1
+	VMOVUPS   Z0, Z2
+	VMOVUPS   Z0, Z3
+	VPERMT2PS Z1, Z4, Z2
+	VPERMT2PS Z1, Z5, Z3
+	VMOVUPS   Z2, K3, (R11)
+	VMOVUPS   Z3, K3, (R12)
+	ADDQ      R10, R9
+	ADDQ      R10, SI
+	ADDQ      R13, DX
+	DECQ      CX
+	JNZ       row
 	VZEROUPPER
 	RET
 

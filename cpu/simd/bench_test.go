@@ -2,6 +2,7 @@ package simd
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -83,6 +84,73 @@ func BenchmarkGemm(b *testing.B) {
 			mb := blas32.General{Rows: k, Cols: n, Stride: n, Data: y}
 			mc := blas32.General{Rows: m, Cols: n, Stride: n, Data: z}
 			fastest(b, flops, func() { blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, ma, mb, 0, mc) })
+		})
+	}
+}
+
+// Products of both processors, through the pool.
+func BenchmarkMultiply(b *testing.B) {
+	workers := runtime.GOMAXPROCS(0)
+	p := NewPool(workers)
+	defer p.Close()
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		g, err := NewGemm(Best(), m, n, k, Hints{Workers: workers})
+		if err != nil {
+			b.Fatal(err)
+		}
+		off := make([]int, k)
+		for i := range off {
+			off[i] = i * n
+		}
+		call := &Call{A: Aligned(g.PackedA()), B: NewRows(Best(), make([]float32, k*n), off, n), C: make([]float32, m*n), LDC: n}
+		ws := Aligned(workers * g.Workspace())
+		b.Run(fmt.Sprintf("%dx%dx%d/%s", m, n, k, Best()), func(b *testing.B) {
+			fastest(b, 2*float64(m)*float64(n)*float64(k), func() { g.Multiply(p, ws, call) })
+		})
+	}
+}
+
+// nothing is a task that does nothing: what a Run of the pool takes by itself.
+type nothing struct{}
+
+func (nothing) Do(int, int) {}
+
+func BenchmarkPool(b *testing.B) {
+	p := NewPool(runtime.GOMAXPROCS(0))
+	defer p.Close()
+	fastest(b, 0, func() { p.Run(8, nothing{}) })
+}
+
+// A depthwise 3×3 convolution of 144 planes of 56×56, and one pass over its results.
+func BenchmarkShifted(b *testing.B) {
+	const planes, size, ld = 144, 56, 58
+	src, dst := Aligned(planes*ld*ld), Aligned(planes*size*size)
+	s := Shifted{Wei: make([]float32, 9), Rows: size, Cols: size, LDSrc: ld, LDDst: size}
+	for i := range 9 {
+		s.Off = append(s.Off, i/3*ld+i%3)
+	}
+	for _, isa := range Supported() {
+		b.Run(isa.String(), func(b *testing.B) {
+			fastest(b, 2*9*planes*size*size, func() {
+				for c := range planes {
+					s.Run(isa, dst[c*size*size:], src[c*ld*ld:])
+				}
+			})
+		})
+	}
+}
+
+// Reading and writing of a transposition, in GB/s.
+func BenchmarkTranspose(b *testing.B) {
+	const rows, cols = 256, 3136
+	src, dst := Aligned(rows*cols), Aligned(rows*cols)
+	for _, isa := range Supported() {
+		b.Run(isa.String(), func(b *testing.B) {
+			b.SetBytes(2 * 4 * rows * cols)
+			for b.Loop() {
+				Transpose(isa, dst, rows, src, cols, rows, cols)
+			}
 		})
 	}
 }

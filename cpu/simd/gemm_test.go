@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -262,6 +263,30 @@ func TestTranspose(t *testing.T) {
 					if v != want {
 						t.Fatalf("%s %d×%d: element %d is %g, want %g", isa, rows, cols, i, v, want)
 					}
+				}
+			}
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	value := func() float32 { return float32(r.IntN(1000)) }
+	for _, isa := range Supported() {
+		for rows := range 4 {
+			for n := range 50 {
+				ld, ldSrc := n+2, 2*n+1
+				src := fill(r, rows*ldSrc, value)
+				even, odd := fill(r, rows*ld, value), fill(r, rows*ld, value)
+				wantEven, wantOdd := append([]float32(nil), even...), append([]float32(nil), odd...)
+				for i := range rows {
+					for x := range n {
+						wantEven[i*ld+x], wantOdd[i*ld+x] = src[i*ldSrc+2*x], src[i*ldSrc+2*x+1]
+					}
+				}
+				Split(isa, even, odd, ld, src, ldSrc, rows, n)
+				if !slices.Equal(even, wantEven) || !slices.Equal(odd, wantOdd) {
+					t.Fatalf("%s %d×%d: %v and %v of %v", isa, rows, n, even, odd, src)
 				}
 			}
 		}

@@ -95,6 +95,23 @@ func Transpose(isa ISA, dst []float32, ds int, src []float32, ss, rows, cols int
 	kernelsOf(isa).transpose(t, dst, ds, src, ss, rows, cols)
 }
 
+// Split parts rows of 2n elements: even[r·ld + x] = src[r·ldSrc + 2x], and odd the ones between. A convolution of stride 2
+// becomes one of stride 1 thereby.
+func Split(isa ISA, even, odd []float32, ld int, src []float32, ldSrc, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.c, t.a, t.ldc = even[:(rows-1)*ld+n], odd[:(rows-1)*ld+n], ld
+	t.b, t.ldb, t.k = src[:(rows-1)*ldSrc+2*n], ldSrc, rows
+	t.rows, t.lanes = k.vectors(n)
+	t.parts = [2]int{min(k.lanes, 2*t.lanes), max(0, 2*t.lanes-k.lanes)}
+	t.off = t.parts[:]
+	k.split(t)
+}
+
 // Aligned returns n zeros that start at a cache line.
 func Aligned(n int) []float32 {
 	const line = 64 / 4

@@ -74,7 +74,7 @@ func (g *Gemm) shape(v, workers int) float64 {
 			}
 			rounds := (rp*lp + workers - 1) / workers
 			// Workers that are held up leave the rest to others, which takes a few tasks each.
-			slack := 1 + 0.05/float64(rounds)
+			slack := 1 + 0.15/float64(rounds)
 			if workers == 1 {
 				slack = 1
 			}

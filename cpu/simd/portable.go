@@ -2,10 +2,11 @@ package simd
 
 var kernelsPortable = kernels{
 	isa: Portable, lanes: 4,
-	gemm: [][]kernel{{gemmGo, gemmGo2}},
-	copy: []kernel{copyGo, copyGo, copyGo, copyGo},
-	turn: transposeGo,
-	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
+	gemm:  [][]kernel{{gemmGo, gemmGo2}},
+	copy:  []kernel{copyGo, copyGo, copyGo, copyGo},
+	turn:  transposeGo,
+	split: splitGo,
+	bias:  [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
 	leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo,
 	sum:  [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	peak: peakGo, peakChains: 2,
@@ -96,6 +97,16 @@ func transposeGo(t *tile) {
 	for r := range t.k {
 		for x, v := range t.b[r*t.ldb:][:t.lanes] {
 			t.c[x*t.ldc+r] = v
+		}
+	}
+}
+
+func splitGo(t *tile) {
+	n := len(t.c) - (t.k-1)*t.ldc
+	for r := range t.k {
+		from, odd := t.b[r*t.ldb:][:2*n], t.a[r*t.ldc:][:n]
+		for x := range t.c[r*t.ldc:][:n] {
+			t.c[r*t.ldc+x], odd[x] = from[2*x], from[2*x+1]
 		}
 	}
 }

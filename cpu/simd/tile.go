@@ -17,6 +17,7 @@ type tile struct {
 	ldb    int        // of transpose
 	next   []float32  // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
 	halves []int16    // b, for the portable join
+	parts  [2]int     // of split, which off points to
 	limits [2]float32 // of clip, which a points to
 }
 
@@ -42,6 +43,9 @@ type kernels struct {
 	joinsWhole bool
 	// turn transposes a block of up to lanes×lanes: c[x·ldc + r] = b[r·ldb + x], r < k, x < lanes.
 	turn kernel
+	// split parts k rows of b into even elements, in c, and odd ones, in a: rows-1 vectors of results and those lanes. In off
+	// is how many lanes of the last two vectors are there to load.
+	split kernel
 	// The passes of post.go: by row and by lane.
 	bias, scale, leak [2]kernel
 	clip, residual    kernel

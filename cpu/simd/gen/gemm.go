@@ -111,7 +111,7 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	acc := func(r, v int) reg.VecPhysical { return zmm(r*nv + v) }
 	b := func(v int) reg.VecPhysical { return zmm(mr*nv + v) }
 	spare := 32 - mr*nv - nv // registers for broadcasts, used in turn
-	a.mask16(tileLanes, reg.K1)
+	a.mask16(at(regTile, tileLanes), reg.K1)
 	for i := range mr * nv {
 		a.VPXORD(zmm(i), zmm(i), zmm(i))
 	}
@@ -165,9 +165,9 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	a.RET()
 }
 
-// mask16 sets as many bits of k as a field says. It uses regC and regRow, which nobody needs before storing.
-func (a asm) mask16(field int, k reg.Register) {
-	a.MOVQ(at(regTile, field), regRow)
+// mask16 sets as many bits of k as memory says. It uses regC and regRow, which nobody needs before storing.
+func (a asm) mask16(lanes operand.Mem, k reg.Register) {
+	a.MOVQ(lanes, regRow)
 	a.MOVQ(operand.U32(1), regC)
 	a.SHLXQ(regRow, regC, regC)
 	a.DECQ(regC)
@@ -184,7 +184,7 @@ func (a asm) gemm256(of arith, mr, nv int) {
 	for i := range mr * nv {
 		a.VXORPS(ymm(i), ymm(i), ymm(i))
 	}
-	a.mask8(tileLanes, mask)
+	a.mask8(at(regTile, tileLanes), mask)
 	a.TESTQ(regK, regK)
 	a.JZ(operand.LabelRef("store"))
 	a.MOVQ(at(regTile, tileNext), regNext)
@@ -255,9 +255,9 @@ func (a asm) gemm256(of arith, mr, nv int) {
 	}
 }
 
-// mask8 sets a vector of 8 lanes: all ones in the first, as many as a field says, else zero. It uses regC and regRow.
-func (a asm) mask8(field int, mask reg.Register) {
-	a.MOVQ(at(regTile, field), regRow)
+// mask8 sets a vector of 8 lanes: all ones in the first, as many as memory says, else zero. It uses regC and regRow.
+func (a asm) mask8(lanes operand.Mem, mask reg.Register) {
+	a.MOVQ(lanes, regRow)
 	a.NEGQ(regRow)
 	m := operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32)
 	a.LEAQ(m, regC)

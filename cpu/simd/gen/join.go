@@ -10,7 +10,7 @@ import (
 
 func (a asm) join512() {
 	a.tileFunc("join512", "join512 pairs rows of 16-bit integers.")
-	a.mask16(tileLanes, reg.K1)
+	a.mask16(at(regTile, tileLanes), reg.K1)
 	a.join(isa512, func(from, to operand.Op, last bool) {
 		if last {
 			a.VPMOVZXWD_Z(from, reg.K1, to)
@@ -29,7 +29,7 @@ func (a asm) join512() {
 // join256 has no masked loads of 16 bits: what calls it leaves room behind the rows of b.
 func (a asm) join256() {
 	a.tileFunc("join256", "join256 pairs rows of 16-bit integers; it reads whole vectors of b.")
-	a.mask8(tileLanes, reg.Y15)
+	a.mask8(at(regTile, tileLanes), reg.Y15)
 	a.join(isa256, func(from, to operand.Op, _ bool) { a.VPMOVZXWD(from, to) },
 		func(from reg.Register, to operand.Mem, last bool) {
 			if last {

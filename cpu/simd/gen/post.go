@@ -99,9 +99,9 @@ var laneParams = []reg.Register{reg.R8, reg.R12}
 // mask prepares the mask of the last vector.
 func (a asm) mask(s isa) {
 	if s.bits == 512 {
-		a.mask16(tileLanes, reg.K1)
+		a.mask16(at(regTile, tileLanes), reg.K1)
 	} else {
-		a.mask8(tileLanes, s.vec(vMask))
+		a.mask8(at(regTile, tileLanes), s.vec(vMask))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func (a asm) copy512() {
 	for nv := 1; nv <= 3; nv++ {
 		a.tileFunc(fmt.Sprintf("copy512x%d", nv), fmt.Sprintf("copy512x%d copies rows of up to %d lanes.", nv, 16*nv))
-		a.mask16(tileLanes, reg.K1)
+		a.mask16(at(regTile, tileLanes), reg.K1)
 		a.MOVQ(at(regTile, tileC), regC)
 		a.MOVQ(at(regTile, tileLdc), regLdc)
 		a.SHLQ(operand.Imm(2), regLdc)
@@ -43,7 +43,7 @@ func (a asm) copy512() {
 func (a asm) copy256() {
 	for nv := 1; nv <= 2; nv++ {
 		a.tileFunc(fmt.Sprintf("copy256x%d", nv), fmt.Sprintf("copy256x%d copies rows of up to %d lanes.", nv, 8*nv))
-		a.mask8(tileLanes, reg.Y15)
+		a.mask8(at(regTile, tileLanes), reg.Y15)
 		a.MOVQ(at(regTile, tileC), regC)
 		a.MOVQ(at(regTile, tileLdc), regLdc)
 		a.SHLQ(operand.Imm(2), regLdc)
@@ -105,6 +105,7 @@ func (a asm) peak(name string, chains int, vec func(int) reg.VecPhysical) {
 }
 
 func avx512(a asm) {
+	a.laneLists()
 	for nv, rows := range []int{14, 14, 8} {
 		for mr := 1; mr <= rows; mr++ {
 			a.gemm512(floats, mr, nv+1)
@@ -112,6 +113,7 @@ func avx512(a asm) {
 	}
 	a.copy512()
 	a.transpose512()
+	a.split(isa512)
 	a.posts(isa512)
 	a.sums(isa512)
 	a.peak("peak512", 24, zmm)
@@ -130,6 +132,7 @@ func avx2(a asm) {
 	a.copy256()
 	a.join256()
 	a.transpose256()
+	a.split(isa256)
 	a.posts(isa256)
 	a.sums(isa256)
 	a.peak("peak256", 12, ymm)

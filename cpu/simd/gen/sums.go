@@ -27,9 +27,9 @@ func (a asm) sum(s isa, rows, nv int) {
 	acc := func(r, v int) reg.VecPhysical { return s.vec(r*nv + v) }
 	w, last, mask := rows*nv, rows*nv+1, rows*nv+2
 	if s.bits == 512 {
-		a.mask16(tileLanes, reg.K1)
+		a.mask16(at(regTile, tileLanes), reg.K1)
 	} else {
-		a.mask8(tileLanes, s.vec(mask))
+		a.mask8(at(regTile, tileLanes), s.vec(mask))
 	}
 	load := func(m operand.Mem, to int) {
 		if s.bits == 512 {

@@ -32,8 +32,8 @@ func (a asm) interleave(n int, vec func(int) reg.VecPhysical) {
 // transpose512 transposes up to 16×16.
 func (a asm) transpose512() {
 	a.tileFunc("transpose512", "transpose512 transposes a block of up to 16×16.")
-	a.mask16(tileLanes, reg.K1)
-	a.mask16(tileK, reg.K2)
+	a.mask16(at(regTile, tileLanes), reg.K1)
+	a.mask16(at(regTile, tileK), reg.K2)
 	a.strides()
 	for r := range 16 {
 		a.CMPQ(regK, operand.Imm(uint64(r)))
@@ -78,7 +78,7 @@ func (a asm) strides() {
 // transpose256 transposes up to 8×8, whole blocks without masks.
 func (a asm) transpose256() {
 	a.tileFunc("transpose256", "transpose256 transposes a block of up to 8×8.")
-	a.mask8(tileLanes, reg.Y15)
+	a.mask8(at(regTile, tileLanes), reg.Y15)
 	a.strides()
 	a.MOVQ(regK, regTmp)
 	a.ANDQ(at(regTile, tileLanes), regTmp)
@@ -112,7 +112,7 @@ func (a asm) transpose256() {
 	a.RET()
 	a.Label("partStore")
 	a.MOVQ(regC, regTmp) // mask8 takes regC
-	a.mask8(tileK, reg.Y0)
+	a.mask8(at(regTile, tileK), reg.Y0)
 	a.MOVQ(at(regTile, tileLanes), regK)
 	for x := range 8 {
 		a.CMPQ(regK, operand.Imm(uint64(x)))
