@@ -43,7 +43,7 @@ func (l *listing) add(r report.Record) {
 		t = &tally{}
 		l.counts[r.Device] = t
 	}
-	if t.add(r); !l.people() || r.Status == report.Failed {
+	if t.add(r); !l.people() || r.Status == report.Failed || r.Status == report.Skipped {
 		l.shown = append(l.shown, r)
 	}
 }

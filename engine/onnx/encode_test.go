@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/gonvolve/gonvolve/engine/onnx"
 )
 
 // The least of a protobuf writer, so that the tests can say what a file holds. Field numbers are those of onnx.proto.
@@ -29,11 +31,15 @@ func join(parts ...[]byte) (all []byte) {
 	return all
 }
 
-// attr encodes an attribute from an int, a string or a slice of ints.
+// attr encodes an attribute from an int, a float, a string, an encoded tensor or a slice of ints.
 func attr(name string, v any) []byte {
 	switch v := v.(type) {
 	case int:
 		return bytesField(5, join(textField(1, name), intField(3, int64(v)), intField(20, 2)))
+	case float32:
+		return bytesField(5, join(textField(1, name), floatField(2, v), intField(20, 1)))
+	case []byte:
+		return bytesField(5, join(textField(1, name), bytesField(5, v), intField(20, 4)))
 	case string:
 		return bytesField(5, join(textField(1, name), textField(4, v), intField(20, 3)))
 	case []int:
@@ -46,17 +52,31 @@ func attr(name string, v any) []byte {
 	panic("attribute of another type")
 }
 
-// node encodes a node with the inputs x, w, b … and one output y.
+// node encodes a node with one output y.
 func node(op string, inputs []string, attrs ...[]byte) []byte {
-	b := join(textField(2, "y"), textField(3, "n"), textField(4, op))
+	return step(op, inputs, []string{"y"}, attrs...)
+}
+
+// step encodes a node.
+func step(op string, inputs, outputs []string, attrs ...[]byte) []byte {
+	b := join(textField(3, "n"), textField(4, op))
 	for _, in := range inputs {
 		b = append(b, textField(1, in)...)
+	}
+	for _, out := range outputs {
+		b = append(b, textField(2, out)...)
 	}
 	return append(b, join(attrs...)...)
 }
 
-// model encodes a model whose graph has the nodes and inputs, and whatever else extra encodes into the graph.
+// model encodes a model whose graph has the nodes and inputs and the output y, and whatever else extra encodes into the
+// graph.
 func model(opset int, nodes [][]byte, inputs []string, extra ...[]byte) []byte {
+	return network(opset, nodes, inputs, []string{"y"}, extra...)
+}
+
+// network encodes a model with any outputs.
+func network(opset int, nodes [][]byte, inputs, outputs []string, extra ...[]byte) []byte {
 	g := join(extra...)
 	for _, n := range nodes {
 		g = append(g, bytesField(1, n)...)
@@ -64,7 +84,9 @@ func model(opset int, nodes [][]byte, inputs []string, extra ...[]byte) []byte {
 	for _, in := range inputs {
 		g = append(g, bytesField(11, textField(1, in))...)
 	}
-	g = append(g, bytesField(12, textField(1, "y"))...)
+	for _, out := range outputs {
+		g = append(g, bytesField(12, textField(1, out))...)
+	}
 	return join(intField(1, 8), bytesField(7, g), bytesField(8, intField(2, int64(opset))))
 }
 
@@ -79,6 +101,21 @@ func rawFloats(data []float32) []byte {
 // tensor encodes a float32 tensor with raw data.
 func tensor(name string, data []float32, shape ...int) []byte {
 	return join(dims(shape...), intField(2, 1), textField(8, name), bytesField(9, rawFloats(data)))
+}
+
+// typed encodes a tensor of any type with raw data.
+func typed(kind onnx.DataType, name string, data []byte, shape ...int) []byte {
+	return join(dims(shape...), intField(2, int64(kind)), textField(8, name), bytesField(9, data))
+}
+
+// bytes8 encodes a uint8 tensor.
+func bytes8(name string, data []byte, shape ...int) []byte {
+	return typed(onnx.Uint8, name, data, shape...)
+}
+
+// ints encodes an int64 tensor.
+func ints(name string, data []int64, shape ...int) []byte {
+	return typed(onnx.Int64, name, binaryInts(data...), shape...)
 }
 
 func dims(shape ...int) (b []byte) {

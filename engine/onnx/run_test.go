@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -30,6 +31,31 @@ func openCPU(t testing.TB) *engine.Device {
 	return dev
 }
 
+// writeTest writes a backend test of one data set.
+func writeTest(t *testing.T, dir string, model []byte, outputs [][]byte, inputs ...[]byte) {
+	t.Helper()
+	write(t, model, dir, "model.onnx")
+	set := filepath.Join(dir, "test_data_set_0")
+	for i, in := range inputs {
+		write(t, in, set, fmt.Sprintf("input_%d.pb", i))
+	}
+	for i, out := range outputs {
+		write(t, out, set, fmt.Sprintf("output_%d.pb", i))
+	}
+}
+
+// runOne runs one backend test on the cpu.
+func runOne(t *testing.T, model []byte, outputs [][]byte, inputs ...[]byte) onnx.Result {
+	t.Helper()
+	dir := t.TempDir()
+	writeTest(t, dir, model, outputs, inputs...)
+	all := run(t, dir)
+	if len(all) != 1 {
+		t.Fatalf("%d results", len(all))
+	}
+	return all["test_data_set_0"]
+}
+
 func run(t *testing.T, dir string, operators ...string) map[string]onnx.Result {
 	t.Helper()
 	all := map[string]onnx.Result{}
@@ -52,14 +78,11 @@ func TestRunDir(t *testing.T) {
 	dir := t.TempDir()
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	test := func(name string, model []byte, output []byte, inputs ...[]byte) {
-		write(t, model, dir, name, "model.onnx")
-		set := filepath.Join(dir, name, "test_data_set_0")
-		for i, in := range inputs {
-			write(t, in, set, "input_"+string(rune('0'+i))+".pb")
-		}
+		var outputs [][]byte
 		if output != nil {
-			write(t, output, set, "output_0.pb")
+			outputs = [][]byte{output}
 		}
+		writeTest(t, filepath.Join(dir, name), model, outputs, inputs...)
 	}
 	x := tensor("x", []float32{1, 2, 3}, 1, 1, 3)
 	kernel := attr("kernel_shape", []int{2})

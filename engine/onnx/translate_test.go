@@ -16,6 +16,7 @@ type shapes [][]int
 var (
 	image  = shapes{{1, 4, 7, 5}}
 	volume = shapes{{2, 3, 4, 5, 6}}
+	deconv = shapes{{1, 4, 3, 3}, {4, 6, 3, 3}}
 	conv   = shapes{{1, 4, 7, 5}, {6, 4, 3, 3}}
 )
 
@@ -73,6 +74,42 @@ func TestProblem(t *testing.T) {
 		{"average 3-D", "AveragePool", 7, volume, attrs{"kernel_shape": []int{1, 2, 3}}, "pool:avg_np:mb2ic3id4od4kd1ih5oh4kh2iw6ow4kw3"},
 		{"max 1-D", "MaxPool", 8, shapes{{1, 2, 9}}, attrs{"kernel_shape": []int{4}, "strides": []int{4}}, "pool:max:mb1ic2iw9ow2kw4sw4rw0"},
 
+		{"average: dilations in 3-D", "AveragePool", 19, volume, attrs{"kernel_shape": []int{2, 2, 2}, "dilations": []int{1, 2, 3},
+			"count_include_pad": 1, "pads": []int{1, 0, 0, 0, 0, 1}}, "pool:avg_ip:mb2ic3id4od4kd2pd1ih5oh3kh2ph0dh1iw6ow4kw2pw0dw2"},
+		{"Lp: the default exponent", "LpPool", 11, image, attrs{"kernel_shape": []int{2, 3}, "strides": []int{2, 1}},
+			"pool:lp2:mb1ic4ih7oh3kh2sh2rh0iw5ow3kw3"},
+		{"Lp: all attributes", "LpPool", 18, image, attrs{"kernel_shape": []int{2, 2}, "p": 3, "dilations": []int{2, 1}, "ceil_mode": 1,
+			"auto_pad": "NOTSET", "pads": []int{1, 0, 1, 0}}, "pool:lp3:mb1ic4ih7oh7kh2ph1dh1iw5ow4kw2pw0"},
+		{"global Lp", "GlobalLpPool", 2, image, attrs{"p": 1}, "pool:lp1:mb1ic4ih7oh1kh7sh7iw5ow1kw5sw5"},
+
+		{"deconv defaults", "ConvTranspose", 1, deconv, nil, "deconv:mb1ic4oc6ih3oh5kh3"},
+		{"deconv group and bias", "ConvTranspose", 11, append(deconv[:2:2], []int{12}), attrs{"group": 2}, "deconv:g2mb1ic4oc12ih3oh5kh3 bias"},
+		{"deconv pads", "ConvTranspose", 11, deconv, attrs{"strides": []int{3, 2}, "pads": []int{1, 2, 1, 2}},
+			"deconv:mb1ic4oc6ih3oh7kh3sh3ph1iw3ow3kw3sw2pw2"},
+		{"deconv output_padding", "ConvTranspose", 11, deconv, attrs{"strides": []int{3, 2}, "output_padding": []int{1, 1}},
+			"deconv:mb1ic4oc6ih3oh10kh3sh3ph0rh0iw3ow8kw3sw2pw0rw0"},
+		{"deconv output_shape that needs no padding", "ConvTranspose", 11, deconv, attrs{"strides": []int{3, 2}, "output_shape": []int{10, 8}},
+			"deconv:mb1ic4oc6ih3oh10kh3sh3ph0rh0iw3ow8kw3sw2pw0rw0"},
+		{"deconv output_shape: the larger half at the start", "ConvTranspose", 11, deconv,
+			attrs{"strides": []int{3, 2}, "output_shape": []int{8, 4}}, "deconv:mb1ic4oc6ih3oh8kh3sh3ph1rh0iw3ow4kw3sw2pw2rw1"},
+		{"deconv output_shape, SAME_LOWER", "ConvTranspose", 11, deconv,
+			attrs{"strides": []int{3, 2}, "output_shape": []int{8, 4}, "auto_pad": "SAME_LOWER"}, "deconv:mb1ic4oc6ih3oh8kh3sh3ph1rh0iw3ow4kw3sw2pw2rw1"},
+		{"deconv output_shape, SAME_UPPER", "ConvTranspose", 11, deconv,
+			attrs{"strides": []int{3, 2}, "output_shape": []int{8, 4}, "auto_pad": "SAME_UPPER"}, "deconv:mb1ic4oc6ih3oh8kh3sh3ph0rh1iw3ow4kw3sw2pw1rw2"},
+		{"deconv SAME_UPPER", "ConvTranspose", 11, deconv, attrs{"strides": []int{2, 1}, "auto_pad": "SAME_UPPER"},
+			"deconv:mb1ic4oc6ih3oh6kh3sh2ph0rh1iw3ow3kw3pw1"},
+		{"deconv SAME_LOWER, the stride larger than the kernel", "ConvTranspose", 11, deconv, attrs{"strides": []int{4, 2}, "auto_pad": "SAME_LOWER"},
+			"deconv:mb1ic4oc6ih3oh12kh3sh4ph0rh0iw3ow6kw3sw2pw1rw0"},
+		{"deconv VALID, dilations", "ConvTranspose", 11, deconv, attrs{"dilations": []int{2, 1}, "auto_pad": "VALID"},
+			"deconv:mb1ic4oc6ih3oh7kh3dh1iw3ow5kw3"},
+		{"deconv 1-D", "ConvTranspose", 11, shapes{{1, 2, 9}, {2, 3, 4}}, nil, "deconv:mb1ic2oc3iw9ow12kw4"},
+		{"deconv 3-D", "ConvTranspose", 11, shapes{{1, 2, 2, 3, 4}, {2, 1, 3, 3, 3}}, nil, "deconv:mb1ic2oc1id2od4kd3ih3oh5kh3iw4ow6kw3"},
+
+		{"deform", "DeformConv", 19, shapes{{1, 4, 7, 5}, {6, 4, 3, 3}, {1, 18, 5, 3}}, nil, "deform:mb1ic4oc6ih7oh5kh3iw5ow3kw3"},
+		{"deform: all inputs and attributes", "DeformConv", 19, shapes{{1, 4, 7, 5}, {6, 2, 3, 3}, {1, 36, 4, 4}, {6}, {1, 18, 4, 4}},
+			attrs{"group": 2, "offset_group": 2, "kernel_shape": []int{3, 3}, "pads": []int{1, 0, 0, 1}, "strides": []int{1, 1}, "dilations": []int{2, 1}},
+			"deform:dg=2:mask:g2mb1ic4oc6ih7oh4kh3ph1rh0dh1iw5ow4kw3pw0rw1 bias"},
+
 		{"global average", "GlobalAveragePool", 1, image, nil, "pool:avg_np:mb1ic4ih7oh1kh7sh7iw5ow1kw5sw5"},
 		{"global max 3-D", "GlobalMaxPool", 22, volume, nil, "pool:max:mb2ic3id4od1kd4sd4ih5oh1kh5sh5iw6ow1kw6sw6"},
 	} {
@@ -100,7 +137,7 @@ func translate(t *testing.T, op string, opset int, in shapes, attrs map[string]a
 	for name, v := range attrs {
 		encoded = append(encoded, attr(name, v))
 	}
-	m, err := onnx.ParseModel(model(opset, [][]byte{node(op, []string{"x", "w", "b", "more"}[:len(in)], encoded...)}, nil))
+	m, err := onnx.ParseModel(model(opset, [][]byte{node(op, []string{"x", "w", "b", "more", "most"}[:len(in)], encoded...)}, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
