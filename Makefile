@@ -50,7 +50,7 @@ test: setup-test ## vet and run all tests (TESTFLAGS='-short …')
 test-long: setup-test race fuzz verify ## race detector, fuzzing, golden checksums and ONNX tests on every kind of device
 
 race: ## tests of the library and the drivers under the race detector (RACEFLAGS)
-	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu ./gpu/...
+	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu/... ./gpu/...
 
 fuzz: ## fuzz every target for a while (FUZZTIME=15s)
 	@.ci/fuzz $(FUZZTIME)

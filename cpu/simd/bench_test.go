@@ -76,7 +76,6 @@ func BenchmarkGemm(b *testing.B) {
 						}
 					})
 				})
-				b.Log(g)
 			}
 		}
 		b.Run(name+"/gonum", func(b *testing.B) {
