@@ -137,6 +137,16 @@ func transpose256(t *tile)
 //go:noescape
 func split256(t *tile)
 
+// widen256 converts whole vectors from 16-bit floats.
+//
+//go:noescape
+func widen256(t *tile)
+
+// narrow256 converts whole vectors to 16-bit floats.
+//
+//go:noescape
+func narrow256(t *tile)
+
 // biasRow256 is a pass over finished results, see post.go.
 //
 //go:noescape
@@ -182,20 +192,40 @@ func residual256(t *tile)
 //go:noescape
 func sum256x1x1(t *tile)
 
+// most256x1x1 computes 1 rows of up to 8 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most256x1x1(t *tile)
+
 // sum256x1x4 computes 4 rows of up to 8 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum256x1x4(t *tile)
+
+// most256x1x4 computes 4 rows of up to 8 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most256x1x4(t *tile)
 
 // sum256x2x1 computes 1 rows of up to 16 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum256x2x1(t *tile)
 
+// most256x2x1 computes 1 rows of up to 16 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most256x2x1(t *tile)
+
 // sum256x2x4 computes 4 rows of up to 16 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum256x2x4(t *tile)
+
+// most256x2x4 computes 4 rows of up to 16 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most256x2x4(t *tile)
 
 // peak256 runs n rounds of 12 independent fused multiply-adds.
 func peak256(n int)

@@ -2883,6 +2883,48 @@ test:
 	VZEROUPPER
 	RET
 
+// func widen256(t *tile)
+// Requires: AVX, F16C
+TEXT ·widen256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    72(DI), R9
+	PCALIGN $0x20
+
+loop:
+	VCVTPH2PS (DX), Y0
+	VMOVUPS   Y0, (R9)
+	ADDQ      $0x10, DX
+	ADDQ      $0x20, R9
+	DECQ      CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func narrow256(t *tile)
+// Requires: AVX, F16C
+TEXT ·narrow256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    72(DI), R9
+	PCALIGN $0x20
+
+loop:
+	VMOVUPS   (DX), Y0
+	VCVTPS2PH $0x00, Y0, (R9)
+	ADDQ      $0x20, DX
+	ADDQ      $0x10, R9
+	DECQ      CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func biasRow256(t *tile)
 // Requires: AVX
 TEXT ·biasRow256(SB), NOSPLIT, $0-8
@@ -3290,6 +3332,47 @@ put:
 	VZEROUPPER
 	RET
 
+// func most256x1x1(t *tile)
+// Requires: AVX
+TEXT ·most256x1x1(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y2
+	MOVQ       136(DI), R10
+	SHLQ       $0x02, R10
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y2, Y0
+	ADDQ       $0x08, R8
+	JMP        test
+	PCALIGN $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y2, Y1
+	VCMPPS     $0x03, Y1, Y1, Y3
+	VMAXPS     Y0, Y1, Y0
+	VBLENDVPS  Y3, Y1, Y0, Y0
+	ADDQ       $0x08, R8
+
+test:
+	DECQ       CX
+	JNZ        loop
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	VMASKMOVPS Y0, Y2, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
 // func sum256x1x4(t *tile)
 // Requires: AVX, FMA3
 TEXT ·sum256x1x4(SB), NOSPLIT, $0-8
@@ -3364,6 +3447,74 @@ put:
 	VZEROUPPER
 	RET
 
+// func most256x1x4(t *tile)
+// Requires: AVX
+TEXT ·most256x1x4(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y5
+	MOVQ       136(DI), R10
+	SHLQ       $0x02, R10
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y5, Y0
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y1
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y2
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y3
+	ADDQ       $0x08, R8
+	JMP        test
+	PCALIGN $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y5, Y4
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VMAXPS     Y0, Y4, Y0
+	VBLENDVPS  Y6, Y4, Y0, Y0
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y4
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VMAXPS     Y1, Y4, Y1
+	VBLENDVPS  Y6, Y4, Y1, Y1
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y4
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VMAXPS     Y2, Y4, Y2
+	VBLENDVPS  Y6, Y4, Y2, Y2
+	ADDQ       R10, AX
+	VMASKMOVPS (AX), Y5, Y4
+	VCMPPS     $0x03, Y4, Y4, Y6
+	VMAXPS     Y3, Y4, Y3
+	VBLENDVPS  Y6, Y4, Y3, Y3
+	ADDQ       $0x08, R8
+
+test:
+	DECQ       CX
+	JNZ        loop
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	VMASKMOVPS Y0, Y5, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y1, Y5, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y2, Y5, (R9)
+	ADDQ       R10, R9
+	VMASKMOVPS Y3, Y5, (R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
 // func sum256x2x1(t *tile)
 // Requires: AVX, FMA3
 TEXT ·sum256x2x1(SB), NOSPLIT, $0-8
@@ -3411,6 +3562,53 @@ store:
 put:
 	VMOVUPS    Y0, (R9)
 	VMASKMOVPS Y1, Y4, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func most256x2x1(t *tile)
+// Requires: AVX
+TEXT ·most256x2x1(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y3
+	MOVQ       136(DI), R10
+	SHLQ       $0x02, R10
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y0
+	VMASKMOVPS 32(AX), Y3, Y1
+	ADDQ       $0x08, R8
+	JMP        test
+	PCALIGN $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y2
+	VCMPPS     $0x03, Y2, Y2, Y4
+	VMAXPS     Y0, Y2, Y0
+	VBLENDVPS  Y4, Y2, Y0, Y0
+	VMASKMOVPS 32(AX), Y3, Y2
+	VCMPPS     $0x03, Y2, Y2, Y4
+	VMAXPS     Y1, Y2, Y1
+	VBLENDVPS  Y4, Y2, Y1, Y1
+	ADDQ       $0x08, R8
+
+test:
+	DECQ       CX
+	JNZ        loop
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y3, 32(R9)
 	ADDQ       R10, R9
 	VZEROUPPER
 	RET
@@ -3501,6 +3699,98 @@ put:
 	ADDQ       R10, R9
 	VMOVUPS    Y6, (R9)
 	VMASKMOVPS Y7, Y10, 32(R9)
+	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func most256x2x4(t *tile)
+// Requires: AVX
+TEXT ·most256x2x4(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y9
+	MOVQ       136(DI), R10
+	SHLQ       $0x02, R10
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y0
+	VMASKMOVPS 32(AX), Y9, Y1
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y2
+	VMASKMOVPS 32(AX), Y9, Y3
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y4
+	VMASKMOVPS 32(AX), Y9, Y5
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y6
+	VMASKMOVPS 32(AX), Y9, Y7
+	ADDQ       $0x08, R8
+	JMP        test
+	PCALIGN $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y0, Y8, Y0
+	VBLENDVPS  Y10, Y8, Y0, Y0
+	VMASKMOVPS 32(AX), Y9, Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y1, Y8, Y1
+	VBLENDVPS  Y10, Y8, Y1, Y1
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y2, Y8, Y2
+	VBLENDVPS  Y10, Y8, Y2, Y2
+	VMASKMOVPS 32(AX), Y9, Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y3, Y8, Y3
+	VBLENDVPS  Y10, Y8, Y3, Y3
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y4, Y8, Y4
+	VBLENDVPS  Y10, Y8, Y4, Y4
+	VMASKMOVPS 32(AX), Y9, Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y5, Y8, Y5
+	VBLENDVPS  Y10, Y8, Y5, Y5
+	ADDQ       R10, AX
+	VMOVUPS    (AX), Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y6, Y8, Y6
+	VBLENDVPS  Y10, Y8, Y6, Y6
+	VMASKMOVPS 32(AX), Y9, Y8
+	VCMPPS     $0x03, Y8, Y8, Y10
+	VMAXPS     Y7, Y8, Y7
+	VBLENDVPS  Y10, Y8, Y7, Y7
+	ADDQ       $0x08, R8
+
+test:
+	DECQ       CX
+	JNZ        loop
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y9, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y2, (R9)
+	VMASKMOVPS Y3, Y9, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y4, (R9)
+	VMASKMOVPS Y5, Y9, 32(R9)
+	ADDQ       R10, R9
+	VMOVUPS    Y6, (R9)
+	VMASKMOVPS Y7, Y9, 32(R9)
 	ADDQ       R10, R9
 	VZEROUPPER
 	RET

@@ -207,6 +207,16 @@ func transpose512(t *tile)
 //go:noescape
 func split512(t *tile)
 
+// widen512 converts whole vectors from 16-bit floats.
+//
+//go:noescape
+func widen512(t *tile)
+
+// narrow512 converts whole vectors to 16-bit floats.
+//
+//go:noescape
+func narrow512(t *tile)
+
 // biasRow512 is a pass over finished results, see post.go.
 //
 //go:noescape
@@ -252,40 +262,80 @@ func residual512(t *tile)
 //go:noescape
 func sum512x1x1(t *tile)
 
+// most512x1x1 computes 1 rows of up to 16 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x1x1(t *tile)
+
 // sum512x1x4 computes 4 rows of up to 16 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x1x4(t *tile)
+
+// most512x1x4 computes 4 rows of up to 16 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x1x4(t *tile)
 
 // sum512x2x1 computes 1 rows of up to 32 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x2x1(t *tile)
 
+// most512x2x1 computes 1 rows of up to 32 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x2x1(t *tile)
+
 // sum512x2x4 computes 4 rows of up to 32 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x2x4(t *tile)
+
+// most512x2x4 computes 4 rows of up to 32 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x2x4(t *tile)
 
 // sum512x3x1 computes 1 rows of up to 48 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x3x1(t *tile)
 
+// most512x3x1 computes 1 rows of up to 48 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x3x1(t *tile)
+
 // sum512x3x4 computes 4 rows of up to 48 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x3x4(t *tile)
+
+// most512x3x4 computes 4 rows of up to 48 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x3x4(t *tile)
 
 // sum512x4x1 computes 1 rows of up to 64 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x4x1(t *tile)
 
+// most512x4x1 computes 1 rows of up to 64 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x4x1(t *tile)
+
 // sum512x4x4 computes 4 rows of up to 64 lanes as sums of shifted rows.
 //
 //go:noescape
 func sum512x4x4(t *tile)
+
+// most512x4x4 computes 4 rows of up to 64 lanes as the greatest of shifted rows.
+//
+//go:noescape
+func most512x4x4(t *tile)
 
 // peak512 runs n rounds of 24 independent fused multiply-adds.
 func peak512(n int)

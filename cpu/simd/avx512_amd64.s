@@ -4337,6 +4337,48 @@ test:
 	VZEROUPPER
 	RET
 
+// func widen512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·widen512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    72(DI), R9
+	PCALIGN $0x20
+
+loop:
+	VCVTPH2PS (DX), Z0
+	VMOVUPS   Z0, (R9)
+	ADDQ      $0x20, DX
+	ADDQ      $0x40, R9
+	DECQ      CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func narrow512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·narrow512(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    72(DI), R9
+	PCALIGN $0x20
+
+loop:
+	VMOVUPS   (DX), Z0
+	VCVTPS2PH $0x00, Z0, (R9)
+	ADDQ      $0x40, DX
+	ADDQ      $0x20, R9
+	DECQ      CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
 // func biasRow512(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·biasRow512(SB), NOSPLIT, $0-8
@@ -4749,6 +4791,48 @@ put:
 	VZEROUPPER
 	RET
 
+// func most512x1x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x1x1(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z1
+	VCMPPS    $0x03, Z1, Z1, K2
+	VMAXPS    Z0, Z1, Z0
+	VMOVAPS   Z1, K2, Z0
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
 // func sum512x1x4(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sum512x1x4(SB), NOSPLIT, $0-8
@@ -4824,6 +4908,75 @@ put:
 	VZEROUPPER
 	RET
 
+// func most512x1x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x1x4(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z0, Z4, Z0
+	VMOVAPS   Z4, K2, Z0
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z1, Z4, Z1
+	VMOVAPS   Z4, K2, Z1
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z2, Z4, Z2
+	VMOVAPS   Z4, K2, Z2
+	ADDQ      R10, AX
+	VMOVUPS.Z (AX), K1, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z3, Z4, Z3
+	VMOVAPS   Z4, K2, Z3
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z1, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z2, K1, (R9)
+	ADDQ    R10, R9
+	VMOVUPS Z3, K1, (R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
 // func sum512x2x1(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sum512x2x1(SB), NOSPLIT, $0-8
@@ -4870,6 +5023,54 @@ store:
 	ADDQ      R10, R11
 
 put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func most512x2x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x2x1(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z2
+	VCMPPS    $0x03, Z2, Z2, K2
+	VMAXPS    Z0, Z2, Z0
+	VMOVAPS   Z2, K2, Z0
+	VMOVUPS.Z 64(AX), K1, Z2
+	VCMPPS    $0x03, Z2, Z2, K2
+	VMAXPS    Z1, Z2, Z1
+	VMOVAPS   Z2, K2, Z1
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, K1, 64(R9)
 	ADDQ    R10, R9
@@ -4967,6 +5168,99 @@ put:
 	VZEROUPPER
 	RET
 
+// func most512x2x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x2x4(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z0, Z8, Z0
+	VMOVAPS   Z8, K2, Z0
+	VMOVUPS.Z 64(AX), K1, Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z1, Z8, Z1
+	VMOVAPS   Z8, K2, Z1
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z2, Z8, Z2
+	VMOVAPS   Z8, K2, Z2
+	VMOVUPS.Z 64(AX), K1, Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z3, Z8, Z3
+	VMOVAPS   Z8, K2, Z3
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z4, Z8, Z4
+	VMOVAPS   Z8, K2, Z4
+	VMOVUPS.Z 64(AX), K1, Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z5, Z8, Z5
+	VMOVAPS   Z8, K2, Z5
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z6, Z8, Z6
+	VMOVAPS   Z8, K2, Z6
+	VMOVUPS.Z 64(AX), K1, Z8
+	VCMPPS    $0x03, Z8, Z8, K2
+	VMAXPS    Z7, Z8, Z7
+	VMOVAPS   Z8, K2, Z7
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z2, (R9)
+	VMOVUPS Z3, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, K1, 64(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z6, (R9)
+	VMOVUPS Z7, K1, 64(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
 // func sum512x3x1(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sum512x3x1(SB), NOSPLIT, $0-8
@@ -5016,6 +5310,60 @@ store:
 	ADDQ      R10, R11
 
 put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func most512x3x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x3x1(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z3
+	VCMPPS    $0x03, Z3, Z3, K2
+	VMAXPS    Z0, Z3, Z0
+	VMOVAPS   Z3, K2, Z0
+	VMOVUPS   64(AX), Z3
+	VCMPPS    $0x03, Z3, Z3, K2
+	VMAXPS    Z1, Z3, Z1
+	VMOVAPS   Z3, K2, Z1
+	VMOVUPS.Z 128(AX), K1, Z3
+	VCMPPS    $0x03, Z3, Z3, K2
+	VMAXPS    Z2, Z3, Z2
+	VMOVAPS   Z3, K2, Z2
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, K1, 128(R9)
@@ -5130,6 +5478,123 @@ put:
 	VZEROUPPER
 	RET
 
+// func most512x3x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x3x4(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z0, Z12, Z0
+	VMOVAPS   Z12, K2, Z0
+	VMOVUPS   64(AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z1, Z12, Z1
+	VMOVAPS   Z12, K2, Z1
+	VMOVUPS.Z 128(AX), K1, Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z2, Z12, Z2
+	VMOVAPS   Z12, K2, Z2
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z3, Z12, Z3
+	VMOVAPS   Z12, K2, Z3
+	VMOVUPS   64(AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z4, Z12, Z4
+	VMOVAPS   Z12, K2, Z4
+	VMOVUPS.Z 128(AX), K1, Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z5, Z12, Z5
+	VMOVAPS   Z12, K2, Z5
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z6, Z12, Z6
+	VMOVAPS   Z12, K2, Z6
+	VMOVUPS   64(AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z7, Z12, Z7
+	VMOVAPS   Z12, K2, Z7
+	VMOVUPS.Z 128(AX), K1, Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z8, Z12, Z8
+	VMOVAPS   Z12, K2, Z8
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z9, Z12, Z9
+	VMOVAPS   Z12, K2, Z9
+	VMOVUPS   64(AX), Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z10, Z12, Z10
+	VMOVAPS   Z12, K2, Z10
+	VMOVUPS.Z 128(AX), K1, Z12
+	VCMPPS    $0x03, Z12, Z12, K2
+	VMAXPS    Z11, Z12, Z11
+	VMOVAPS   Z12, K2, Z11
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	VMOVUPS Z5, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z6, (R9)
+	VMOVUPS Z7, 64(R9)
+	VMOVUPS Z8, K1, 128(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z9, (R9)
+	VMOVUPS Z10, 64(R9)
+	VMOVUPS Z11, K1, 128(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
 // func sum512x4x1(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sum512x4x1(SB), NOSPLIT, $0-8
@@ -5182,6 +5647,66 @@ store:
 	ADDQ      R10, R11
 
 put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func most512x4x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x4x1(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z0, Z4, Z0
+	VMOVAPS   Z4, K2, Z0
+	VMOVUPS   64(AX), Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z1, Z4, Z1
+	VMOVAPS   Z4, K2, Z1
+	VMOVUPS   128(AX), Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z2, Z4, Z2
+	VMOVAPS   Z4, K2, Z2
+	VMOVUPS.Z 192(AX), K1, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	VMAXPS    Z3, Z4, Z3
+	VMOVAPS   Z4, K2, Z3
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
@@ -5290,6 +5815,147 @@ store:
 	ADDQ      R10, R11
 
 put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z4, (R9)
+	VMOVUPS Z5, 64(R9)
+	VMOVUPS Z6, 128(R9)
+	VMOVUPS Z7, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z8, (R9)
+	VMOVUPS Z9, 64(R9)
+	VMOVUPS Z10, 128(R9)
+	VMOVUPS Z11, K1, 192(R9)
+	ADDQ    R10, R9
+	VMOVUPS Z12, (R9)
+	VMOVUPS Z13, 64(R9)
+	VMOVUPS Z14, 128(R9)
+	VMOVUPS Z15, K1, 192(R9)
+	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func most512x4x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·most512x4x4(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      136(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS   64(AX), Z9
+	VMOVUPS   128(AX), Z10
+	VMOVUPS.Z 192(AX), K1, Z11
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS   128(AX), Z14
+	VMOVUPS.Z 192(AX), K1, Z15
+	ADDQ      $0x08, R8
+	JMP       test
+	PCALIGN $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z0, Z16, Z0
+	VMOVAPS   Z16, K2, Z0
+	VMOVUPS   64(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z1, Z16, Z1
+	VMOVAPS   Z16, K2, Z1
+	VMOVUPS   128(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z2, Z16, Z2
+	VMOVAPS   Z16, K2, Z2
+	VMOVUPS.Z 192(AX), K1, Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z3, Z16, Z3
+	VMOVAPS   Z16, K2, Z3
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z4, Z16, Z4
+	VMOVAPS   Z16, K2, Z4
+	VMOVUPS   64(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z5, Z16, Z5
+	VMOVAPS   Z16, K2, Z5
+	VMOVUPS   128(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z6, Z16, Z6
+	VMOVAPS   Z16, K2, Z6
+	VMOVUPS.Z 192(AX), K1, Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z7, Z16, Z7
+	VMOVAPS   Z16, K2, Z7
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z8, Z16, Z8
+	VMOVAPS   Z16, K2, Z8
+	VMOVUPS   64(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z9, Z16, Z9
+	VMOVAPS   Z16, K2, Z9
+	VMOVUPS   128(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z10, Z16, Z10
+	VMOVAPS   Z16, K2, Z10
+	VMOVUPS.Z 192(AX), K1, Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z11, Z16, Z11
+	VMOVAPS   Z16, K2, Z11
+	ADDQ      R10, AX
+	VMOVUPS   (AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z12, Z16, Z12
+	VMOVAPS   Z16, K2, Z12
+	VMOVUPS   64(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z13, Z16, Z13
+	VMOVAPS   Z16, K2, Z13
+	VMOVUPS   128(AX), Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z14, Z16, Z14
+	VMOVAPS   Z16, K2, Z14
+	VMOVUPS.Z 192(AX), K1, Z16
+	VCMPPS    $0x03, Z16, Z16, K2
+	VMAXPS    Z15, Z16, Z15
+	VMOVAPS   Z16, K2, Z15
+	ADDQ      $0x08, R8
+
+test:
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)

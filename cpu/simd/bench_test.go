@@ -133,7 +133,7 @@ func BenchmarkShifted(b *testing.B) {
 		b.Run(isa.String(), func(b *testing.B) {
 			fastest(b, 2*9*planes*size*size, func() {
 				for c := range planes {
-					s.Run(isa, dst[c*size*size:], src[c*ld*ld:])
+					s.Sum(isa, dst[c*size*size:], src[c*ld*ld:])
 				}
 			})
 		})

@@ -2,6 +2,7 @@ package simd
 
 import "golang.org/x/sys/cpu"
 
+// The instruction sets are taken as x86-64-v3 and v4 have them, which includes F16C in both.
 var best = detect()
 
 func detect() ISA {
@@ -39,7 +40,10 @@ var kernels512 = kernels{
 	split: split512,
 	bias:  [2]kernel{biasRow512, biasLane512}, scale: [2]kernel{scaleRow512, scaleLane512},
 	leak: [2]kernel{leakRow512, leakLane512}, clip: clip512, residual: residual512,
-	sum:  [][2]kernel{{sum512x1x1, sum512x1x4}, {sum512x2x1, sum512x2x4}, {sum512x3x1, sum512x3x4}, {sum512x4x1, sum512x4x4}},
+	sum: [][2]kernel{{sum512x1x1, sum512x1x4}, {sum512x2x1, sum512x2x4}, {sum512x3x1, sum512x3x4}, {sum512x4x1, sum512x4x4}},
+	most: [][2]kernel{{most512x1x1, most512x1x4}, {most512x2x1, most512x2x4}, {most512x3x1, most512x3x4},
+		{most512x4x1, most512x4x4}},
+	widen: widen512, narrow: narrow512,
 	peak: peak512, peakChains: 24,
 }
 
@@ -54,7 +58,9 @@ var kernels256 = kernels{
 	split: split256,
 	bias:  [2]kernel{biasRow256, biasLane256}, scale: [2]kernel{scaleRow256, scaleLane256},
 	leak: [2]kernel{leakRow256, leakLane256}, clip: clip256, residual: residual256,
-	sum:  [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
+	sum:   [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
+	most:  [][2]kernel{{most256x1x1, most256x1x4}, {most256x2x1, most256x2x4}},
+	widen: widen256, narrow: narrow256,
 	peak: peak256, peakChains: 12,
 }
 

@@ -88,12 +88,31 @@ func sumGo(t *tile) {
 }
 
 // sumGo4 is four.
-func sumGo4(t *tile) {
+func sumGo4(t *tile) { fourGo(t, sumGo) }
+
+// fourGo runs a kernel of one row on four.
+func fourGo(t *tile, f kernel) {
 	one := *t
 	one.rows = 1
 	n := len(t.c) - 3*t.ldc
 	for r := range 4 {
 		one.c, one.b = t.c[r*t.ldc:][:n], t.b[r*t.ldb:]
-		sumGo(&one)
+		f(&one)
 	}
 }
+
+// mostGo is the greatest of shifted rows, one row.
+func mostGo(t *tile) {
+	row := t.c[:len(t.c)-(t.rows-1)*t.ldc]
+	copy(row, t.b[t.off[0]:])
+	for _, off := range t.off[1:] {
+		for x, v := range t.b[off:][:len(row)] {
+			if v > row[x] || v != v {
+				row[x] = v
+			}
+		}
+	}
+}
+
+// mostGo4 is four.
+func mostGo4(t *tile) { fourGo(t, mostGo) }

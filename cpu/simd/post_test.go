@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/x448/float16"
 )
 
 // passes are the passes and what each does to one element, given its parameters.
@@ -100,7 +102,7 @@ func TestShifted(t *testing.T) {
 					}
 					src, dst := fill(r, (rows+2)*s.LDSrc, value), fill(r, rows*s.LDDst, value)
 					got := append([]float32(nil), dst...)
-					s.Run(isa, got, src)
+					s.Sum(isa, got, src)
 					for i, v := range got {
 						want := dst[i]
 						if row, x := i/s.LDDst, i%s.LDDst; x < cols {
@@ -112,6 +114,43 @@ func TestShifted(t *testing.T) {
 							}
 						}
 						if v != want {
+							t.Fatalf("%s %d taps %d×%d: element %d is %g, want %g", isa, taps, rows, cols, i, v, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestShiftedMax(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	zero, inf, nan := float32(0), float32(math.Inf(1)), float32(math.NaN())
+	value := func() float32 {
+		return []float32{zero, float32(math.Copysign(0, -1)), inf, -inf, nan, 1, 2, 3, -1, -2, -3}[r.IntN(11)]
+	}
+	for _, isa := range Supported() {
+		for _, taps := range []int{1, 2, 4} {
+			for rows := range 6 {
+				for cols := range 70 {
+					s := Shifted{Rows: rows, Cols: cols, LDSrc: cols + 5, LDDst: cols + 2}
+					for i := range taps {
+						s.Off = append(s.Off, i/2*s.LDSrc+i%2)
+					}
+					src, dst := fill(r, (rows+2)*s.LDSrc, value), fill(r, rows*s.LDDst, value)
+					got := append([]float32(nil), dst...)
+					s.Max(isa, got, src)
+					for i, v := range got {
+						want := dst[i]
+						if row, x := i/s.LDDst, i%s.LDDst; x < cols {
+							want = src[row*s.LDSrc+x]
+							for _, o := range s.Off {
+								if v := src[o+row*s.LDSrc+x]; v > want || v != v {
+									want = v
+								}
+							}
+						}
+						if math.Float32bits(v) != math.Float32bits(want) && (v == v || want == want) {
 							t.Fatalf("%s %d taps %d×%d: element %d is %g, want %g", isa, taps, rows, cols, i, v, want)
 						}
 					}
@@ -137,6 +176,36 @@ func TestFinish(t *testing.T) {
 						t.Errorf("%s columns %t: (%d, %d) is %g, want %g", isa, columns, i, j, v, want)
 					}
 				}
+			}
+		}
+	}
+}
+
+// All 16-bit floats, and what lies between two of them.
+func TestHalves(t *testing.T) {
+	for _, isa := range Supported() {
+		h := make([]uint16, 1<<16+5)
+		for i := range h {
+			h[i] = uint16(i)
+		}
+		wide, back := make([]float32, len(h)), make([]uint16, len(h))
+		Widen(isa, wide, h)
+		Narrow(isa, back, wide)
+		for i, v := range wide {
+			if want := float16.Frombits(h[i]).Float32(); v != want && (v == v || want == want) {
+				t.Fatalf("%s: %#x is %g, want %g", isa, h[i], v, want)
+			}
+			if back[i] != h[i] && v == v {
+				t.Fatalf("%s: %g became %#x, want %#x", isa, v, back[i], h[i])
+			}
+		}
+		for i := range wide {
+			wide[i] = math.Float32frombits(uint32(i)*65521 + 7)
+		}
+		Narrow(isa, back, wide)
+		for i, v := range wide {
+			if want := float16.Fromfloat32(v).Bits(); back[i] != want && v == v {
+				t.Fatalf("%s: %g became %#x, want %#x", isa, v, back[i], want)
 			}
 		}
 	}

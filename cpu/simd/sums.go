@@ -1,8 +1,12 @@
 package simd
 
-// Shifted is a sum of shifted rows, such as a channel of a depthwise convolution with stride 1 makes of its padded plane:
+import "slices"
+
+// Shifted is a combination of shifted rows. The sum is what a channel of a depthwise convolution of stride 1 makes of its
+// padded plane, the greatest what max pooling does:
 //
 //	dst[r·LDDst + x] (+)= Σ_p Wei[p] · src[Off[p] + r·LDSrc + x]      r < Rows, x < Cols
+//	dst[r·LDDst + x] = max_p src[Off[p] + r·LDSrc + x]
 type Shifted struct {
 	Wei          []float32
 	Off          []int
@@ -11,31 +15,48 @@ type Shifted struct {
 	Add          bool
 }
 
-// Run computes the sums.
-func (s *Shifted) Run(isa ISA, dst, src []float32) {
-	if s.Rows == 0 || s.Cols == 0 {
-		return
-	}
-	k := kernelsOf(isa)
+// Sum computes the sums.
+func (s *Shifted) Sum(isa ISA, dst, src []float32) {
 	t := tiles.Get().(*tile)
 	defer t.release()
-	reach := 0
-	for _, o := range s.Off {
-		reach = max(reach, o)
-	}
-	t.a, t.off, t.k, t.ldb, t.ldc = s.Wei[:len(s.Off)], s.Off, len(s.Off), s.LDSrc, s.LDDst
+	t.a = s.Wei[:len(s.Off)]
 	if s.Add {
 		t.add = 1
 	}
-	widest := len(k.sum) * k.lanes
+	k := kernelsOf(isa)
+	s.run(t, k, k.sum, dst, src)
+}
+
+// Max computes the greatest, of at least one offset: NaN if one is NaN, else the first of equals.
+func (s *Shifted) Max(isa ISA, dst, src []float32) {
+	if len(s.Off) == 0 {
+		panic("simd: the greatest of no rows")
+	}
+	t := tiles.Get().(*tile)
+	defer t.release()
+	k := kernelsOf(isa)
+	s.run(t, k, k.most, dst, src)
+}
+
+// run calls the kernels for blocks of 4 rows and single ones.
+func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, dst, src []float32) {
+	if s.Rows == 0 || s.Cols == 0 {
+		return
+	}
+	reach := 0
+	if len(s.Off) > 0 {
+		reach = slices.Max(s.Off)
+	}
+	t.off, t.k, t.ldb, t.ldc = s.Off, len(s.Off), s.LDSrc, s.LDDst
+	widest := len(kernels) * k.lanes
 	for x := 0; x < s.Cols; x += widest {
 		n := min(widest, s.Cols-x)
 		var v int
 		v, t.lanes = k.vectors(n)
 		for r := 0; r < s.Rows; r += t.rows {
-			f := k.sum[v-1][1]
+			f := kernels[v-1][1]
 			if t.rows = 4; r+4 > s.Rows {
-				t.rows, f = 1, k.sum[v-1][0]
+				t.rows, f = 1, kernels[v-1][0]
 			}
 			t.c = dst[r*s.LDDst+x:][:(t.rows-1)*s.LDDst+n]
 			t.b = src[r*s.LDSrc+x:]

@@ -50,9 +50,13 @@ type kernels struct {
 	bias, scale, leak [2]kernel
 	clip, residual    kernel
 	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
-	sum        [][2]kernel
-	peak       func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
-	peakChains int
+	sum [][2]kernel
+	// most has the greatest of shifted rows in the same way.
+	most [][2]kernel
+	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
+	widen, narrow kernel
+	peak          func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
+	peakChains    int
 }
 
 // vectors returns how many vectors hold n lanes, and how many lanes the last has.

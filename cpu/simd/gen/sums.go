@@ -7,9 +7,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// sums writes the kernels of depthwise convolutions: every row of c is a sum of shifted rows of b,
+// sums writes the kernels of depthwise convolutions and of poolings: every row of c is a sum of shifted rows of b, or the
+// greatest of them,
 //
-//	c[r·ldc + x] (+)= Σ_p a[p] · b[off[p] + r·ldb + x]
+//	c[r·ldc + x] (+)= Σ_p a[p] · b[off[p] + r·ldb + x]      c[r·ldc + x] = max_p b[off[p] + r·ldb + x]
 //
 // for 4 rows or one, of up to 4 vectors (2 where there are 16 registers).
 func (a asm) sums(s isa) {
@@ -17,9 +18,89 @@ func (a asm) sums(s isa) {
 	for nv := 1; nv <= widest; nv++ {
 		for _, rows := range []int{1, 4} {
 			a.sum(s, rows, nv)
+			a.most(s, rows, nv)
 		}
 	}
 }
+
+// most is the greatest: NaN where there is one. There is at least one shifted row.
+func (a asm) most(s isa, rows, nv int) {
+	name := fmt.Sprintf("most%dx%dx%d", s.bits, nv, rows)
+	a.tileFunc(name, fmt.Sprintf("%s computes %d rows of up to %d lanes as the greatest of shifted rows.", name, rows, nv*s.lanes))
+	acc := func(r, v int) reg.VecPhysical { return s.vec(r*nv + v) }
+	next, mask, nan := s.vec(rows*nv), s.vec(rows*nv+1), s.vec(rows*nv+2)
+	if s.bits == 512 {
+		a.mask16(at(regTile, tileLanes), reg.K1)
+	} else {
+		a.mask8(at(regTile, tileLanes), mask)
+	}
+	a.MOVQ(at(regTile, tileLdb), regLdc) // of b until the end
+	a.SHLQ(operand.Imm(2), regLdc)
+	// each visits the vectors of the shifted row that regOff points to.
+	each := func(visit func(r, v int, m operand.Mem)) {
+		a.MOVQ(at(regOff, 0), regTmp)
+		a.LEAQ(row(regB, regTmp, 0), regTmp)
+		for r := range rows {
+			for v := range nv {
+				visit(r, v, at(regTmp, v*s.bits/8))
+			}
+			if r < rows-1 {
+				a.ADDQ(regLdc, regTmp)
+			}
+		}
+		a.ADDQ(operand.Imm(8), regOff)
+	}
+	load := func(v int, m operand.Mem, to reg.Register) {
+		switch {
+		case v < nv-1:
+			a.VMOVUPS(m, to)
+		case s.bits == 512:
+			a.VMOVUPS_Z(m, reg.K1, to)
+		default:
+			a.VMASKMOVPS(m, mask, to)
+		}
+	}
+	each(func(r, v int, m operand.Mem) { load(v, m, acc(r, v)) })
+	a.JMP(operand.LabelRef("test"))
+	a.align()
+	a.Label("loop")
+	each(func(r, v int, m operand.Mem) {
+		load(v, m, next)
+		// Of equals, and if one is NaN, the maximum is the second of Intel's operands, here the first: what was there
+		// before stays. A new NaN then comes in by itself.
+		if s.bits == 512 {
+			a.VCMPPS(operand.U8(unordered), next, next, reg.K2)
+			a.VMAXPS(acc(r, v), next, acc(r, v))
+			a.VMOVAPS(next, reg.K2, acc(r, v))
+			return
+		}
+		a.VCMPPS(operand.U8(unordered), next, next, nan)
+		a.VMAXPS(acc(r, v), next, acc(r, v))
+		a.VBLENDVPS(nan, next, acc(r, v), acc(r, v))
+	})
+	a.Label("test")
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("loop"))
+	a.MOVQ(at(regTile, tileC), regC)
+	a.MOVQ(at(regTile, tileLdc), regLdc)
+	a.SHLQ(operand.Imm(2), regLdc)
+	for r := range rows {
+		for v := range nv - 1 {
+			a.VMOVUPS(acc(r, v), at(regC, v*s.bits/8))
+		}
+		if s.bits == 512 {
+			a.VMOVUPS(acc(r, nv-1), reg.K1, at(regC, (nv-1)*s.bits/8))
+		} else {
+			a.VMASKMOVPS(acc(r, nv-1), mask, at(regC, (nv-1)*s.bits/8))
+		}
+		a.nextRow()
+	}
+	a.VZEROUPPER()
+	a.RET()
+}
+
+// unordered is the predicate of VCMPPS for NaN.
+const unordered = 3
 
 func (a asm) sum(s isa, rows, nv int) {
 	name := fmt.Sprintf("sum%dx%dx%d", s.bits, nv, rows)
