@@ -53,6 +53,7 @@ func Run(t *testing.T, open Open) {
 		{"Random", s.random},
 		{"LongReductions", s.longReductions},
 		{"SpecialValues", s.specialValues},
+		{"ForeignIndices", s.foreignIndices},
 		{"Transfers", s.transfers},
 		{"Refusals", s.refusals},
 		{"UseAfterFree", s.useAfterFree},
