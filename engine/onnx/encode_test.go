@@ -126,7 +126,7 @@ func dims(shape ...int) (b []byte) {
 }
 
 // write puts a file into a directory that it makes.
-func write(t *testing.T, b []byte, path ...string) {
+func write(t testing.TB, b []byte, path ...string) {
 	t.Helper()
 	file := filepath.Join(path...)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -1,9 +1,11 @@
 package onnx_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/onnx"
@@ -66,6 +68,41 @@ func FuzzModel(f *testing.F) {
 					t.Errorf("translated to an invalid problem: %v", err)
 				}
 			}
+		}
+	})
+}
+
+// FuzzRun runs graphs as they come on small inputs: whatever they hold, it ends in a result.
+func FuzzRun(f *testing.F) {
+	pool := step("MaxPool", []string{"x"}, []string{"p"}, attr("kernel_shape", []int{2, 1}))
+	for _, n := range [][]byte{
+		node("Flatten", []string{"p"}), node("Transpose", []string{"p"}, attr("perm", []int{0, 2, 3, 1})), node("Softmax", []string{"p"}, attr("axis", 2)),
+		node("Concat", []string{"p", "p"}, attr("axis", -1)), node("Reshape", []string{"p", "s"}), node("Add", []string{"p", "x"}),
+		node("Unsqueeze", []string{"p"}, attr("axes", []int{0, 5})), node("Squeeze", []string{"p"}),
+		node("Conv", []string{"p", "w"}, attr("pads", []int{1, 0, 0, 1})), node("ConvTranspose", []string{"p", "w"}, attr("strides", []int{2, 3})),
+	} {
+		f.Add(model(12, [][]byte{pool, n}, []string{"x"}, bytesField(5, tensor("w", []float32{1, 2, 3, 4}, 2, 2, 1, 1)), bytesField(5, ints("s", []int64{-1, 2}, 2))))
+	}
+	x, y := tensor("x", []float32{1, -2, 3, 4, 5, -6, 7, 8}, 1, 2, 2, 2), tensor("y", []float32{3, 4, 7, 8}, 1, 2, 1, 2)
+	dev, err := engine.Open(f.Context(), "cpu")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { dev.Close() })
+	dir := f.TempDir()
+	writeTest(f, dir, nil, [][]byte{y}, x)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		write(t, b, dir, "model.onnx")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // hostile sizes may be much work
+		defer cancel()
+		cases := 0
+		err := onnx.RunDir(ctx, dev, dir, nil, func(r onnx.Result) {
+			if cases++; (r.Reason == "") != (r.Status == onnx.Passed) || strings.Contains(r.Reason, "\n") {
+				t.Errorf("%+v", r)
+			}
+		})
+		if ctx.Err() == nil && (err != nil || cases != 1) {
+			t.Errorf("%d results, %v", cases, err)
 		}
 	})
 }

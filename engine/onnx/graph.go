@@ -243,7 +243,8 @@ func whole(p *problem.Problem, in engine.Operands) bool {
 }
 
 // proof judges a result of the device by the oracle and makes it a value.
-func (e *evaluation) proof(p *problem.Problem, r problem.Role, got *engine.Tensor, truth driver.Truth, integers bool) (*value, error) {
+func (e *evaluation) proof(p *problem.Problem, r problem.Role, got *engine.Tensor, truth driver.Truth, integers bool,
+) (*value, error) {
 	v := wrap(got)
 	o := verify.Judge(got.Type(), truth, nil, v.at(), integers)
 	e.result.MaxRatio = max(e.result.MaxRatio, finite(o.BoundUsed))

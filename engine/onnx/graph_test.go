@@ -295,6 +295,22 @@ func TestLargeGraphs(t *testing.T) {
 	expect(t, runOne(t, doubling, [][]byte{x}, x), onnx.Unsupported, "", "make more than")
 }
 
+// TestTruthMoves has a rounded and an exact tensor that are moved together: the output is judged by the oracle's word on
+// the one and by the other itself.
+func TestTruthMoves(t *testing.T) {
+	m := model(12, [][]byte{
+		step("Conv", []string{"x", "w"}, []string{"c"}),
+		step("Relu", []string{"c"}, []string{"r"}),
+		step("Concat", []string{"r", "e"}, []string{"b"}, attr("axis", 2)),
+		node("Transpose", []string{"b"}),
+	}, []string{"x"}, bytesField(5, tensor("w", []float32{0.1, 3}, 2, 1, 1)), bytesField(5, tensor("e", []float32{5, 6}, 1, 2, 1)))
+	x := tensor("x", []float32{0.7, -1}, 1, 1, 2)
+	third := float32(0.1) * float32(0.7)
+	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third, 3 * float32(0.7), 0, 0, 5, 6}, 3, 2, 1)}, x), onnx.Passed, onnx.Bounded, "")
+	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third, 3 * float32(0.7), 0, 0, 5, 6.000001}, 3, 2, 1)}, x), onnx.Failed, "", "got 6.0000009")
+	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third * (1 + 0x1p-20), 3 * float32(0.7), 0, 0, 5, 6}, 3, 2, 1)}, x), onnx.Failed, "", "at [0 0 0]")
+}
+
 // TestPropagation runs a network whose every result is rounded, against float64. The bound must allow float64's result,
 // and must refuse what is wrong though within ONNX's tolerance.
 func TestPropagation(t *testing.T) {

@@ -235,7 +235,8 @@ func concat(h *hostCall) ([]*value, error) {
 	for _, v := range h.in {
 		if len(v.shape) != len(shape) || v.kind != first.kind || !slices.Equal(v.shape[:along], shape[:along]) ||
 			!slices.Equal(v.shape[along+1:], shape[along+1:]) {
-			return nil, fmt.Errorf("%w: Concat of %v %v and %v %v along axis %d", ErrFormat, first.kind, first.shape, v.kind, v.shape, along)
+			return nil, fmt.Errorf("%w: Concat of %v %v and %v %v along axis %d",
+				ErrFormat, first.kind, first.shape, v.kind, v.shape, along)
 		}
 		if shape[along] += v.shape[along]; shape[along] > maxMade {
 			return nil, tooMuch()

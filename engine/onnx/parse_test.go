@@ -13,6 +13,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/onnx"
+	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 func TestParseModel(t *testing.T) {
@@ -100,6 +101,41 @@ func floatField(num protowire.Number, v float32) []byte {
 	return protowire.AppendFixed32(protowire.AppendTag(nil, num, protowire.Fixed32Type), math.Float32bits(v))
 }
 
+func TestHostTensors(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		b    []byte
+		typ  problem.DataType
+		want []float32
+	}{
+		{"raw floats", tensor("t", []float32{1, -2}, 2), problem.F32, []float32{1, -2}},
+		{"floats", join(dims(2), intField(2, 1), floatField(4, 3), floatField(4, 4)), problem.F32, []float32{3, 4}},
+		{"raw halves", typed(onnx.Float16, "t", halves(0.5, -3), 2), problem.F16, []float32{0.5, -3}},
+		{"halves", join(dims(2), intField(2, 10), intField(5, 0x3c00), intField(5, 0xc000)), problem.F16, []float32{1, -2}},
+		{"raw bytes", bytes8("t", []byte{7, 200}, 2), problem.U8, []float32{7, 200}},
+		{"bytes", join(dims(2), intField(2, 2), intField(5, 7), intField(5, 200)), problem.U8, []float32{7, 200}},
+		{"raw signed bytes", typed(onnx.Int8, "t", []byte{7, 200}, 2), problem.S8, []float32{7, -56}},
+		{"signed bytes", join(dims(2), intField(2, 3), intField(5, 7), intField(5, -56)), problem.S8, []float32{7, -56}},
+		{"raw integers", typed(onnx.Int32, "t", int32s(7, -1<<31), 2), problem.S32, []float32{7, -1 << 31}},
+		{"integers", join(dims(2), intField(2, 6), bytesField(5, []byte{7, 0x80, 1})), problem.S32, []float32{7, 128}},
+		{"nothing", join(dims(2, 0), intField(2, 6)), problem.S32, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, err := onnx.ParseTensor(c.b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := x.Host()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Type() != c.typ || !slices.Equal(h.Shape(), x.Shape) || !slices.Equal(h.Widen(), c.want) {
+				t.Errorf("%v %v %v; want %v %v %v", h.Type(), h.Shape(), h.Widen(), c.typ, x.Shape, c.want)
+			}
+		})
+	}
+}
+
 func TestTensorsThatCannotBeRead(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -118,6 +154,9 @@ func TestTensorsThatCannotBeRead(t *testing.T) {
 			}
 			if _, err := x.Float32s(); !errors.Is(err, engine.ErrUnsupported) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v; want ErrUnsupported with %q", err, c.want)
+			}
+			if _, err := x.Int64s(); !errors.Is(err, engine.ErrUnsupported) {
+				t.Errorf("%v; want ErrUnsupported", err)
 			}
 		})
 	}
@@ -145,6 +184,13 @@ func TestHostileFiles(t *testing.T) {
 		{"bad initializer", parseModel, model(1, nil, nil, bytesField(5, tensor("w", nil, 4))), "0 values instead of 4"},
 		{"empty tensor file", parseTensor, nil, "no data type"},
 		{"short data", parseTensor, tensor("t", []float32{1}, 2), "1 values instead of 2"},
+		{"byte out of range", parseTensor, join(dims(1), intField(2, 2), intField(5, 256)), "256, which is no uint8"},
+		{"signed byte out of range", parseTensor, join(dims(1), intField(2, 3), intField(5, -129)), "-129"},
+		{"half out of range", parseTensor, join(dims(1), intField(2, 10), intField(5, 1<<16)), "65536"},
+		{"int32 out of range", parseTensor, join(dims(1), intField(2, 6), intField(5, 1<<31)), "2147483648"},
+		{"half a half", parseTensor, join(dims(1), intField(2, 10), bytesField(9, []byte{1, 2, 3})), "3 bytes of float16"},
+		{"too few bytes", parseTensor, bytes8("t", []byte{1}, 2), "1 values instead of 2"},
+		{"bad attribute tensor", parseModel, model(1, [][]byte{node("Constant", nil, attr("value", bytes8("t", []byte{1}, 2)))}, nil), "1 values"},
 		{"odd data", parseTensor, join(dims(1), intField(2, 1), bytesField(9, []byte{1, 2, 3})), "3 bytes"},
 		{"odd packed data", parseTensor, join(dims(1), intField(2, 1), bytesField(4, []byte{1, 2, 3})), "multiple of 4"},
 		{"cut packed dims", parseTensor, join(bytesField(1, []byte{0x80}), intField(2, 1)), "truncated"},

@@ -68,7 +68,8 @@ func linear(p *problem.Problem) bool {
 
 // propagate sets how far the output of a problem may be off, from the oracle's word on it for the very inputs that the
 // device had. Nothing is known where an operand other than the source is not exact, or the operator is not linear.
-func (e *evaluation) propagate(ctx context.Context, p *problem.Problem, in driver.Operands, from []*value, truth driver.Truth, out *value) error {
+func (e *evaluation) propagate(ctx context.Context, p *problem.Problem, in driver.Operands, from []*value,
+	truth driver.Truth, out *value) error {
 	exact := true
 	for i, v := range from {
 		if v == nil || v.exact {
@@ -164,8 +165,8 @@ func (e *evaluation) agree(got *value, ours, theirs func(int64) float64) error {
 			e.result.weaken(Tolerance)
 		}
 		if d := distance(g, w); d > limit {
-			return fmt.Errorf("the graph's output at %v is %g, expected is %g: %.3g apart, %s %.3g; all %d problems of the device are right, "+
-				"so it is another operator or the expectation", unflatten(i, got.shape), g, w, d, what, limit, e.proven)
+			return fmt.Errorf("the graph's output at %v is %g, expected is %g: %.3g apart, %s %.3g; all %d problems of the device "+
+				"are right, so it is another operator or the expectation", unflatten(i, got.shape), g, w, d, what, limit, e.proven)
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ func openCPU(t testing.TB) *engine.Device {
 }
 
 // writeTest writes a backend test of one data set.
-func writeTest(t *testing.T, dir string, model []byte, outputs [][]byte, inputs ...[]byte) {
+func writeTest(t testing.TB, dir string, model []byte, outputs [][]byte, inputs ...[]byte) {
 	t.Helper()
 	write(t, model, dir, "model.onnx")
 	set := filepath.Join(dir, "test_data_set_0")
