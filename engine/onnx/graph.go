@@ -28,6 +28,7 @@ type evaluation struct {
 	values map[string]*value
 	want   map[string]*Tensor // expected outputs
 	used   map[string]bool    // names that some node or output reads
+	fused  map[*Node]*Node    // by a convolution, the Relu behind it
 	made   int64              // elements so far
 	proven int                // problems that ran and were right
 	// mistake is how an expected output is known to be wrong, to be told if it is; by its name.
@@ -54,7 +55,7 @@ func (r *runner) run(ctx context.Context, m *Model, set string, result *Result) 
 		return err
 	}
 	e := &evaluation{runner: r, model: m, result: result, values: map[string]*value{}, want: map[string]*Tensor{},
-		used: map[string]bool{}, mistake: map[string]func(*value) error{}}
+		used: map[string]bool{}, fused: m.Graph.fuse(), mistake: map[string]func(*value) error{}}
 	for _, n := range m.Graph.Nodes {
 		for _, name := range n.Inputs {
 			e.used[name] = true
@@ -73,9 +74,16 @@ func (r *runner) run(ctx context.Context, m *Model, set string, result *Result) 
 		}
 	}
 	result.Check = Exact
+	done := map[*Node]bool{}
 	for _, n := range m.Graph.Nodes {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if relu := e.fused[n]; relu != nil {
+			done[relu] = true
+		}
+		if done[n] {
+			continue
 		}
 		if err := e.node(ctx, n, devices == 1); err != nil {
 			return err
@@ -109,16 +117,17 @@ func (e *evaluation) node(ctx context.Context, n *Node, only bool) error {
 	}
 	var out []*value
 	var err error
+	names := n.Outputs
 	if host := hostOperators[n.Op]; host != nil {
 		h := &hostCall{Node: n, opset: e.model.Opset, in: in, room: maxMade - e.made}
 		out, err = host(h)
 		if err != nil {
 			return fmt.Errorf("node %.100q: %w", n.Name, err)
 		}
-	} else if out, err = e.device(ctx, n, in, only); err != nil {
+	} else if out, names, err = e.device(ctx, n, in, only); err != nil {
 		return err
 	}
-	for i, name := range n.Outputs {
+	for i, name := range names {
 		if i >= len(out) { // Dropout's mask
 			if name != "" && e.used[name] {
 				return fmt.Errorf("%w: node %.100q: output %d of %s", engine.ErrUnsupported, n.Name, i, n.Op)
@@ -140,65 +149,61 @@ func tooMuch() error {
 	return fmt.Errorf("%w: the graph's nodes make more than %d elements; run a part of it", engine.ErrUnsupported, maxMade)
 }
 
-// device runs a node on the device and judges what it makes.
-func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool) ([]*value, error) {
-	operands := make([]Operand, len(in))
-	for i, v := range in {
-		operands[i] = v.operand()
-	}
-	p, err := e.model.Problem(n, operands...)
+// device runs a node on the device, with what is fused into it, and judges what it makes, which it returns by name.
+func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool) (out []*value, names []string, err error) {
+	p, names, err := e.plan(n, in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if only {
 		e.result.Problem, e.result.Type = p.String(), p.Type.String()
 	}
 	roles := operators[n.Op].roles()
-	for i, name := range n.Outputs {
+	for i, name := range names {
 		if want, shape := e.want[name], p.Shape(roles[i]); want != nil && !slices.Equal(want.Shape, shape) {
-			return nil, fmt.Errorf("expected output has shape %v, %s makes %v", want.Shape, p.String(), shape)
+			return nil, nil, fmt.Errorf("expected output has shape %v, %s makes %v", want.Shape, p.String(), shape)
 		}
 		if e.made+problem.Elems(p.Shape(roles[i])) > maxMade {
-			return nil, tooMuch()
+			return nil, nil, tooMuch()
 		}
 	}
 	if p.FLOPs() > maxWork {
-		return nil, fmt.Errorf("%w: %s takes %.3g operations; up to %g can be checked",
+		return nil, nil, fmt.Errorf("%w: %s takes %.3g operations; up to %g can be checked",
 			engine.ErrUnsupported, p.String(), p.FLOPs(), maxWork)
 	}
 	bound, err := n.bind(&p, in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	got, err := e.compute(ctx, &p, bound)
 	if err != nil {
-		return nil, e.blame(&p, err)
+		return nil, nil, e.blame(&p, err)
 	}
 	var theirs driver.Operands
 	for r, t := range bound {
 		theirs[r] = t.Operand()
 	}
-	out := make([]*value, len(roles))
+	out = make([]*value, len(roles))
 	for i, r := range roles {
 		if got[r] == nil {
 			continue
 		}
 		truth, err := e.oracle.Reference(ctx, p, theirs, r, nil)
 		if err != nil {
-			return nil, fmt.Errorf("oracle: %w", err)
+			return nil, nil, fmt.Errorf("oracle: %w", err)
 		}
 		if out[i], err = e.proof(&p, r, got[r], truth, whole(&p, bound)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := e.propagate(ctx, &p, theirs, in, truth, out[i]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if i < len(n.Outputs) && n.Op == "MaxUnpool" {
-			e.mistake[n.Outputs[i]] = func(want *value) error { return indexMistake(&p, bound, want.host) }
+		if i < len(names) && n.Op == "MaxUnpool" {
+			e.mistake[names[i]] = func(want *value) error { return indexMistake(&p, bound, want.host) }
 		}
 	}
 	e.proven++
-	return out, nil
+	return out, names, nil
 }
 
 // blame notes the problem that something went wrong with.

@@ -277,7 +277,7 @@ func TestHostErrors(t *testing.T) {
 func TestLargeGraphs(t *testing.T) {
 	x := tensor("x", []float32{1, 2}, 1, 1, 2)
 	deconv := model(12, [][]byte{step("ConvTranspose", []string{"x", "w"}, []string{"p"}, attr("strides", []int{1 << 27})),
-		node("Relu", []string{"p"})}, []string{"x"}, bytesField(5, tensor("w", []float32{1}, 1, 1, 1)))
+		node("Identity", []string{"p"})}, []string{"x"}, bytesField(5, tensor("w", []float32{1}, 1, 1, 1)))
 	expect(t, runOne(t, deconv, [][]byte{x}, x), onnx.Unsupported, "", "make more than")
 
 	pool := model(12, [][]byte{step("MaxPool", []string{"i"}, []string{"p"}, attr("kernel_shape", []int{1 << 20, 1 << 20}),
@@ -309,6 +309,30 @@ func TestTruthMoves(t *testing.T) {
 	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third, 3 * float32(0.7), 0, 0, 5, 6}, 3, 2, 1)}, x), onnx.Passed, onnx.Bounded, "")
 	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third, 3 * float32(0.7), 0, 0, 5, 6.000001}, 3, 2, 1)}, x), onnx.Failed, "", "got 6.0000009")
 	expect(t, runOne(t, m, [][]byte{tensor("y", []float32{third * (1 + 0x1p-20), 3 * float32(0.7), 0, 0, 5, 6}, 3, 2, 1)}, x), onnx.Failed, "", "at [0 0 0]")
+}
+
+// TestFusedRelu has convolutions whose Relu can be fused, and some whose cannot.
+func TestFusedRelu(t *testing.T) {
+	x := tensor("x", []float32{1, -2, 3}, 1, 1, 3)
+	conv := step("Conv", []string{"x", "w"}, []string{"c"})
+	w := bytesField(5, tensor("w", []float32{2}, 1, 1, 1))
+	relu := step("Relu", []string{"c"}, []string{"y"})
+	plain, positive := tensor("c", []float32{2, -4, 6}, 1, 1, 3), tensor("y", []float32{2, 0, 6}, 1, 1, 3)
+	r := runOne(t, network(12, [][]byte{conv, relu}, []string{"x"}, []string{"y"}, w), [][]byte{positive}, x)
+	expect(t, r, onnx.Passed, onnx.Bounded, "")
+	if r.Problem != "conv:post=relu:mb1ic1oc1iw3ow3kw1" {
+		t.Errorf("ran %s", r.Problem)
+	}
+	r = runOne(t, network(12, [][]byte{conv, relu}, []string{"x"}, []string{"c", "y"}, w), [][]byte{plain, positive}, x)
+	expect(t, r, onnx.Passed, onnx.Bounded, "")
+	if r.Problem != "conv:mb1ic1oc1iw3ow3kw1" {
+		t.Errorf("ran %s", r.Problem)
+	}
+	both := network(12, [][]byte{conv, relu, step("Concat", []string{"c", "y"}, []string{"z"}, attr("axis", 2))}, []string{"x"}, []string{"z"}, w)
+	r = runOne(t, both, [][]byte{tensor("z", []float32{2, -4, 6, 2, 0, 6}, 1, 1, 6)}, x)
+	expect(t, r, onnx.Passed, onnx.Bounded, "")
+	before := network(12, [][]byte{step("Relu", []string{"x"}, []string{"r"}), step("Conv", []string{"r", "w"}, []string{"y"})}, []string{"x"}, []string{"y"}, w)
+	expect(t, runOne(t, before, [][]byte{tensor("y", []float32{2, 0, 6}, 1, 1, 3)}, x), onnx.Passed, onnx.Bounded, "")
 }
 
 // TestPropagation runs a network whose every result is rounded, against float64. The bound must allow float64's result,

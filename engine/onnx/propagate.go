@@ -55,7 +55,8 @@ func up(x float64) float32 {
 }
 
 // linear says whether |f(x+e) − f(x)| ≤ g(|e|), where g is the same problem with the absolute values of the weights and
-// without a bias: a convolution, an average, a maximum (which is at most the largest |e| of its window), or a copy.
+// without bias and post-op: a convolution (its post-op is a Relu, which steepens nothing), an average, a maximum (which
+// differs by the largest |e| of its window at most), or a copy.
 func linear(p *problem.Problem) bool {
 	switch p.Op {
 	case problem.Conv, problem.Deconv:
@@ -90,7 +91,7 @@ func (e *evaluation) propagate(ctx context.Context, p *problem.Problem, in drive
 	}
 	// The sum of |weights| times how far the sources may be off.
 	q := *p
-	q.Bias, q.Type, q.Indices = false, problem.Types{}, problem.NoIndices
+	q.Bias, q.Type, q.Indices, q.Post = false, problem.Types{}, problem.NoIndices, [problem.MaxPost]problem.PostOp{}
 	if p.Op == problem.Unpool {
 		q.Indices = p.Indices
 	}

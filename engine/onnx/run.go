@@ -59,8 +59,9 @@ type Result struct {
 // RunDir runs the ONNX backend tests below dir on the device, in the order of their paths, and calls each with every
 // result. A test is a folder with a model.onnx and folders test_data_set_N of input_N.pb and output_N.pb files. The
 // operators of Operators run on the device, each as a plan of its own, on outputs that were poisoned before. A few others
-// (those that move elements, and the simplest arithmetic) run on the host, so that small graphs run whole; a model with
-// any other operator, or with nothing for the device, is unsupported. If operators is not empty, models without any of
+// (those that move elements, and the simplest arithmetic) run on the host, so that small graphs run whole; a Relu behind
+// a convolution runs on the device with it. A model with any other operator, or with nothing for the device, is
+// unsupported. If operators is not empty, models without any of
 // them are left out.
 //
 // What is judged, and how:
