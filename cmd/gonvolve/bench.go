@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +50,7 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 			return err
 		}
 		options := bench.Options{Mode: m, MinTime: *minTime}
-		job := &job{alg: *alg, fill: verify.Int, out: out, columns: report.BenchColumns}
+		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
 			options.Algorithm = alg
 			return bench.Measure(ctx, dev, c, options)
@@ -66,9 +68,12 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 type job struct {
 	alg     string
 	fill    verify.Fill
+	budget  float64 // of the oracle for one problem
 	options driver.Options
 	out     *output
 	columns []report.Column
+	explain bool // of verify: tell of one problem's results in detail if one is wrong …
+	verdict bool // … or anyway
 	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
 }
 
@@ -99,7 +104,13 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 	}
 	bar.end()
 	report.Speedups(records)
-	if err := j.out.records(cmd, records, j.columns); err != nil {
+	if j.explain = j.verdict || j.explain && slices.ContainsFunc(records, func(r report.Record) bool { return r.Status == report.Failed }); j.explain {
+		verdict := verify.Verdict(records)
+		for i := range records {
+			records[i].Verdict = verdict
+		}
+	}
+	if err := j.print(cmd, records); err != nil {
 		return err
 	}
 	var t tally
@@ -109,10 +120,23 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 	return t.conclude(ctx, len(list)*len(devs))
 }
 
+func (j *job) print(cmd *cobra.Command, records []report.Record) error {
+	return j.out.write(cmd, func(w io.Writer, width int, colour bool) error {
+		err := report.Write(w, j.out.format, records, report.Options{Columns: j.columns, Colour: colour, Width: width})
+		if err == nil && j.explain && len(records) > 0 && (j.out.format == "table" || j.out.format == "markdown") {
+			err = printVerdict(w, j.out.format, records)
+		}
+		return err
+	})
+}
+
 // problem runs one problem on all devices.
 func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine.Device, p *problem.Problem, bar *progress) []report.Record {
 	var records []report.Record
-	c, caseErr := verify.NewCase(ctx, oracle, *p, j.fill, verify.DefaultBudget)
+	c, caseErr := verify.NewCase(ctx, oracle, *p, j.fill, j.budget)
+	if caseErr == nil {
+		c.Explain = j.explain
+	}
 	for _, d := range devs {
 		bar.start(d.Spec() + " " + p.String())
 		for _, alg := range algorithms(d, *p, j.alg) {

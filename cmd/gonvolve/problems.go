@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +28,7 @@ func addProblemFlags(cmd *cobra.Command) *problemFlags {
 	f := &problemFlags{}
 	fl := cmd.Flags()
 	fl.StringVar(&f.suite, "suite", "", "a built-in list of problems")
-	fl.StringVar(&f.batch, "batch", "", "a `file` with a list of problems")
+	fl.StringVar(&f.batch, "batch", "", "a `file` with a list of problems, or a folder with lists shapes_*")
 	fl.StringVar(&f.dir, "dir", "FWD", "direction of every problem: FWD, BWD_D, BWD_W or BWD_B")
 	fl.StringVar(&f.dt, "dt", "f32", "types of every problem: f32, f16, or of src-wei-dst, such as u8-s8-s32")
 	fl.StringVar(&f.layout, "layout", "nchw", "memory order of every problem: nchw or nhwc")
@@ -136,8 +138,29 @@ func parsePost(text string) ([]problem.PostOp, error) {
 	return problem.ParsePost(text)
 }
 
-// readBatch reads a problem list. Lists below a folder named pool or deconv, as oneDNN's are, mean that operation.
-func readBatch(file string) ([]problem.Problem, error) {
+// readBatch reads a problem list, or all lists shapes_* in a folder and those below it.
+func readBatch(name string) ([]problem.Problem, error) {
+	info, err := os.Stat(name)
+	if err != nil || !info.IsDir() {
+		return readBatchFile(name)
+	}
+	var list []problem.Problem
+	err = filepath.WalkDir(name, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasPrefix(d.Name(), "shapes_") {
+			return err
+		}
+		more, err := readBatchFile(file)
+		list = append(list, more...)
+		return err
+	})
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("--batch %s: %w: the folder holds no lists shapes_*", name, problem.ErrInvalid)
+	}
+	return list, err
+}
+
+// readBatchFile reads a list. Lists in a folder named pool or deconv, as oneDNN's are, mean that operation.
+func readBatchFile(file string) ([]problem.Problem, error) {
 	prefix := ""
 	abs, err := filepath.Abs(file)
 	if err != nil {

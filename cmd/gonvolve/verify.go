@@ -33,6 +33,9 @@ func newVerifyCommand() *cobra.Command {
                 still fails. The same --seed makes the same problems
 --batch FILE    a list of problems in benchdnn's form; --sample 1000 checks so
                 many of them, chosen by --seed
+--verdict       one problem in detail, which a failure of a single problem
+                shows too: how large the errors are, the worst element and the
+                sum behind it, and which device or algorithm is wrong
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
@@ -42,6 +45,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
   gonvolve verify --golden conv.csv --device vulkan:0
   gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
   gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
+  gonvolve verify --verdict --fill uniform mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --onnx node-tests/ --device cpu`,
 	}
 	device := deviceFlag(cmd, "all")
@@ -51,8 +55,10 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
 	golden := cmd.Flags().String("golden", "", "a `file` of checksums")
 	onnxDir := cmd.Flags().String("onnx", "", "a `folder` with ONNX backend tests")
+	verdict := cmd.Flags().Bool("verdict", false, "one problem on every device by all algorithms in detail: errors, the worst elements, who is wrong")
 	fuzz := cmd.Flags().Duration("fuzz", 0, "check random problems for so `long`, by all algorithms with both fills")
 	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample likewise")
+	budget := cmd.Flags().Float64("budget", verify.DefaultBudget, "products that the reference computes for a problem; a sample is compared if all would be more")
 	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
@@ -85,7 +91,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			}
 			return l.fuzz(cmd, *fuzz, *seed, fills)
 		}
-		job := &job{alg: *alg, fill: f, options: options, out: out, columns: report.VerifyColumns}
+		job := &job{alg: *alg, fill: f, budget: *budget, options: options, out: out, columns: report.VerifyColumns}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
 			return c.Check(ctx, dev, alg)
 		}
@@ -96,6 +102,15 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if cmd.Flags().Changed("sample") {
 			list = choose(list, *sample, *seed)
 		}
+		if *verdict {
+			if len(list) != 1 {
+				return fmt.Errorf("%w: --verdict takes one problem, not %d", problem.ErrInvalid, len(list))
+			}
+			if !cmd.Flags().Changed("alg") {
+				job.alg = "all"
+			}
+		}
+		job.explain, job.verdict = len(list) == 1, *verdict
 		return job.run(cmd, *device, list)
 	}
 	return cmd

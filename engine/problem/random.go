@@ -98,7 +98,9 @@ func (p *Problem) randomChannels(r *rand.Rand, size int) {
 }
 
 func (p *Problem) randomKind(r *rand.Rand) {
-	p.Dir = Dir(r.IntN(int(BackwardBias) + 1))
+	if r.IntN(2) == 0 { // or forward, which has most options
+		p.Dir = Dir(r.IntN(int(BackwardBias) + 1))
+	}
 	switch p.Op {
 	case Conv:
 		if r.IntN(3) == 0 {

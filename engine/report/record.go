@@ -82,6 +82,29 @@ type Record struct {
 	Status         Status   `json:"status"`
 	Reason         string   `json:"reason"`
 	Repro          string   `json:"repro"` // command that runs this check again
+
+	ULPs    []int64 `json:"ulp_histogram,omitempty"` // compared elements by error: 0, 1, 2, 3–4, 5–8 … ulp
+	Worst   *Worst  `json:"worst,omitempty"`
+	Verdict string  `json:"verdict,omitempty"` // on all results of the problem together
+}
+
+// Worst is the element of a result that takes the largest share of its bound, and the sum that it comes from.
+type Worst struct {
+	Output    string   `json:"output"` // dst, diff_wei …
+	At        []int    `json:"at"`     // as the tensor lies in memory
+	Got       string   `json:"got"`    // strings, for NaN and infinities
+	Want      string   `json:"want"`
+	Bound     float64  `json:"bound"`     // 0: bit for bit
+	Terms     int64    `json:"terms"`     // of the sum
+	Magnitude float64  `json:"magnitude"` // Σ|terms|
+	Sum       *float64 `json:"sum"`       // of the terms, once more from the inputs; null where the operation is no plain sum
+	Largest   []Term   `json:"largest,omitempty"`
+}
+
+// Term is one term of a sum: a product of input elements, by tensor.
+type Term struct {
+	Value float64          `json:"value"`
+	At    map[string][]int `json:"at"`
 }
 
 // New starts the record of a problem on a device.

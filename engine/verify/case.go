@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -49,6 +50,7 @@ type Case struct {
 	Problem problem.Problem
 	Fill    Fill
 	In      engine.Operands // the problem's Inputs and Constants
+	Explain bool            // records tell of the worst element and of all errors' sizes
 	truths  []truth
 }
 
@@ -145,6 +147,9 @@ func (c *Case) judge(r *report.Record, t truth, got *engine.Tensor) {
 	r.BoundUsed = max(r.BoundUsed, finite(o.BoundUsed))
 	if !o.Exact {
 		r.Check = "bounded"
+	}
+	if c.Explain {
+		c.explain(r, t, o, got.Shape())
 	}
 	if r.Status == report.Failed {
 		return
@@ -313,5 +318,5 @@ func Repro(p *problem.Problem, device, algorithm string, fill Fill) string {
 	if algorithm != "" {
 		s += " --alg " + algorithm
 	}
-	return s + " '" + p.String() + "'"
+	return s + " '" + strings.ReplaceAll(p.String(), "'", `'\''`) + "'"
 }

@@ -22,7 +22,8 @@ type Outcome struct {
 	Got, Want float64 // there
 	MaxAbsErr float64
 	MaxULP    float64
-	BoundUsed float64 // largest error as a share of its bound; exact elements count 0 or, if wrong, +Inf
+	ULPs      [Buckets]int64 // elements by error
+	BoundUsed float64        // largest error as a share of its bound; exact elements count 0 or, if wrong, +Inf
 }
 
 // Judge compares elements at (nil: all) of got, widened from elements of type typ, with the truth. With exact set, which
@@ -64,7 +65,9 @@ func Judge(typ problem.DataType, truth driver.Truth, at []int64, got func(int64)
 			}
 		}
 		o.MaxAbsErr = max(o.MaxAbsErr, err)
-		o.MaxULP = max(o.MaxULP, err/ulp(typ, want))
+		ulps := err / ulp(typ, want)
+		o.MaxULP = max(o.MaxULP, ulps)
+		o.ULPs[bucket(ulps)]++
 		if share > 1 {
 			o.Wrong++
 		}
@@ -73,6 +76,20 @@ func Judge(typ problem.DataType, truth driver.Truth, at []int64, got func(int64)
 		}
 	}
 	return o
+}
+
+// Buckets is how many counts a histogram of errors has: 0, 1, 2, 3–4, 5–8 … ulp, and all above.
+const Buckets = 12
+
+// bucket is the place of an error in the histogram.
+func bucket(ulps float64) int {
+	for i, most := 0, 0.5; i < Buckets-1; i++ {
+		if ulps <= most {
+			return i
+		}
+		most = math.Ldexp(1, i) + 0.5
+	}
+	return Buckets - 1
 }
 
 // round is v in a type, to nearest.

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+// records runs the command with --format json.
+func records(t *testing.T, want int, args ...string) []report.Record {
+	t.Helper()
+	code, stdout, stderr := gonvolve(t, t.TempDir(), append(args, "--format", "json")...)
+	if code != want {
+		t.Fatalf("%v: exit %d, %s", args, code, stderr)
+	}
+	var all []report.Record
+	for d := json.NewDecoder(strings.NewReader(stdout)); d.More(); {
+		var r report.Record
+		if err := d.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// words splits a command line as a shell does, as far as repros need.
+func words(line string) []string {
+	var all []string
+	head, rest, _ := strings.Cut(line, " '")
+	all = strings.Fields(head)[1:]
+	return append(all, strings.ReplaceAll(strings.TrimSuffix(rest, "'"), `'\''`, "'"))
+}
+
+// The command of a record makes that record again: device, algorithm, fill and problem.
+func TestReproRunsAgain(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for i := range 40 {
+		p := problem.Random(r, 6)
+		if p.Name = ""; i%4 == 0 {
+			p.Name = `conv1's_a:b`
+		}
+		fill := []verify.Fill{verify.Int, verify.Uniform}[i%2]
+		repro := verify.Repro(&p, "cpu", "reference", fill)
+		got := records(t, exitDone, words(repro)...)
+		if len(got) != 1 || got[0].Repro != repro || got[0].Problem != p.String() || got[0].Algorithm != "reference" || !got[0].Verified {
+			t.Errorf("%s makes %+v", repro, got)
+		}
+	}
+}
+
+// --dir, --dt, --act and --bias make the problem that its text says.
+func TestProblemFlags(t *testing.T) {
+	const desc = "mb1ic4ih5oc4oh5kh3ph1"
+	for args, want := range map[string]string{
+		"--dir BWD_W":                          "conv:BWD_W:",
+		"--dt f16 --act relu+clip(0,6) --bias": "conv:f16:bias:post=relu+clip(0,6):",
+		"--dt u8-s8-s32":                       "conv:u8-s8-s32:",
+		"--mb 3":                               "conv:mb3ic4",
+	} {
+		got := records(t, exitDone, append([]string{"verify", "--device", "cpu", desc}, strings.Fields(args)...)...)
+		if len(got) != 1 || !strings.HasPrefix(got[0].Problem, want) {
+			t.Errorf("%s makes %+v, not %s", args, got, want)
+		}
+	}
+}
+
+func TestFuzzCommand(t *testing.T) {
+	got := records(t, exitDone, "verify", "--device", "cpu", "--fuzz", "300ms", "--seed", "5")
+	again := records(t, exitDone, "verify", "--device", "cpu", "--fuzz", "300ms", "--seed", "5")
+	for i := range min(len(got), len(again)) {
+		if got[i].Repro != again[i].Repro {
+			t.Errorf("check %d is %s, then %s", i, got[i].Repro, again[i].Repro)
+		}
+	}
+	if len(got) < 4 {
+		t.Errorf("%d checks", len(got))
+	}
+	if only := records(t, exitDone, "verify", "--device", "cpu", "--fuzz", "100ms", "--alg", "reference", "--fill", "int"); strings.Contains(fmt.Sprint(only), "uniform") {
+		t.Error("--fill int makes uniform inputs")
+	}
+}
+
+func TestVerdictCommand(t *testing.T) {
+	const p = "mb1ic4ih5oc4oh5kh3ph1"
+	got := records(t, exitDone, "verify", "--device", "cpu", "--verdict", "--fill", "uniform", p)
+	if len(got) < 3 {
+		t.Fatalf("%d results", len(got))
+	}
+	for _, r := range got {
+		if r.Verdict == "" || len(r.ULPs) != verify.Buckets || r.Worst == nil || r.Worst.Sum == nil || len(r.Worst.Largest) == 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	_, stdout, _ := gonvolve(t, t.TempDir(), "verify", "--device", "cpu", "--verdict", p)
+	for _, want := range []string{"0 ulp", "must be that bit for bit", "Σ|terms|", "verdict: all"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the verdict lacks %q:\n%s", want, stdout)
+		}
+	}
+	if _, stdout, _ := gonvolve(t, t.TempDir(), "verify", "--device", "cpu", p); strings.Contains(stdout, "verdict") {
+		t.Errorf("a verdict where nothing is wrong:\n%s", stdout)
+	}
+}
+
+// A folder of lists is all of them, each with its folder's operation; --sample takes some.
+func TestBatchFolder(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"conv/shapes_a": "mb1ic1ih4oc1oh4kh3ph1 # one\nmb1ic2ih4oc1oh4kh3ph1\n",
+		"pool/shapes_b": "mb1ic1ih4oh2kh2sh2\n",
+		"conv/set_all":  "--batch=shapes_a\n",
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := records(t, exitDone, "verify", "--device", "cpu", "--batch", dir)
+	if len(got) != 3 || got[0].Op != "conv" || got[2].Op != "pool" {
+		t.Errorf("%+v", got)
+	}
+	one := records(t, exitDone, "verify", "--device", "cpu", "--batch", dir, "--sample", "1", "--seed", "2")
+	again := records(t, exitDone, "verify", "--device", "cpu", "--batch", dir, "--sample", "1", "--seed", "2")
+	if len(one) != 1 || len(again) != 1 || one[0].Problem != again[0].Problem {
+		t.Errorf("%+v, then %+v", one, again)
+	}
+	if code, _, stderr := gonvolve(t, dir, "verify", "--batch", t.TempDir()); code != exitUsage || !strings.Contains(stderr, "no lists") {
+		t.Errorf("an empty folder: exit %d, %s", code, stderr)
+	}
+}

@@ -1,0 +1,102 @@
+//go:build cgo && !noopencl
+
+package opencl_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/enginetest"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+	"github.com/gonvolve/gonvolve/shaders"
+)
+
+// mutants are faults planted in kernels: the text of a body and what it becomes.
+var mutants = []struct{ name, kernel, is, becomes string }{
+	{"halo off by one", "conv_direct", "x >= p.iw) {", "x > p.iw) {"},
+	{"kernel axes swapped", "conv_direct", "weiStart + (i * p.kh + j) * p.kw + k", "weiStart + (i * p.kh + k) * p.kw + j"},
+	{"bias of integers missing", "conv_direct", "isum += AS_UINT(quant[4 * oc + o]);", ""},
+	{"stride not tested", "conv_transposed", "xn * p.sw != x ||", ""},
+	{"tiles do not stride", "conv_igemm", "(SH * PITCH) + x0 * SW", "(SH * PITCH) + x0"},
+	{"wrong divisor", "pool", "count = max(ld - fd, 0) * max(lh - fh, 0) * max(lw - fw, 0)", "count = nd * nh * nw"},
+	{"multiplied by a rounded reciprocal", "pool", "DIV_EXACT(r, TO_FLOAT(count))", "r * (1.0f / TO_FLOAT(count))"},
+	{"last of equals", "pool", "v > r || IS_NAN(v)", "v >= r || IS_NAN(v)"},
+}
+
+// TestFuzzerFindsMutants proves the checks: each fault is found by random problems within a minute, and shrunk to a
+// problem of at most 8 of anything.
+func TestFuzzerFindsMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes: compiles kernels for hundreds of problems")
+	}
+	oracle, err := verify.Oracle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer oracle.Close()
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			k, err := shaders.Get(m.kernel)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := k.CL
+			if n := strings.Count(source, m.is); n != 1 {
+				t.Fatalf("%s.k has %q %d times: plant the fault elsewhere", m.kernel, m.is, n)
+			}
+			// Kernels are shared, but the tests of a package run one after the other.
+			k.CL = strings.Replace(source, m.is, m.becomes, 1)
+			defer func() { k.CL = source }()
+			dev, err := enginetest.Spec("opencl:0", driver.Options{NoCache: true})(t.Context())
+			if errors.Is(err, engine.ErrNoDevices) && !enginetest.Require() {
+				t.Skip("no device: ", err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			defer dev.Close()
+			found := hunt(t, verify.Fuzzer{Oracle: oracle, Devices: []*engine.Device{dev}, Seed: 1})
+			if found == nil {
+				return
+			}
+			p, err := problem.Parse(found.Problem)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes := []int{p.N, p.IC, p.OC}
+			for _, a := range p.Spatial() {
+				sizes = append(sizes, a.In, a.Out, a.Kernel, a.Stride, a.Dilation)
+			}
+			for _, n := range sizes {
+				if n > 8 {
+					t.Errorf("%s is not small", found.Problem)
+				}
+			}
+		})
+	}
+}
+
+// hunt runs random problems until one fails.
+func hunt(t *testing.T, f verify.Fuzzer) (found *report.Record) {
+	const limit = 3 * time.Minute // a minute when nothing else runs
+	checks, start := 0, time.Now()
+	for i := uint64(0); found == nil && time.Since(start) < limit; i++ {
+		f.Check(t.Context(), i, func(r report.Record) bool {
+			if checks++; r.Status == report.Failed {
+				found = &r
+			}
+			return found == nil
+		})
+	}
+	if found == nil {
+		t.Errorf("not found by %d checks in %v", checks, time.Since(start))
+		return nil
+	}
+	t.Logf("check %d, %v: %s %s", checks, time.Since(start).Round(time.Second/10), found.Repro, found.Reason)
+	return found
+}
