@@ -28,7 +28,8 @@ func records() []Record {
 	return []Record{
 		{Problem: `mb1ic3ih8oc4oh8kh3ph1n"net:conv1"`, Op: "conv", Dir: "FWD", Type: "f32", Device: "cpu", DeviceName: `A "fast", one`, API: "Go",
 			Algorithm: "gemm", Runs: 3, WallMS: &Times{1, 2, 3}, E2EMS: &Times{2, 3, 4}, FirstMS: 5, GFLOPS: 123.4, GBPS: 0.0123,
-			Verified: true, Check: "exact", Checked: 256, Elements: 256, Speedup: &speed, PeakPct: &peak, Status: Passed, Repro: "gonvolve verify 'x'"},
+			Verified: true, Check: "exact", Checked: 256, Elements: 256, Speedup: &speed, PeakPct: &peak, Status: Passed, Repro: "gonvolve verify 'x'",
+			ULPs: []int64{255, 0, 1}, Worst: &Worst{Output: "dst", At: []int{0, 1}, Got: "NaN", Want: "2", Terms: 3, Magnitude: 4}},
 		{Problem: `mb1ic3ih8oc4oh8kh3ph1n"net:conv1"`, Device: "vulkan:0", Status: Passed, Check: "bounded", Fallback: &fell},
 		{Problem: "pool:max:mb1ic3ih8oh4kh2", Op: "pool", Device: "opencl:0", Status: Failed, Reason: "3 of 48 | wrong,\nworst <here>", MaxAbsErr: 1.5, BoundUsed: 12},
 		{Problem: "pool:max:mb1ic3ih8oh4kh2", Device: "vulkan:0", Status: Unsupported, Reason: "no such limit"},
@@ -127,7 +128,7 @@ func TestCSV(t *testing.T) {
 	}
 	var want []string
 	for f := range reflect.TypeFor[Record]().Fields() {
-		name := f.Tag.Get("json")
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Type == reflect.TypeFor[*Times]() {
 			want = append(want, name+"_min", name+"_median", name+"_p95")
 		} else {
@@ -146,6 +147,10 @@ func TestCSV(t *testing.T) {
 		if got := rows[1][column[name]]; got != value {
 			t.Errorf("%s is %q, not %q", name, got, value)
 		}
+	}
+	if rows[1][column["worst"]] != `{"output":"dst","at":[0,1],"got":"NaN","want":"2","bound":0,"terms":3,"magnitude":4,"sum":null}` ||
+		rows[1][column["ulp_histogram"]] != "255 0 1" || rows[2][column["worst"]] != "" {
+		t.Errorf("%q, %q and without %q", rows[1][column["worst"]], rows[1][column["ulp_histogram"]], rows[2][column["worst"]])
 	}
 	if got := rows[3][column["reason"]]; got != records()[2].Reason {
 		t.Errorf("reason is %q", got)

@@ -219,7 +219,8 @@ func writeCSV(w io.Writer, records []Record) error {
 	head := []string{"problem", "op", "dir", "dt", "device", "device_name", "api", "driver", "algorithm", "tile",
 		"workspace_bytes", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
 		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "verified",
-		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "fallback", "status", "reason", "repro"}
+		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "fallback", "status", "reason", "repro",
+		"ulp_histogram", "worst", "verdict"}
 	rows := [][]string{head}
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	ptr := func(v *float64) string {
@@ -243,9 +244,18 @@ func writeCSV(w io.Writer, records []Record) error {
 		if r.Fallback != nil {
 			fallback = *r.Fallback
 		}
+		worst := ""
+		if r.Worst != nil {
+			text, err := json.Marshal(r.Worst)
+			if err != nil {
+				return err
+			}
+			worst = string(text)
+		}
 		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), strconv.FormatBool(r.Verified),
 			r.Check, strconv.FormatInt(r.Checked, 10), strconv.FormatInt(r.Elements, 10), f(r.MaxAbsErr), f(r.MaxULP),
-			f(r.BoundUsed), ptr(r.Speedup), fallback, string(r.Status), r.Reason, r.Repro))
+			f(r.BoundUsed), ptr(r.Speedup), fallback, string(r.Status), r.Reason, r.Repro,
+			strings.Trim(fmt.Sprint(r.ULPs), "[]"), worst, r.Verdict))
 	}
 	return out.WriteAll(rows)
 }

@@ -12,8 +12,7 @@ import (
 )
 
 // fuzz runs problems until one fails.
-func fuzz(t testing.TB, spec string, problems uint64) (failed *report.Record, passed int) {
-	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, spec)}, Seed: 1}
+func fuzz(t testing.TB, f Fuzzer, problems uint64) (failed *report.Record, passed int) {
 	for i := uint64(0); i < problems && failed == nil; i++ {
 		f.Check(t.Context(), i, func(r report.Record) bool {
 			switch r.Status {
@@ -28,9 +27,14 @@ func fuzz(t testing.TB, spec string, problems uint64) (failed *report.Record, pa
 	return failed, passed
 }
 
+// mutant fuzzes a fake by one algorithm, with one fill.
+func mutant(t testing.TB, spec string) Fuzzer {
+	return Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, spec)}, Seed: 1, Fills: []Fill{Int},
+		Algorithms: func(d *engine.Device, p problem.Problem) []string { return d.Algorithms(p)[:1] }}
+}
+
 // refuzz runs the problem again that a failure came from.
-func refuzz(t testing.TB, spec string, r *report.Record) (failed *report.Record) {
-	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, spec)}, Seed: 1}
+func refuzz(t testing.TB, f Fuzzer, r *report.Record) (failed *report.Record) {
 	var i uint64
 	_, from, _ := strings.Cut(r.Reason, "shrunk from problem ")
 	if _, err := fmt.Sscanf(from, "%d", &i); err != nil {
@@ -46,7 +50,7 @@ func refuzz(t testing.TB, spec string, r *report.Record) (failed *report.Record)
 }
 
 func TestFuzz(t *testing.T) {
-	failed, passed := fuzz(t, "cpu", 64)
+	failed, passed := fuzz(t, Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, "cpu")}, Seed: 1}, 64)
 	if failed != nil {
 		t.Errorf("%s: %s", failed.Repro, failed.Reason)
 	}
@@ -59,7 +63,7 @@ func TestFuzz(t *testing.T) {
 func TestFuzzFindsMutants(t *testing.T) {
 	for name := range mutants {
 		t.Run(name, func(t *testing.T) {
-			r, _ := fuzz(t, name, 500)
+			r, _ := fuzz(t, mutant(t, name), 1000)
 			if r == nil {
 				t.Fatal("not found")
 			}
@@ -77,7 +81,7 @@ func TestFuzzFindsMutants(t *testing.T) {
 			if !strings.Contains(r.Repro, "'"+r.Problem+"'") || !strings.Contains(r.Reason, "of seed 1, ") {
 				t.Errorf("%s: %s", r.Repro, r.Reason)
 			}
-			if again := refuzz(t, name, r); again == nil || again.Repro != r.Repro {
+			if again := refuzz(t, mutant(t, name), r); again == nil || again.Repro != r.Repro {
 				t.Errorf("%s the first time, then %+v", r.Repro, again)
 			}
 		})
