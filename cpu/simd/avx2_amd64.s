@@ -78,6 +78,30 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y1
+	VADDPS       Y1, Y0, Y0
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y1
+	VADDPS     Y1, Y0, Y0
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS 196(DI), Y1
+	VMINPS       Y0, Y1, Y0
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -157,6 +181,35 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y2
+	VADDPS       Y2, Y0, Y0
+	VBROADCASTSS 4(SI), Y2
+	VADDPS       Y2, Y1, Y1
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y2
+	VADDPS     Y2, Y0, Y0
+	VADDPS     Y2, Y1, Y1
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS 196(DI), Y2
+	VMINPS       Y0, Y2, Y0
+	VMINPS       Y1, Y2, Y1
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -248,6 +301,40 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y3
+	VADDPS       Y3, Y0, Y0
+	VBROADCASTSS 4(SI), Y3
+	VADDPS       Y3, Y1, Y1
+	VBROADCASTSS 8(SI), Y3
+	VADDPS       Y3, Y2, Y2
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y3
+	VADDPS     Y3, Y0, Y0
+	VADDPS     Y3, Y1, Y1
+	VADDPS     Y3, Y2, Y2
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y3
+	VMAXPS       Y0, Y3, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y2, Y3, Y2
+	VBROADCASTSS 196(DI), Y3
+	VMINPS       Y0, Y3, Y0
+	VMINPS       Y1, Y3, Y1
+	VMINPS       Y2, Y3, Y2
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -351,6 +438,45 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y4
+	VADDPS       Y4, Y0, Y0
+	VBROADCASTSS 4(SI), Y4
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 8(SI), Y4
+	VADDPS       Y4, Y2, Y2
+	VBROADCASTSS 12(SI), Y4
+	VADDPS       Y4, Y3, Y3
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y4
+	VADDPS     Y4, Y0, Y0
+	VADDPS     Y4, Y1, Y1
+	VADDPS     Y4, Y2, Y2
+	VADDPS     Y4, Y3, Y3
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y4
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS 196(DI), Y4
+	VMINPS       Y0, Y4, Y0
+	VMINPS       Y1, Y4, Y1
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -466,6 +592,50 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y5
+	VADDPS       Y5, Y0, Y0
+	VBROADCASTSS 4(SI), Y5
+	VADDPS       Y5, Y1, Y1
+	VBROADCASTSS 8(SI), Y5
+	VADDPS       Y5, Y2, Y2
+	VBROADCASTSS 12(SI), Y5
+	VADDPS       Y5, Y3, Y3
+	VBROADCASTSS 16(SI), Y5
+	VADDPS       Y5, Y4, Y4
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y5
+	VADDPS     Y5, Y0, Y0
+	VADDPS     Y5, Y1, Y1
+	VADDPS     Y5, Y2, Y2
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y5, Y4, Y4
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y5
+	VMAXPS       Y0, Y5, Y0
+	VMAXPS       Y1, Y5, Y1
+	VMAXPS       Y2, Y5, Y2
+	VMAXPS       Y3, Y5, Y3
+	VMAXPS       Y4, Y5, Y4
+	VBROADCASTSS 196(DI), Y5
+	VMINPS       Y0, Y5, Y0
+	VMINPS       Y1, Y5, Y1
+	VMINPS       Y2, Y5, Y2
+	VMINPS       Y3, Y5, Y3
+	VMINPS       Y4, Y5, Y4
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -593,6 +763,55 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y6
+	VADDPS       Y6, Y0, Y0
+	VBROADCASTSS 4(SI), Y6
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS 8(SI), Y6
+	VADDPS       Y6, Y2, Y2
+	VBROADCASTSS 12(SI), Y6
+	VADDPS       Y6, Y3, Y3
+	VBROADCASTSS 16(SI), Y6
+	VADDPS       Y6, Y4, Y4
+	VBROADCASTSS 20(SI), Y6
+	VADDPS       Y6, Y5, Y5
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMASKMOVPS (SI), Y15, Y6
+	VADDPS     Y6, Y0, Y0
+	VADDPS     Y6, Y1, Y1
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y6, Y3, Y3
+	VADDPS     Y6, Y4, Y4
+	VADDPS     Y6, Y5, Y5
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y6
+	VMAXPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y6, Y3
+	VMAXPS       Y4, Y6, Y4
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS 196(DI), Y6
+	VMINPS       Y0, Y6, Y0
+	VMINPS       Y1, Y6, Y1
+	VMINPS       Y2, Y6, Y2
+	VMINPS       Y3, Y6, Y3
+	VMINPS       Y4, Y6, Y4
+	VMINPS       Y5, Y6, Y5
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1195,6 +1414,35 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y2
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y2, Y1, Y1
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y2
+	VADDPS     Y2, Y0, Y0
+	VMASKMOVPS 32(SI), Y15, Y2
+	VADDPS     Y2, Y1, Y1
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS 196(DI), Y2
+	VMINPS       Y0, Y2, Y0
+	VMINPS       Y1, Y2, Y1
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1286,6 +1534,44 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y4
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y4, Y1, Y1
+	VBROADCASTSS 4(SI), Y4
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y4, Y3, Y3
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y4
+	VADDPS     Y4, Y0, Y0
+	VADDPS     Y4, Y2, Y2
+	VMASKMOVPS 32(SI), Y15, Y4
+	VADDPS     Y4, Y1, Y1
+	VADDPS     Y4, Y3, Y3
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y4
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS 196(DI), Y4
+	VMINPS       Y0, Y4, Y0
+	VMINPS       Y1, Y4, Y1
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1395,6 +1681,53 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y6
+	VADDPS       Y6, Y0, Y0
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS 4(SI), Y6
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y6, Y3, Y3
+	VBROADCASTSS 8(SI), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y6, Y5, Y5
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y6
+	VADDPS     Y6, Y0, Y0
+	VADDPS     Y6, Y2, Y2
+	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS 32(SI), Y15, Y6
+	VADDPS     Y6, Y1, Y1
+	VADDPS     Y6, Y3, Y3
+	VADDPS     Y6, Y5, Y5
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y6
+	VMAXPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y6, Y3
+	VMAXPS       Y4, Y6, Y4
+	VMAXPS       Y5, Y6, Y5
+	VBROADCASTSS 196(DI), Y6
+	VMINPS       Y0, Y6, Y0
+	VMINPS       Y1, Y6, Y1
+	VMINPS       Y2, Y6, Y2
+	VMINPS       Y3, Y6, Y3
+	VMINPS       Y4, Y6, Y4
+	VMINPS       Y5, Y6, Y5
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1522,6 +1855,62 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y8
+	VADDPS       Y8, Y0, Y0
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS 4(SI), Y8
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS 8(SI), Y8
+	VADDPS       Y8, Y4, Y4
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS 12(SI), Y8
+	VADDPS       Y8, Y6, Y6
+	VADDPS       Y8, Y7, Y7
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y8
+	VADDPS     Y8, Y0, Y0
+	VADDPS     Y8, Y2, Y2
+	VADDPS     Y8, Y4, Y4
+	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS 32(SI), Y15, Y8
+	VADDPS     Y8, Y1, Y1
+	VADDPS     Y8, Y3, Y3
+	VADDPS     Y8, Y5, Y5
+	VADDPS     Y8, Y7, Y7
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 196(DI), Y8
+	VMINPS       Y0, Y8, Y0
+	VMINPS       Y1, Y8, Y1
+	VMINPS       Y2, Y8, Y2
+	VMINPS       Y3, Y8, Y3
+	VMINPS       Y4, Y8, Y4
+	VMINPS       Y5, Y8, Y5
+	VMINPS       Y6, Y8, Y6
+	VMINPS       Y7, Y8, Y7
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1667,6 +2056,71 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y10
+	VADDPS       Y10, Y0, Y0
+	VADDPS       Y10, Y1, Y1
+	VBROADCASTSS 4(SI), Y10
+	VADDPS       Y10, Y2, Y2
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 8(SI), Y10
+	VADDPS       Y10, Y4, Y4
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 12(SI), Y10
+	VADDPS       Y10, Y6, Y6
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 16(SI), Y10
+	VADDPS       Y10, Y8, Y8
+	VADDPS       Y10, Y9, Y9
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y10
+	VADDPS     Y10, Y0, Y0
+	VADDPS     Y10, Y2, Y2
+	VADDPS     Y10, Y4, Y4
+	VADDPS     Y10, Y6, Y6
+	VADDPS     Y10, Y8, Y8
+	VMASKMOVPS 32(SI), Y15, Y10
+	VADDPS     Y10, Y1, Y1
+	VADDPS     Y10, Y3, Y3
+	VADDPS     Y10, Y5, Y5
+	VADDPS     Y10, Y7, Y7
+	VADDPS     Y10, Y9, Y9
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y10
+	VMAXPS       Y0, Y10, Y0
+	VMAXPS       Y1, Y10, Y1
+	VMAXPS       Y2, Y10, Y2
+	VMAXPS       Y3, Y10, Y3
+	VMAXPS       Y4, Y10, Y4
+	VMAXPS       Y5, Y10, Y5
+	VMAXPS       Y6, Y10, Y6
+	VMAXPS       Y7, Y10, Y7
+	VMAXPS       Y8, Y10, Y8
+	VMAXPS       Y9, Y10, Y9
+	VBROADCASTSS 196(DI), Y10
+	VMINPS       Y0, Y10, Y0
+	VMINPS       Y1, Y10, Y1
+	VMINPS       Y2, Y10, Y2
+	VMINPS       Y3, Y10, Y3
+	VMINPS       Y4, Y10, Y4
+	VMINPS       Y5, Y10, Y5
+	VMINPS       Y6, Y10, Y6
+	VMINPS       Y7, Y10, Y7
+	VMINPS       Y8, Y10, Y8
+	VMINPS       Y9, Y10, Y9
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)
@@ -1830,6 +2284,80 @@ store:
 	ADDQ       R10, R11
 
 put:
+	MOVQ         200(DI), AX
+	TESTQ        AX, AX
+	JZ           finished
+	MOVQ         168(DI), SI
+	TESTQ        $0x00000001, AX
+	JZ           biased
+	VBROADCASTSS (SI), Y12
+	VADDPS       Y12, Y0, Y0
+	VADDPS       Y12, Y1, Y1
+	VBROADCASTSS 4(SI), Y12
+	VADDPS       Y12, Y2, Y2
+	VADDPS       Y12, Y3, Y3
+	VBROADCASTSS 8(SI), Y12
+	VADDPS       Y12, Y4, Y4
+	VADDPS       Y12, Y5, Y5
+	VBROADCASTSS 12(SI), Y12
+	VADDPS       Y12, Y6, Y6
+	VADDPS       Y12, Y7, Y7
+	VBROADCASTSS 16(SI), Y12
+	VADDPS       Y12, Y8, Y8
+	VADDPS       Y12, Y9, Y9
+	VBROADCASTSS 20(SI), Y12
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y12, Y11, Y11
+
+biased:
+	TESTQ      $0x00000002, AX
+	JZ         biasedLanes
+	VMOVUPS    (SI), Y12
+	VADDPS     Y12, Y0, Y0
+	VADDPS     Y12, Y2, Y2
+	VADDPS     Y12, Y4, Y4
+	VADDPS     Y12, Y6, Y6
+	VADDPS     Y12, Y8, Y8
+	VADDPS     Y12, Y10, Y10
+	VMASKMOVPS 32(SI), Y15, Y12
+	VADDPS     Y12, Y1, Y1
+	VADDPS     Y12, Y3, Y3
+	VADDPS     Y12, Y5, Y5
+	VADDPS     Y12, Y7, Y7
+	VADDPS     Y12, Y9, Y9
+	VADDPS     Y12, Y11, Y11
+
+biasedLanes:
+	TESTQ        $0x00000004, AX
+	JZ           finished
+	VBROADCASTSS 192(DI), Y12
+	VMAXPS       Y0, Y12, Y0
+	VMAXPS       Y1, Y12, Y1
+	VMAXPS       Y2, Y12, Y2
+	VMAXPS       Y3, Y12, Y3
+	VMAXPS       Y4, Y12, Y4
+	VMAXPS       Y5, Y12, Y5
+	VMAXPS       Y6, Y12, Y6
+	VMAXPS       Y7, Y12, Y7
+	VMAXPS       Y8, Y12, Y8
+	VMAXPS       Y9, Y12, Y9
+	VMAXPS       Y10, Y12, Y10
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS 196(DI), Y12
+	VMINPS       Y0, Y12, Y0
+	VMINPS       Y1, Y12, Y1
+	VMINPS       Y2, Y12, Y2
+	VMINPS       Y3, Y12, Y3
+	VMINPS       Y4, Y12, Y4
+	VMINPS       Y5, Y12, Y5
+	VMINPS       Y6, Y12, Y6
+	VMINPS       Y7, Y12, Y7
+	VMINPS       Y8, Y12, Y8
+	VMINPS       Y9, Y12, Y9
+	VMINPS       Y10, Y12, Y10
+	VMINPS       Y11, Y12, Y11
+
+finished:
 	CMPQ    112(DI), $0x08
 	JNE     maskedPut
 	VMOVUPS Y0, (R9)

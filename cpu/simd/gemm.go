@@ -14,6 +14,7 @@ type Gemm struct {
 	kern    *kernels
 	columns bool // C is stored by columns
 	direct  bool // B is read in place
+	pairs   bool // of integers
 	// swapped says that lanes lie along the rows of C, as is better where there are few columns, or C is stored by columns.
 	swapped  bool
 	rowExt   int   // elements on the row side
@@ -50,12 +51,17 @@ func (s split) widest() int {
 
 // Call is what a plan runs on.
 type Call struct {
-	A    []float32 // packed by PackA
-	B    Source
-	C    []float32 // C[i, j] is C[i·LDC + j], or C[j·LDC + i] in a plan with Hints.Columns
-	LDC  int
-	Add  bool // C += A·B
-	Post Post // nil: nothing
+	A   []float32 // packed by PackA
+	B   Source
+	C   []float32 // C[i, j] is C[i·LDC + j], or C[j·LDC + i] in a plan with Hints.Columns
+	LDC int
+	Add bool // C += A·B
+	// What happens to each complete float while it is in a register: a bias for each row of C is added (nil: none), what
+	// is below Lo becomes Lo and what is above Hi becomes Hi, so that NaN stays.
+	Bias   []float32
+	Clip   bool
+	Lo, Hi float32
+	Post   Post // and then, while it is in the cache; nil: nothing
 }
 
 // Post is what happens to results while they are in the cache.
@@ -143,6 +149,9 @@ func (g *Gemm) offsets(lanes int) []int {
 
 // Run computes task i of the call with the worker's workspace.
 func (g *Gemm) Run(i int, ws []float32, c *Call) {
+	if g.pairs && (c.Bias != nil || c.Clip) {
+		panic("simd: a product of pairs leaves bias and limits to Post")
+	}
 	r, l := i%g.rowJobs.parts, i/g.rowJobs.parts
 	j := jobs.Get().(*job)
 	defer jobs.Put(j)
@@ -262,6 +271,9 @@ func (j *job) tile(l, r, r0, rows, x0, nx int, first, last bool) {
 	if first && !j.Add {
 		t.add = 0
 	}
+	if last {
+		j.finish(r0, rows, x0, nx)
+	}
 	kernel := j.kern.gemm[v-1][rows-1]
 	if j.swapped == j.columns {
 		t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
@@ -285,6 +297,22 @@ func (j *job) tile(l, r, r0, rows, x0, nx int, first, last bool) {
 	if last {
 		j.kern.transpose(&j.turn, c, j.LDC, grown, j.nr, rows, nx)
 		j.post(c, r0, rows, x0, nx)
+	}
+}
+
+// finish tells the kernel what to do with the results.
+func (j *job) finish(r0, rows, x0, nx int) {
+	t := &j.t
+	t.finish = 0
+	switch {
+	case j.Bias == nil:
+	case j.swapped:
+		t.bias, t.finish = j.Bias[x0:][:nx], biasByLane
+	default:
+		t.bias, t.finish = j.Bias[r0:][:rows], biasByRow
+	}
+	if j.Clip {
+		t.limits, t.finish = [2]float32{j.Lo, j.Hi}, t.finish|clipped
 	}
 }
 

@@ -14,6 +14,8 @@ type product struct {
 	hints   Hints
 	add     bool
 	packed  bool // B as a source that packs, else as rows
+	bias    bool
+	clip    bool // to −20 … 30
 }
 
 func (p product) String() string {
@@ -85,7 +87,11 @@ func (p product) run(t *testing.T, isa ISA, a, b, c []float32) []float32 {
 	for i := range off {
 		off[i] = i * p.n
 	}
-	call := &Call{A: packed, B: NewRows(isa, b, off, p.n), C: out, LDC: ldc, Add: p.add, Post: post}
+	call := &Call{A: packed, B: NewRows(isa, b, off, p.n), C: out, LDC: ldc, Add: p.add, Post: post,
+		Clip: p.clip, Lo: lowest, Hi: highest}
+	if p.bias {
+		call.Bias = biases(p.m)
+	}
 	if p.packed {
 		call.B = matrixB{b, p.n}
 	}
@@ -124,7 +130,24 @@ func (p product) want(a, b, c []float32, i, j int) (sum, magnitude float64) {
 		v := float64(a[i*p.k+x]) * float64(b[x*p.n+j])
 		sum, magnitude = sum+v, magnitude+math.Abs(v)
 	}
+	if p.bias {
+		sum += float64(i%7 - 3)
+		magnitude += 3
+	}
+	if p.clip {
+		sum = max(lowest, min(highest, sum))
+	}
 	return 2 * sum, 2 * magnitude
+}
+
+const lowest, highest = -20, 30
+
+func biases(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(i%7 - 3)
+	}
+	return v
 }
 
 func fill(r *rand.Rand, n int, f func() float32) []float32 {
@@ -148,7 +171,7 @@ func (p product) check(t *testing.T, isa ISA, r *rand.Rand) {
 		for i := range p.m {
 			for j := range p.n {
 				sum, magnitude := p.want(a, b, c, i, j)
-				n := float64(p.k+2) * 0x1p-24
+				n := float64(p.k+3) * 0x1p-24
 				bound := n / (1 - n) * magnitude
 				if exact {
 					bound = 0
@@ -166,7 +189,7 @@ func variants(m, n, k, workers int) []product {
 	var all []product
 	for i := range 16 {
 		p := product{m: m, n: n, k: k, add: i&1 != 0, packed: i&2 != 0,
-			hints: Hints{Workers: workers, Columns: i&4 != 0, Direct: i&8 != 0}}
+			hints: Hints{Workers: workers, Columns: i&4 != 0, Direct: i&8 != 0}, bias: (i+m)%3 == 0, clip: (i+n)%5 == 0}
 		if p.packed && p.hints.Direct {
 			continue
 		}
@@ -212,7 +235,12 @@ func TestGemmSpecialValues(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	for _, isa := range Supported() {
 		for _, p := range variants(21, 37, 400, 2) {
+			p.bias = false
 			for _, special := range []float32{inf, -inf, nan} {
+				want := special
+				if p.clip && special == special {
+					want = 2 * max(lowest, min(highest, special))
+				}
 				a, b, c := make([]float32, p.m*p.k), make([]float32, p.k*p.n), make([]float32, p.m*p.n)
 				for i := range a {
 					a[i] = float32(i % 2)
@@ -220,7 +248,7 @@ func TestGemmSpecialValues(t *testing.T) {
 				b[399*p.n+36], b[398*p.n+35] = special, special
 				got := p.run(t, isa, a, b, c)
 				for i := range p.m {
-					if v := got[i*p.n+36]; v == v && v != special {
+					if v := got[i*p.n+36]; v != want && (v == v || want == want) {
 						t.Fatalf("%s %s: 1·%g came out as %g", isa, p, special, v)
 					}
 					if v := got[i*p.n+35]; v == v {

@@ -54,13 +54,7 @@ func clipGo(t *tile) {
 	lo, hi := t.a[0], t.a[1]
 	eachGo(t, func(_ int, row []float32) {
 		for x, v := range row {
-			if v < lo {
-				v = lo
-			}
-			if v > hi {
-				v = hi
-			}
-			row[x] = v
+			row[x] = limit(v, lo, hi)
 		}
 	})
 }

@@ -118,7 +118,7 @@ func BenchmarkConvolution(b *testing.B) {
 				b.Fatal(err)
 			}
 			call := &Call{A: Aligned(g.PackedA()), B: s, C: Aligned(l.oc * positions), LDC: positions,
-				Post: &Finish{ISA: Best(), Bias: make([]float32, l.oc), Clip: true, Hi: 6}}
+				Bias: make([]float32, l.oc), Clip: true, Hi: 6}
 			ws, src := Aligned(workers*g.Workspace()), Aligned(l.ic*l.size*l.size)
 			p := NewPool(workers)
 			b.Run(fmt.Sprintf("%s/%s/%d", l, Best(), workers), func(b *testing.B) {

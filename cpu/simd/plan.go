@@ -29,7 +29,8 @@ func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
 			continue
 		}
 		for v := range kern.gemm {
-			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, direct: h.Direct, swapped: swapped}
+			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, direct: h.Direct, pairs: h.Pairs,
+				swapped: swapped}
 			if cost := g.shape(v+1, h.Workers); best == nil || cost < least {
 				best, least = g, cost
 			}

@@ -30,16 +30,36 @@ func gemmGo(t *tile) {
 	}
 }
 
-// putGo stores a row of a tile, or adds it.
+// putGo stores a row of a tile, or adds it, and finishes it.
 func putGo(t *tile, r int, v [4]float32) {
 	c := t.c[r*t.ldc:][:t.lanes]
 	for x := range c {
+		sum := v[x]
 		if t.add != 0 {
-			c[x] += v[x]
-		} else {
-			c[x] = v[x]
+			sum += c[x]
 		}
+		switch {
+		case t.finish&biasByRow != 0:
+			sum += t.bias[r]
+		case t.finish&biasByLane != 0:
+			sum += t.bias[x]
+		}
+		if t.finish&clipped != 0 {
+			sum = limit(sum, t.limits[0], t.limits[1])
+		}
+		c[x] = sum
 	}
+}
+
+// limit is lo where v is below it and hi where it is above.
+func limit(v, lo, hi float32) float32 {
+	if v < lo {
+		v = lo
+	}
+	if v > hi {
+		v = hi
+	}
+	return v
 }
 
 // gemmGo2 is the micro-kernel of 2×4, two steps at a time: as many sums as stay in 16 registers.

@@ -89,26 +89,3 @@ func (b Block) fill(t *tile, k *kernels) {
 	t.c, t.ldc, t.k = b.C[:(b.Rows-1)*b.LD+b.Cols], b.LD, b.Rows
 	t.rows, t.lanes = k.vectors(b.Cols)
 }
-
-// Finish is the Post of most layers: a bias for each row of C, then limits.
-type Finish struct {
-	ISA     ISA
-	Bias    []float32 // nil: none
-	Columns bool      // C is stored by columns
-	Clip    bool
-	Lo, Hi  float32
-}
-
-// Tile implements Post.
-func (f *Finish) Tile(c []float32, ld, row, rows, col, cols int) {
-	b := Block{c, ld, rows, cols}
-	if f.Columns {
-		b.Rows, b.Cols = cols, rows
-	}
-	if f.Bias != nil {
-		b.Bias(f.ISA, Params{f.Bias[row:], f.Columns})
-	}
-	if f.Clip {
-		b.Clip(f.ISA, f.Lo, f.Hi)
-	}
-}

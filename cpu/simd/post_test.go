@@ -160,27 +160,6 @@ func TestShiftedMax(t *testing.T) {
 	}
 }
 
-func TestFinish(t *testing.T) {
-	for _, isa := range Supported() {
-		for _, columns := range []bool{false, true} {
-			f := &Finish{ISA: isa, Bias: []float32{0, 10, 20, -30}, Columns: columns, Clip: true, Hi: 100}
-			c := make([]float32, 6) // rows 1 … 3, two columns
-			ld, at := 2, func(i, j int) int { return i*2 + j }
-			if columns {
-				ld, at = 3, func(i, j int) int { return j*3 + i }
-			}
-			f.Tile(c, ld, 1, 3, 0, 2)
-			for i, want := range []float32{10, 20, 0} {
-				for j := range 2 {
-					if v := c[at(i, j)]; v != want {
-						t.Errorf("%s columns %t: (%d, %d) is %g, want %g", isa, columns, i, j, v, want)
-					}
-				}
-			}
-		}
-	}
-}
-
 // All 16-bit floats, and what lies between two of them.
 func TestHalves(t *testing.T) {
 	for _, isa := range Supported() {

@@ -16,10 +16,19 @@ type tile struct {
 	rows   int
 	ldb    int        // of transpose
 	next   []float32  // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+	bias   []float32  // of a product that finish says to add: by row or by lane
+	limits [2]float32 // of a product that finish says to clip, and of clip
+	finish int        // what happens to a product before it is stored: bits as below
 	halves []int16    // b, for the portable join
 	parts  [2]int     // of split, which off points to
-	limits [2]float32 // of clip, which a points to
 }
+
+// What happens to a product when it is complete, in this order.
+const (
+	biasByRow = 1 << iota
+	biasByLane
+	clipped
+)
 
 // release gives a tile back to the pool, without what it points to.
 func (t *tile) release() {

@@ -22,6 +22,16 @@ const (
 	tileRows  = 128
 	tileLdb   = 136
 	tileNext  = 144
+	tileBias  = 168
+	tileLimit = 192
+	tileDone  = 200
+)
+
+// Bits of the field finish.
+const (
+	biasByRow = 1 << iota
+	biasByLane
+	clipped
 )
 
 // registers of the micro-kernels.
@@ -72,12 +82,14 @@ type arith struct {
 	add func(a asm, ops ...operand.Op)
 	// addMasked is add with a zeroing mask, of 512 bits only.
 	addMasked func(a asm, m, x, k, y operand.Op)
+	finish    bool // with bias and limits
 }
 
 var floats = arith{"gemm", "floats",
 	func(a asm, x, y, _, acc operand.Op) { a.VFMADD231PS(x, y, acc) },
 	func(a asm, ops ...operand.Op) { a.VADDPS(ops...) },
 	func(a asm, m, x, k, y operand.Op) { a.VADDPS_Z(m, x, k, y) },
+	true,
 }
 
 // pairsVNNI works on pairs of 16-bit integers, with sums of 32 bits that wrap.
@@ -90,6 +102,7 @@ var pairsVNNI = arith{"pairs", "pairs of 16-bit integers",
 	},
 	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
 	func(a asm, m, x, k, y operand.Op) { a.VPADDD_Z(m, x, k, y) },
+	false,
 }
 
 // pairs is the same in two instructions.
@@ -99,7 +112,7 @@ var pairs = arith{"pairs", "pairs of 16-bit integers",
 		a.VPADDD(tmp, acc, acc)
 	},
 	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
-	nil,
+	nil, false,
 }
 
 // gemm512 is the tile of mr rows and nv vectors of 16 lanes, of which the last has tile.lanes: one step of the loop loads
@@ -154,6 +167,9 @@ func (a asm) gemm512(of arith, mr, nv int) {
 		a.ADDQ(regLdc, regRow)
 	}
 	a.Label("put")
+	if of.finish {
+		a.finish(isa512, mr, nv, acc, b(0))
+	}
 	for r := range mr {
 		for v := range nv - 1 {
 			a.VMOVUPS(acc(r, v), at(regC, 64*v))
@@ -163,6 +179,55 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	}
 	a.VZEROUPPER()
 	a.RET()
+}
+
+// finish adds the bias and clips, in the registers of the tile. The mask of the last vector is in place.
+func (a asm) finish(s isa, mr, nv int, acc func(r, v int) reg.VecPhysical, w reg.VecPhysical) {
+	a.MOVQ(at(regTile, tileDone), regTmp)
+	a.TESTQ(regTmp, regTmp)
+	a.JZ(operand.LabelRef("finished"))
+	a.MOVQ(at(regTile, tileBias), regA)
+	a.skipUnless(biasByRow, "biased")
+	for r := range mr {
+		a.VBROADCASTSS(at(regA, 4*r), w)
+		for v := range nv {
+			a.VADDPS(w, acc(r, v), acc(r, v))
+		}
+	}
+	a.Label("biased")
+	a.skipUnless(biasByLane, "biasedLanes")
+	for v := range nv {
+		m := at(regA, v*s.bits/8)
+		switch {
+		case v < nv-1:
+			a.VMOVUPS(m, w)
+		case s.bits == 512:
+			a.VMOVUPS_Z(m, reg.K1, w)
+		default:
+			a.VMASKMOVPS(m, ymm(15), w)
+		}
+		for r := range mr {
+			a.VADDPS(w, acc(r, v), acc(r, v))
+		}
+	}
+	a.Label("biasedLanes")
+	a.skipUnless(clipped, "finished")
+	// The second of Intel's operands, here the first, is the result if one is NaN, or both are zeros.
+	for i, limit := range []func(...operand.Op){a.VMAXPS, a.VMINPS} {
+		a.VBROADCASTSS(at(regTile, tileLimit+4*i), w)
+		for r := range mr {
+			for v := range nv {
+				limit(acc(r, v), w, acc(r, v))
+			}
+		}
+	}
+	a.Label("finished")
+}
+
+// skipUnless jumps if a bit is not set.
+func (a asm) skipUnless(bit uint64, label string) {
+	a.TESTQ(operand.U32(bit), regTmp)
+	a.JZ(operand.LabelRef(label))
 }
 
 // mask16 sets as many bits of k as memory says. It uses regC and regRow, which nobody needs before storing.
@@ -234,6 +299,9 @@ func (a asm) gemm256(of arith, mr, nv int) {
 		a.ADDQ(regLdc, regRow)
 	}
 	a.Label("put")
+	if of.finish {
+		a.finish(isa256, mr, nv, acc, b(0))
+	}
 	a.CMPQ(at(regTile, tileLanes), operand.Imm(8))
 	a.JNE(operand.LabelRef("maskedPut"))
 	for _, full := range []bool{true, false} {
