@@ -75,6 +75,9 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
+	if o.Tile != "" {
+		return nil, fmt.Errorf("%w: the cpu's algorithms have no tiles to choose from, such as %q", driver.ErrUnsupported, o.Tile)
+	}
 	if elems := indexed(&p); elems > math.MaxInt32 {
 		return nil, fmt.Errorf("%w: indices are s32, and %d elements are to be counted: use indices=plane or a smaller batch",
 			driver.ErrUnsupported, elems)

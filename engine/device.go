@@ -9,6 +9,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tuned"
 )
 
 // Device is an open device. It is safe for concurrent use. Close it after everything that was made by it.
@@ -16,6 +17,8 @@ type Device struct {
 	spec       string
 	d          driver.Device
 	fallbackTo string // spec of the device to fall back to, "" for none
+	tuning     *tuned.DB
+	tunedFor   tuned.Key // without a problem
 
 	mu        sync.Mutex
 	fallback  *Device // opened on first need
@@ -40,6 +43,8 @@ type Option func(*options)
 type options struct {
 	driver.Options
 	fallback string
+	tuning   *tuned.DB
+	tuningBy bool // tuning was given
 }
 
 // NoFallback makes a problem that the device cannot run an error instead of running it on the cpu.
@@ -47,6 +52,9 @@ func NoFallback() Option { return func(o *options) { o.fallback = "" } }
 
 // WithDriverOptions passes options to the driver.
 func WithDriverOptions(d driver.Options) Option { return func(o *options) { o.Options = d } }
+
+// WithTuning makes plans take what is fastest by the database instead of the user's; nil is the driver's choice always.
+func WithTuning(db *tuned.DB) Option { return func(o *options) { o.tuning, o.tuningBy = db, true } }
 
 // Open opens the device of a spec (see Resolve). A spec that matches several opens the first.
 func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
@@ -65,7 +73,17 @@ func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 	if _, ok := lookup(o.fallback); !ok || o.fallback == found[0] {
 		o.fallback = ""
 	}
-	return &Device{spec: found[0], d: d, fallbackTo: o.fallback}, nil
+	switch {
+	case o.tuningBy:
+	case o.NoCache:
+		o.tuning = tuned.BuiltIn()
+	default:
+		o.tuning = tuned.User()
+	}
+	return &Device{
+		spec: found[0], d: d, fallbackTo: o.fallback,
+		tuning: o.tuning, tunedFor: tuned.Key{Device: tuned.DeviceKey(d.Info()), Kernels: tuned.Kernels(d)},
+	}, nil
 }
 
 // Spec is the resolved spec, such as "vulkan:0".
@@ -103,18 +121,19 @@ func (d *Device) Close() error {
 	return errors.Join(d.d.Close(), err)
 }
 
-// Plan chooses an algorithm for the problem and compiles it. If the device cannot run the problem the plan is for the
+// Plan chooses an algorithm for the problem and compiles it: what was fastest when the problem was tuned on this device,
+// else what the driver takes to be. If the device cannot run the problem the plan is for the
 // fallback device, unless that was ruled out.
 func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	dp, err := d.d.Plan(ctx, p, o)
+	dp, why, err := d.choose(ctx, p, o)
 	if err == nil {
-		return &Plan{dev: d, p: p, d: dp, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}, nil
+		return &Plan{dev: d, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}, nil
 	}
 	err = fmt.Errorf("%s: %w", d.spec, err)
-	if d.fallbackTo == "" || o.Algorithm != "" || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
+	if d.fallbackTo == "" || o != (driver.PlanOptions{}) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
 		return nil, err
 	}
 	other, openErr := d.openFallback(ctx)
@@ -134,6 +153,31 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	return pl, nil
 }
 
+// choose plans as the tuning says, or else as the driver likes. why is empty or the tuning's.
+func (d *Device) choose(ctx context.Context, p problem.Problem, o driver.PlanOptions) (pl driver.Plan, why string, err error) {
+	if o == (driver.PlanOptions{}) {
+		if e, ok := d.tuning.Lookup(d.TuningKey(p)); ok {
+			if pl, err = d.d.Plan(ctx, p, e.Options()); err == nil {
+				return pl, e.Why(), nil
+			}
+			if ctx.Err() != nil {
+				return nil, "", err
+			}
+			slog.WarnContext(ctx, "tuned choice refused", "problem", e.Problem, "device", d.spec,
+				"algorithm", e.Algorithm, "tile", e.Tile, "reason", err)
+		}
+	}
+	pl, err = d.d.Plan(ctx, p, o)
+	return pl, "", err
+}
+
+// TuningKey is what the tuning knows a problem on this device by.
+func (d *Device) TuningKey(p problem.Problem) tuned.Key {
+	k := d.tunedFor
+	k.Problem = tuned.Text(p)
+	return k
+}
+
 func (d *Device) openFallback(ctx context.Context) (*Device, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +185,7 @@ func (d *Device) openFallback(ctx context.Context) (*Device, error) {
 		return nil, fmt.Errorf("%s: %w", d.spec, ErrClosed)
 	}
 	if d.fallback == nil {
-		other, err := Open(ctx, d.fallbackTo, NoFallback())
+		other, err := Open(ctx, d.fallbackTo, NoFallback(), WithTuning(d.tuning))
 		if err != nil {
 			return nil, err
 		}

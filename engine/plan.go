@@ -17,6 +17,7 @@ type Plan struct {
 	dev      *Device
 	p        problem.Problem
 	d        driver.Plan
+	why      string // instead of the driver's, or empty
 	fallback *Fallback
 
 	inputs, outputs []problem.Role
@@ -37,7 +38,13 @@ func (pl *Plan) Device() *Device { return pl.dev }
 func (pl *Plan) Fallback() *Fallback { return pl.fallback }
 
 // Info is the algorithm, tile and memory.
-func (pl *Plan) Info() driver.PlanInfo { return pl.d.Info() }
+func (pl *Plan) Info() driver.PlanInfo {
+	i := pl.d.Info()
+	if pl.why != "" {
+		i.Why = pl.why
+	}
+	return i
+}
 
 // Close frees what the plan holds, once runs in flight are done with it.
 func (pl *Plan) Close() error {

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -79,6 +80,12 @@ func (g *igemm) flatten(depth problem.Axis) bool {
 // newIgemm lays a convolution out for the device, or, by a flipped kernel, the adjoint of one with strides of 1. It is nil
 // where a kernel of three dimensions is needed.
 func newIgemm(d *Device, p *problem.Problem) *igemm {
+	g, _ := newTiledIgemm(d, p, "") // only the tile can be wrong
+	return g
+}
+
+// newTiledIgemm does so with the tile of the text, or with its own choice if that is empty.
+func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	c := convOf(p)
 	g := &igemm{conv: c, icg: c.wideG, ocg: c.narrowG, vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1}
 	in, out := c.wide, c.narrow
@@ -95,13 +102,18 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 	}
 	g.h, g.w = axis(1), axis(2)
 	if !g.flatten(axis(0)) && (in[0] != 1 || out[0] != 1 || c.k[0] != 1) {
-		return nil
+		return nil, nil
 	}
 	quad := 1 // floats that the body loads at a time from the source
 	if d.limits.GLSL {
 		quad = 4
 	}
 	g.tile(d, p.N)
+	if tile != "" {
+		if err := cmp.Or(setTile(g.tunables(), tile), g.tilable(d)); err != nil {
+			return nil, err
+		}
+	}
 	g.ocb = ceilDiv(g.ocg, g.tn*g.vw)
 	tilesX, tilesY := ceilDiv(g.w.Out, g.tx), ceilDiv(g.h.Out, g.ty)
 	needH := (tilesY*g.ty-1)*g.h.Stride + g.h.Extent()
@@ -117,7 +129,7 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 	}
 	g.plane = g.rows * g.pitch
 	g.packed = (int64(p.Groups)*int64(g.ocb)*int64(g.icg)*int64(g.h.Kernel)*int64(g.w.Kernel)*int64(g.tn) + int64(g.share)) * int64(g.vw)
-	return g
+	return g, nil
 }
 
 // tile chooses the register tile for the device's class. The figures were measured on PoCL (VW 16) and llvmpipe; those
@@ -186,10 +198,15 @@ func canIgemm(d *Device, p *problem.Problem) error {
 	case p.Axes[2].Kernel > maxKernelWidth:
 		return unsupported("kernels wider than %d", maxKernelWidth)
 	}
-	g := newIgemm(d, p)
+	if g := newIgemm(d, p); g != nil {
+		return g.fits(d, p)
+	}
+	return unsupported("a kernel with depth")
+}
+
+// fits says why the device cannot run it, or nil.
+func (g *igemm) fits(d *Device, p *problem.Problem) error {
 	switch {
-	case g == nil:
-		return unsupported("a kernel with depth")
 	case g.ocg*2 < d.limits.VectorWidth:
 		return unsupported("%d output channels in a group leave most of a vector idle", g.ocg)
 	case max(g.work, g.packed) > min(d.info.MaxTensorBytes/4, maxElements):
@@ -212,7 +229,13 @@ func buildIgemm(ctx context.Context, pl *plan) error {
 // igemmConv adds a convolution by implicit GEMM.
 func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) error {
 	d := pl.dev
-	g := newIgemm(d, p)
+	g, err := newTiledIgemm(d, p, pl.tile)
+	if err == nil && pl.tile != "" {
+		err = g.fits(d, p)
+	}
+	if err != nil {
+		return err
+	}
 	post, err := pl.posts(ctx, p, true)
 	if err != nil {
 		return err
@@ -243,6 +266,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 	oc := p.Groups * g.ocg
 	err = pl.grid(&pl.run, k, groups, []operand{src, wei, post.par, post.res, dst},
 		words(p.N, oc, gx, g.base, p.Groups*g.icg*g.plane, oc*g.h.Out*g.w.Out)...)
+	pl.info.Tunables = tileText(g.tunables())
 	pl.info.Tile = fmt.Sprintf("%dx%d pixels × %d×%d channels, group %d", g.tx, g.ty, g.tn, g.vw, g.lx)
 	pl.info.Why = fmt.Sprintf("%.3g GFLOP are worth a kernel compiled for the shape", p.FLOPs()*1e-9)
 	return err

@@ -38,6 +38,7 @@ type plan struct {
 	dev     *Device
 	p       problem.Problem
 	core    problem.Problem
+	tile    string // asked for, or empty; see tilings
 	info    driver.PlanInfo
 	kernels []*kernel
 	pack    []step
@@ -98,6 +99,9 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
+	if o.Tile != "" && o.Algorithm == "" {
+		return nil, fmt.Errorf("%w: tile %q without an algorithm", driver.ErrInvalid, o.Tile)
+	}
 	core := coreOf(&p)
 	if err := d.check(&p, &core); err != nil {
 		return nil, err
@@ -115,7 +119,10 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 		if auto && a.worth != nil && !a.worth(&core) {
 			continue
 		}
-		pl, err := d.build(ctx, a, p, core)
+		if o.Tile != "" && tilings[a.name] == nil {
+			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
+		}
+		pl, err := d.build(ctx, a, p, core, o.Tile)
 		if auto && errors.Is(err, driver.ErrUnsupported) {
 			why = fmt.Errorf("%s: %w", a.name, err)
 			continue
@@ -131,10 +138,10 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	return nil, why
 }
 
-// build makes a plan by an algorithm.
-func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem) (*plan, error) {
+// build makes a plan by an algorithm, with a tile if that is not empty.
+func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem, tile string) (*plan, error) {
 	pl := &plan{
-		dev: d, p: p, core: core, info: driver.PlanInfo{Algorithm: a.name},
+		dev: d, p: p, core: core, tile: tile, info: driver.PlanInfo{Algorithm: a.name},
 		inputs: map[problem.Role]operand{}, results: map[problem.Role]operand{},
 	}
 	pl.ref = newRef(func() {

@@ -2,9 +2,7 @@ package gpu
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"github.com/gonvolve/gonvolve/engine/cache"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
-	"github.com/gonvolve/gonvolve/shaders"
 )
 
 // proof is what a device showed about itself when it was opened, and what follows for the choice of kernels.
@@ -34,7 +31,7 @@ const (
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
 // and the kernels' hash.
 func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
-	key := "selftest " + d.api + " " + d.info.ID + " " + selfTestHash()
+	key := "selftest " + d.api + " " + d.info.ID + " " + kernelHash()
 	if json.Unmarshal(kept.Get(key), &d.proof) != nil || d.proof.LoopLimit == 0 {
 		t := tester{dev: d, ctx: ctx}
 		if err := t.run(); err != nil {
@@ -52,15 +49,6 @@ func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
 		}
 	}
 	return nil
-}
-
-// selfTestHash changes with the test kernels.
-func selfTestHash() string {
-	h := sha256.New()
-	for _, k := range shaders.All() {
-		h.Write([]byte(k.CL))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // errSelfTest marks a device that cannot be relied on at all.

@@ -95,6 +95,9 @@ type Device interface {
 type PlanOptions struct {
 	// Algorithm forces one of Device.Algorithms; empty chooses.
 	Algorithm string
+	// Tile forces the tunables of the algorithm, as PlanInfo.Tunables and Tuner.Candidates write them; empty chooses.
+	// What the algorithm or the device cannot do is refused with an error that wraps ErrUnsupported.
+	Tile string
 }
 
 // Buffer is memory on a device. Free may be called while work that uses the buffer is in flight: the memory is reused
@@ -135,6 +138,7 @@ type Weights interface {
 type PlanInfo struct {
 	Algorithm      string // direct, igemm, gemm, reference …
 	Tile           string // the tile and other tunables, for people and reports
+	Tunables       string // the same for PlanOptions.Tile, which makes this plan again; empty where there is no choice
 	Why            string // why this algorithm
 	WorkspaceBytes int64  // memory a run takes beside its tensors
 	WeightsBytes   int64  // memory that packed weights take
@@ -204,6 +208,30 @@ type Check struct {
 	Name   string // "loop count", "barrier", "fma"
 	Passed bool
 	Detail string // what was measured or what is worked around
+}
+
+// Tuner is an optional interface of a Device whose algorithms have tiles to choose from. A device without it is tuned over
+// its Algorithms.
+type Tuner interface {
+	// Candidates lists what is worth timing for p, the most promising first.
+	Candidates(p problem.Problem) []Candidate
+	// Kernels changes with the code that plans run: what was measured of other code says nothing.
+	Kernels() string
+}
+
+// Candidate is a way to run a problem.
+type Candidate struct{ Algorithm, Tile string }
+
+// Peaker is an optional interface of a Device that measures what it can do at most.
+type Peaker interface {
+	// MeasurePeaks takes less than a second or so.
+	MeasurePeaks(ctx context.Context) (Peaks, error)
+}
+
+// Peaks are rates that small kernels reached which do nothing else; 0 where nothing was measured.
+type Peaks struct {
+	GFLOPS float64 `json:"gflops"` // fused multiply-adds of f32 in registers, two operations each
+	GBPS   float64 `json:"gbps"`   // a copy of tensors that no cache holds, bytes read and bytes written
 }
 
 // MemoryReporter is an optional interface of a Device: bytes in use for tensors and weights, and bytes held from the

@@ -1,0 +1,166 @@
+package gpu
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/shaders"
+)
+
+// tilings lists, for the algorithms that can be built with other tiles than their own choice, which ones are worth timing,
+// the most promising first. They are asked about core problems that the algorithm can run. The builder of such an
+// algorithm reads plan.tile and sets PlanInfo.Tunables.
+var tilings = map[string]func(*Device, *problem.Problem) []string{
+	"igemm": igemmTiles,
+}
+
+// Candidates implements driver.Tuner.
+func (d *Device) Candidates(p problem.Problem) []driver.Candidate {
+	var list []driver.Candidate
+	core := coreOf(&p)
+	if d.check(&p, &core) != nil {
+		return nil
+	}
+	for _, a := range algorithms {
+		if a.can(d, &core) != nil {
+			continue
+		}
+		own := driver.Candidate{Algorithm: a.name}
+		if !slices.Contains(list, own) {
+			list = append(list, own)
+		}
+		if of := tilings[a.name]; of != nil {
+			for _, t := range of(d, &core) {
+				list = append(list, driver.Candidate{Algorithm: a.name, Tile: t})
+			}
+		}
+	}
+	return list
+}
+
+// Kernels implements driver.Tuner: a hash of the source of all kernels.
+func (d *Device) Kernels() string { return kernelHash() }
+
+var kernelHash = sync.OnceValue(func() string {
+	h := sha256.New()
+	for _, k := range shaders.All() {
+		h.Write([]byte(k.CL))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+})
+
+// tunable is one of the numbers that a tile consists of.
+type tunable struct {
+	name  string
+	value *int
+}
+
+// tileText writes a tile as PlanOptions.Tile takes it.
+func tileText(tile []tunable) string {
+	var b strings.Builder
+	for i, t := range tile {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%s=%d", t.name, *t.value)
+	}
+	return b.String()
+}
+
+// setTile changes the tunables that the text names.
+func setTile(tile []tunable, text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		n, err := strconv.Atoi(value)
+		i := slices.IndexFunc(tile, func(t tunable) bool { return t.name == name })
+		if err != nil || i < 0 || n < 1 || n > 1024 {
+			return unsupported("tile %q: %q is none of its tunables; %s is one", text, part, tileText(tile))
+		}
+		*tile[i].value = n
+	}
+	return nil
+}
+
+// tunables are what igemm can be tuned by.
+func (g *igemm) tunables() []tunable {
+	return []tunable{{"lx", &g.lx}, {"tx", &g.tx}, {"ty", &g.ty}, {"tn", &g.tn}, {"cu", &g.cu}, {"ku", &g.ku}}
+}
+
+// Limits of tiles: what more sums or a longer unrolled loop would cost in compilation alone is out of proportion.
+const (
+	maxTileFloats = 512  // of a work-item's sums
+	maxUnrolled   = 4096 // vectors of sums times unrolled taps
+)
+
+// tilable says why the kernel cannot run with its tile, or nil.
+func (g *igemm) tilable(d *Device) error {
+	sums := g.tx * g.ty * g.tn
+	quad := 1
+	if d.limits.GLSL {
+		quad = 4
+	}
+	switch {
+	case g.lx > d.limits.MaxGroupItems || g.lx > d.limits.MaxGroupSize[0]:
+		return unsupported("groups of %d work-items: the device has up to %d", g.lx, min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0]))
+	case g.share > 0 && g.lx%g.share != 0:
+		return unsupported("groups of %d work-items that share by %d", g.lx, g.share)
+	case sums*g.vw > maxTileFloats || sums*g.cu*g.ku*g.w.Kernel > maxUnrolled:
+		return unsupported("a tile of %d sums and %d taps is too large to compile", sums*g.vw, g.cu*g.ku*g.w.Kernel)
+	case g.icg%g.cu != 0 || g.h.Kernel%g.ku != 0 || g.cu > 1 && g.ku != g.h.Kernel:
+		return unsupported("%d channels by %d rows at a time do not divide %d by %d", g.cu, g.ku, g.icg, g.h.Kernel)
+	case g.tx*g.w.Stride%quad != 0:
+		return unsupported("%d pixels with a stride of %d are no multiple of %d", g.tx, g.w.Stride, quad)
+	}
+	return nil
+}
+
+// igemmTiles lists tiles around what the device's class takes by itself: those that cover the map with little overhang and
+// have many sums for each load come first.
+func igemmTiles(d *Device, p *problem.Problem) []string {
+	own := newIgemm(d, p)
+	groups, most := []int{own.lx}, 16 // sums that fit the registers beside their operands
+	switch d.class() {
+	case lanes:
+		most = 64
+	case gpuClass:
+		groups, most = []int{own.lx / 2, own.lx, 2 * own.lx, 4 * own.lx}, 128/own.vw
+	}
+	cost := map[string]float64{}
+	try := func(g igemm) {
+		sums := g.tx * g.ty * g.tn
+		if sums < 4 || sums > most || g.tx > g.w.Out || g.ty > g.h.Out || (g.tn-1)*g.vw >= g.ocg || g.tilable(d) != nil {
+			return
+		}
+		// Work, overhang included, and loads: one for each row and each column of sums.
+		work := roundUp(g.w.Out, g.tx) * roundUp(g.h.Out, g.ty) * roundUp(g.ocg, g.tn*g.vw)
+		cost[tileText(g.tunables())] = float64(work) * (1 + float64(g.tx*g.ty+g.tn)/float64(sums))
+	}
+	for _, pixels := range [][2]int{{1, 1}, {2, 1}, {4, 1}, {7, 1}, {8, 1}, {14, 1}, {16, 1}, {2, 2}, {4, 2}, {7, 2}, {8, 2}, {2, 4}, {4, 4}} {
+		for _, tn := range []int{1, 2, 4, 8} {
+			for _, ku := range []int{1, own.h.Kernel} {
+				for _, lx := range groups {
+					g := *own
+					g.tx, g.ty, g.tn, g.ku, g.lx = pixels[0], pixels[1], tn, ku, lx
+					try(g)
+				}
+			}
+		}
+	}
+	delete(cost, tileText(own.tunables()))
+	texts := slices.SortedFunc(maps.Keys(cost), func(a, b string) int {
+		return cmp.Or(cmp.Compare(cost[a], cost[b]), strings.Compare(a, b))
+	})
+	return texts[:min(len(texts), maxTiles)]
+}
+
+// maxTiles is how many tiles of an algorithm are worth a compilation each.
+const maxTiles = 24
