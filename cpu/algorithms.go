@@ -15,17 +15,26 @@ type algorithm struct {
 	why  string
 	can  func(*problem.Problem) bool
 	run  func(context.Context, *job) error
+	// build plans what the run finds as job.igemm; nil for nothing.
+	build func(*Device, *problem.Problem) *igemm
 	// scratch is how many floats a run takes beside its tensors; nil for none.
 	scratch func(*problem.Problem) int64
 }
 
 // algorithms, the best for most problems first.
 var algorithms = []algorithm{
-	{"fused", "convolution and pooling together, rows that fit the cache at a time", fuses, runFused, fusedScratch},
-	{"conv+pool", "im2col and gonum's matrix product, then pooling", fuses, runConvPool, convPoolScratch},
-	{"gemm", "im2col and gonum's matrix product", multiplies, runGemm, gemmScratch},
-	{"direct", "plain loops over rows", loops, runDirect, directScratch},
-	{"reference", "float64 loops, rounded once", func(*problem.Problem) bool { return true }, runReference, referenceScratch},
+	{name: "fused", why: "convolution and pooling together, rows that fit the cache at a time",
+		can: fuses, run: runFused, scratch: fusedScratch},
+	{name: "conv+pool", why: "im2col and gonum's matrix product, then pooling",
+		can: fuses, run: runConvPool, scratch: convPoolScratch},
+	{name: "igemm", why: "matrix product of packed weights and the taps of cached patches",
+		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
+	{name: "depthwise", why: "sums of shifted rows of cached patches",
+		can: shifts, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, true) }},
+	{name: "gemm", why: "im2col and gonum's matrix product", can: multiplies, run: runGemm, scratch: gemmScratch},
+	{name: "direct", why: "plain loops over rows", can: walks, run: runDirect, scratch: directScratch},
+	{name: "reference", why: "float64 loops, rounded once",
+		can: func(*problem.Problem) bool { return true }, run: runReference, scratch: referenceScratch},
 }
 
 func fuses(p *problem.Problem) bool { return p.Fused() }
@@ -41,8 +50,28 @@ func multiplies(p *problem.Problem) bool {
 	return false
 }
 
-// loops says whether plain loops compute the problem.
-func loops(p *problem.Problem) bool { return p.Op != problem.Deform && !p.Fused() }
+// implicit says whether the implicit matrix product does.
+func implicit(p *problem.Problem) bool { return p.Op != problem.Deform && multiplies(p) }
+
+// shifts says whether sums of rows do: for a few channels in a group, where they can be faster.
+func shifts(p *problem.Problem) bool {
+	return implicit(p) && p.Dir != problem.BackwardWeights && made(p) <= 16
+}
+
+// made is how many channels a group of a convolution makes.
+func made(p *problem.Problem) int {
+	if p.Dir == problem.Forward {
+		return p.OC / p.Groups
+	}
+	return p.IC / p.Groups
+}
+
+// fewMade is the number of channels up to which sums of rows, which load each element for each channel, are faster than a
+// matrix product, which copies it.
+const fewMade = 5
+
+// walks says whether plain loops compute the problem.
+func walks(p *problem.Problem) bool { return p.Op != problem.Deform && !p.Fused() }
 
 // candidates are the algorithms for a problem, best guess first.
 func candidates(p *problem.Problem) (list []algorithm) {
@@ -51,8 +80,7 @@ func candidates(p *problem.Problem) (list []algorithm) {
 			list = append(list, a)
 		}
 	}
-	// A product of few channels is slower than the loops.
-	if len(list) > 1 && list[0].name == "gemm" && list[1].name == "direct" && newGeometry(p).small() {
+	if len(list) > 1 && list[1].name == "depthwise" && made(p) <= fewMade {
 		list[0], list[1] = list[1], list[0]
 	}
 	return list
@@ -87,24 +115,22 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			continue
 		}
 		pl := &plan{dev: d, p: p, algorithm: a, info: driver.PlanInfo{Algorithm: a.name, Why: a.why}}
-		need := 0.0
-		for _, r := range p.Constants() {
-			pl.info.WeightsBytes += 4 * problem.Elems(p.Shape(r))
-			need += float64(p.BytesOf(r))
-		}
-		for _, roles := range [][]problem.Role{p.Inputs(), p.Outputs()} {
+		tensors := 0.0
+		for _, roles := range [][]problem.Role{p.Constants(), p.Inputs(), p.Outputs()} {
 			for _, r := range roles {
-				need += float64(p.BytesOf(r))
-				pl.info.WorkspaceBytes += edgeBytes(&p, r)
+				tensors += float64(p.BytesOf(r))
 			}
 		}
-		if a.scratch != nil {
-			pl.info.WorkspaceBytes += 4 * a.scratch(&p)
+		if err := d.fits(tensors); err != nil {
+			return nil, err
 		}
-		if need += float64(pl.info.WeightsBytes) + float64(pl.info.WorkspaceBytes); need > float64(d.info.MemoryBytes) {
-			return nil, fmt.Errorf("%w: the tensors take %.4g GiB, the machine has %.4g: "+
-				"use a smaller problem or a machine with more memory",
-				driver.ErrUnsupported, need/(1<<30), float64(d.info.MemoryBytes)/(1<<30))
+		if a.build != nil {
+			pl.igemm = a.build(d, &p)
+			pl.info.Tile = pl.igemm.String()
+		}
+		pl.count()
+		if err := d.fits(tensors + float64(pl.info.WeightsBytes) + float64(pl.info.WorkspaceBytes)); err != nil {
+			return nil, err
 		}
 		if a.name == "gemm" {
 			pl.info.Tile = fmt.Sprintf("%d columns", newGemm(newGeometry(&p), &d.arena).columns)
@@ -113,6 +139,40 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 	}
 	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm,
 		d.Algorithms(p))
+}
+
+// fits refuses what takes more memory than the machine has.
+func (d *Device) fits(bytes float64) error {
+	if bytes > float64(d.info.MemoryBytes) {
+		return fmt.Errorf("%w: the tensors take %.4g GiB, the machine has %.4g: "+
+			"use a smaller problem or a machine with more memory",
+			driver.ErrUnsupported, bytes/(1<<30), float64(d.info.MemoryBytes)/(1<<30))
+	}
+	return nil
+}
+
+// count sets the memory that the plan takes.
+func (pl *plan) count() {
+	p, i := &pl.p, &pl.info
+	for _, r := range p.Constants() {
+		if r == problem.Wei && pl.igemm != nil {
+			i.WeightsBytes += 4 * int64(pl.igemm.weights())
+		} else {
+			i.WeightsBytes += 4 * problem.Elems(p.Shape(r))
+		}
+	}
+	for _, roles := range [][]problem.Role{p.Inputs(), p.Outputs()} {
+		for _, r := range roles {
+			i.WorkspaceBytes += edgeBytes(p, r)
+		}
+	}
+	if pl.igemm != nil {
+		_, elems := padded(p)
+		i.WorkspaceBytes += 4 * (elems + int64(pl.igemm.scratch()))
+	}
+	if pl.algorithm.scratch != nil {
+		i.WorkspaceBytes += 4 * pl.algorithm.scratch(p)
+	}
 }
 
 // indexed is how many elements the problem's indices count.

@@ -3,11 +3,14 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/cpu"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/internal/machine"
 )
@@ -23,8 +26,18 @@ func (Driver) Open(_ context.Context, i int, _ driver.Options) (driver.Device, e
 	if i != 0 {
 		return nil, fmt.Errorf("%w: there is one cpu device, cpu:0", driver.ErrNoDevices)
 	}
-	return &Device{info: info()}, nil
+	isa := simd.Best()
+	if name := os.Getenv("GONVOLVE_CPU"); name != "" {
+		var err error
+		if isa, err = simd.ParseISA(name); err != nil {
+			return nil, fmt.Errorf("%w: GONVOLVE_CPU: %w", driver.ErrInvalid, err)
+		}
+	}
+	return &Device{info: info(), isa: isa}, nil
 }
+
+// pool is the workers of all devices and plans, which never end: a Run of theirs may be the last thing that happens.
+var workers = sync.OnceValue(func() *simd.Pool { return simd.NewPool(processors()) })
 
 func info() driver.Info {
 	simd := "portable"
@@ -53,6 +66,7 @@ func info() driver.Info {
 // Device is the open cpu.
 type Device struct {
 	info   driver.Info
+	isa    simd.ISA
 	used   atomic.Int64 // bytes of buffers
 	closed atomic.Bool
 	arena  arena // scratch memory of runs

@@ -76,11 +76,11 @@ func (m *gemm) tiles(ctx context.Context, f func(col []float32, x0, cols int) er
 	return ctx.Err()
 }
 
-func (m *gemm) gather(ctx context.Context, wide, wei, narrow []float32, done finish) error {
+func (m *gemm) gather(ctx context.Context, wide, wei, narrow []float32, c *chain) error {
 	if !finite(ctx, wide) || !finite(ctx, wei) {
-		return gather(ctx, m.g, wide, wei, narrow, done)
+		return gather(ctx, m.g, wide, wei, narrow, c.finish())
 	}
-	return m.multiply(ctx, wide, wei, narrow, done)
+	return m.multiply(ctx, wide, wei, narrow, c.finish())
 }
 
 // multiply is gather for finite numbers.
@@ -106,8 +106,8 @@ func (m *gemm) multiply(ctx context.Context, wide, wei, narrow []float32, done f
 	})
 }
 
-func (m *gemm) scatter(ctx context.Context, narrow, wei, wide []float32, done finish) error {
-	g := m.g
+func (m *gemm) scatter(ctx context.Context, narrow, wei, wide []float32, post *chain) error {
+	g, done := m.g, post.finish()
 	if !finite(ctx, narrow) || !finite(ctx, wei) {
 		return scatter(ctx, g, narrow, wei, wide, done)
 	}

@@ -25,7 +25,7 @@ func TestRefusals(t *testing.T) {
 		{"im2col:mb1ic64ih4096kh5ph2", "", "GiB, the machine has 64"},
 		{"pool:max:indices=flat:mb65536ic1ih256kh3ph1", "", "indices are s32"},
 		{"unpool:indices=plane:mb1ic1ih65536oh131072kh2sh2", "", "indices are s32"},
-		{"mb1ic1oc1iw4kw3", "winograd", "[direct gemm reference] can"},
+		{"mb1ic1oc1iw4kw3", "winograd", "[depthwise igemm gemm direct reference] can"},
 		{"pool:max:mb1ic1iw4kw3", "gemm", "[direct reference] can"},
 		{"u8-s8-s32:mb1ic1oc1iw4kw3", "gemm", "[direct reference] can"},
 		{"then=max(kw2):mb1ic1oc1iw4kw3", "direct", "[fused conv+pool reference] can"},

@@ -14,6 +14,7 @@ type plan struct {
 	dev       *Device
 	p         problem.Problem
 	algorithm algorithm
+	igemm     *igemm // nil: another algorithm
 	info      driver.PlanInfo
 }
 
@@ -22,9 +23,11 @@ func (pl *plan) Close() error          { return nil }
 
 // weights are the problem's constants as the loops want them.
 type weights struct {
-	plan  *plan
-	t     tensors
-	freed atomic.Bool
+	plan *plan
+	t    tensors
+	// packed are the weights of an igemm. If they aren't finite, t has them as they are.
+	packed []float32
+	freed  atomic.Bool
 }
 
 func (w *weights) Bytes() int64 { return w.plan.info.WeightsBytes }
@@ -76,6 +79,13 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 			q := newQuant(j.t.f[problem.Quant], pl.p.OC)
 			q.subtract(j.t.i[problem.Wei])
 		}
+		if wei := j.t.f[problem.Wei]; wei != nil && pl.igemm != nil && (!pl.igemm.padsZeros || finite(ctx, wei)) {
+			var err error
+			if w.packed, err = pl.igemm.pack(ctx, wei); err != nil {
+				return err
+			}
+			j.t.f[problem.Wei] = nil
+		}
 		w.t = j.t
 		return nil
 	})
@@ -116,10 +126,10 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 		}
 	}
 	return st.submit(ctx, func(ctx context.Context) error {
-		j := &job{p: p, arena: &pl.dev.arena}
+		j := &job{p: p, arena: &pl.dev.arena, igemm: pl.igemm}
 		defer j.release()
 		if w != nil {
-			j.t = w.t
+			j.t, j.packed = w.t, w.packed
 		}
 		for _, r := range p.Inputs() {
 			if err := j.load(ctx, r, b[r]); err != nil {

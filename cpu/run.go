@@ -9,10 +9,12 @@ import (
 
 // job is one run: its tensors as the loops want them, and the scratch memory that it took.
 type job struct {
-	p     *problem.Problem
-	t     tensors
-	arena *arena // nil: memory is the caller's to keep
-	taken [][]float32
+	p      *problem.Problem
+	t      tensors
+	arena  *arena // nil: memory is the caller's to keep
+	taken  [][]float32
+	igemm  *igemm    // the plan's, if that is the algorithm
+	packed []float32 // its weights; nil if they are not finite
 }
 
 // floats takes scratch memory until the end of the job.
@@ -39,31 +41,34 @@ func (j *job) release() {
 	}
 }
 
-// sums is the three sums of a convolution, by products or by loops.
-type sums struct {
-	gather, scatter func(ctx context.Context, from, wei, to []float32, done finish) error
-	weigh           func(ctx context.Context, wide, narrow, wei []float32) error
+// sums is the three sums of a convolution; chain may be nil.
+type sums interface {
+	gather(ctx context.Context, wide, wei, narrow []float32, c *chain) error
+	scatter(ctx context.Context, narrow, wei, wide []float32, c *chain) error
+	weigh(ctx context.Context, wide, narrow, wei []float32) error
 }
 
-func productSums(g *geometry, a *arena) sums {
-	m := newGemm(g, a)
-	return sums{m.gather, m.scatter, m.weigh}
+func (j *job) products(g *geometry) sums   { return newGemm(g, j.arena) }
+func (j *job) plainLoops(g *geometry) sums { return loops{g} }
+func (j *job) implicit(*geometry) sums     { return &igemmSums{j.igemm, j.arena, j.packed} }
+
+// loops is the sums by plain loops.
+type loops struct{ g *geometry }
+
+func (l loops) gather(ctx context.Context, wide, wei, narrow []float32, c *chain) error {
+	return gather(ctx, l.g, wide, wei, narrow, c.finish())
 }
 
-func loopSums(g *geometry, _ *arena) sums {
-	return sums{
-		func(ctx context.Context, from, wei, to []float32, done finish) error {
-			return gather(ctx, g, from, wei, to, done)
-		},
-		func(ctx context.Context, from, wei, to []float32, done finish) error {
-			return scatter(ctx, g, from, wei, to, done)
-		},
-		func(ctx context.Context, wide, narrow, wei []float32) error { return weigh(ctx, g, wide, narrow, wei) },
-	}
+func (l loops) scatter(ctx context.Context, narrow, wei, wide []float32, c *chain) error {
+	return scatter(ctx, l.g, narrow, wei, wide, c.finish())
+}
+
+func (l loops) weigh(ctx context.Context, wide, narrow, wei []float32) error {
+	return weigh(ctx, l.g, wide, narrow, wei)
 }
 
 // convolve runs Conv and Deconv in every direction but backward bias. With a padding mode it works on a padded copy.
-func (j *job) convolve(ctx context.Context, by func(*geometry, *arena) sums, dst []float32) error {
+func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float32) error {
 	f := &j.t.f
 	src, dsrc := f[problem.Src], f[problem.DiffSrc]
 	q, elems := padded(j.p)
@@ -80,9 +85,9 @@ func (j *job) convolve(ctx context.Context, by func(*geometry, *arena) sums, dst
 			}
 		}
 	}
-	s := by(newGeometry(&q), j.arena)
+	s := by(newGeometry(&q))
 	conv := j.p.Op == problem.Conv
-	done := newChain(j.p, &j.t).finish()
+	done := newChain(j.p, &j.t)
 	switch {
 	case j.p.Dir == problem.BackwardWeights && conv:
 		return s.weigh(ctx, src, f[problem.DiffDst], f[problem.DiffWei])
@@ -105,7 +110,11 @@ func runGemm(ctx context.Context, j *job) error {
 	if j.p.Op == problem.Deform {
 		return deform(ctx, j.p, j.arena, &j.t, newChain(j.p, &j.t).finish())
 	}
-	return j.convolve(ctx, productSums, j.t.f[problem.Dst])
+	return j.convolve(ctx, j.products, j.t.f[problem.Dst])
+}
+
+func runIgemm(ctx context.Context, j *job) error {
+	return j.convolve(ctx, j.implicit, j.t.f[problem.Dst])
 }
 
 func runDirect(ctx context.Context, j *job) error {
@@ -135,7 +144,7 @@ func runDirect(ctx context.Context, j *job) error {
 		_, out := spatialSizes(p)
 		return channelSums(ctx, p.N, p.OC, volume(out), t.f[problem.DiffDst], t.f[problem.DiffBia])
 	}
-	return j.convolve(ctx, loopSums, t.f[problem.Dst])
+	return j.convolve(ctx, j.plainLoops, t.f[problem.Dst])
 }
 
 // columns is Im2col and Col2im, each the other's backward.
@@ -168,11 +177,11 @@ func columns(ctx context.Context, p *problem.Problem, t *tensors) error {
 // runConvPool writes the convolution's whole result to scratch memory and pools it.
 func runConvPool(ctx context.Context, j *job) error {
 	conv := j.floats(int(convElems(j.p)))
-	sums := productSums
+	by := j.products
 	if newGeometry(j.p).small() {
-		sums = loopSums
+		by = j.plainLoops
 	}
-	if err := j.convolve(ctx, sums, conv); err != nil {
+	if err := j.convolve(ctx, by, conv); err != nil {
 		return err
 	}
 	q := j.p.ThenPool()

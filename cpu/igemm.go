@@ -1,0 +1,171 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// igemm computes a convolution's sums without writing out the matrices that they imply: see tileProduct and gradient.
+type igemm struct {
+	g         *geometry
+	adjoint   bool // scatter: from narrow to wide
+	phases    []phase
+	products  []*tileProduct // gather's one, or scatter's, phase by phase
+	gradient  *gradient
+	padsZeros bool // zeros of the padding are multiplied by weights
+}
+
+// newIgemm plans a problem, by sums of rows if asked to.
+func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
+	q, _ := padded(p)
+	g := newGeometry(&q)
+	ig := &igemm{g: g}
+	conv := p.Op == problem.Conv
+	switch {
+	case p.Dir == problem.BackwardWeights:
+		ig.gradient = newGradient(d, g)
+		return ig
+	case conv == (p.Dir == problem.Forward):
+		l := g.gathering()
+		ig.products = []*tileProduct{newProduct(d, l, g.n, g.groups, g.wideCG, g.narrowCG, dense(l), rows)}
+	default:
+		ig.adjoint = true
+		ig.phases = g.scattering()
+		for i := range ig.phases {
+			ph := &ig.phases[i]
+			at := dense(&ph.lattice)
+			if g.stride != [3]int{1, 1, 1} {
+				at = place{g.wideD, ph.first, g.stride}
+			}
+			ig.products = append(ig.products, newProduct(d, &ph.lattice, g.n, g.groups, g.narrowCG, g.wideCG, at, rows))
+		}
+	}
+	for _, pr := range ig.products {
+		ig.padsZeros = ig.padsZeros || !pr.patch.asIs
+	}
+	return ig
+}
+
+// dense is results side by side.
+func dense(l *lattice) place { return place{size: l.out, step: [3]int{1, 1, 1}} }
+
+// String names the plan's decisions.
+func (ig *igemm) String() string {
+	if ig.gradient != nil {
+		return ig.gradient.gemm.String()
+	}
+	pr := ig.products[0]
+	if pr.gemm == nil {
+		return fmt.Sprintf("%s, %d bands", pr.isa, pr.bands)
+	}
+	return fmt.Sprintf("%s, %d bands", pr.gemm, pr.bands)
+}
+
+// weights is how many elements packed weights take.
+func (ig *igemm) weights() (n int) {
+	for _, p := range ig.products {
+		n += p.weights()
+	}
+	return n
+}
+
+// scratch is how many elements a run takes.
+func (ig *igemm) scratch() (n int) {
+	if ig.gradient != nil {
+		return ig.gradient.scratch()
+	}
+	for _, p := range ig.products {
+		n = max(n, p.scratch())
+	}
+	return n
+}
+
+// pack packs the weights for all products.
+func (ig *igemm) pack(ctx context.Context, wei []float32) ([]float32, error) {
+	g := ig.g
+	packed := simd.Aligned(ig.weights())
+	at := 0
+	for i, p := range ig.products {
+		to := packed[at:][:p.weights()]
+		at += p.weights()
+		err := parallel(ctx, g.groups, 1, func(group int) {
+			from := wei[group*g.narrowCG*g.rows():][:g.narrowCG*g.rows()]
+			if ig.adjoint {
+				from = g.transposed(from, ig.phases[i].taps)
+			}
+			p.pack(to, from, group)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return packed, nil
+}
+
+// transposed is a group's weights as [wide channel][narrow channel][taps].
+func (g *geometry) transposed(wei []float32, taps []int) []float32 {
+	t := make([]float32, 0, g.wideCG*g.narrowCG*len(taps))
+	for c := range g.wideCG {
+		for o := range g.narrowCG {
+			row := wei[(o*g.wideCG+c)*g.taps:][:g.taps]
+			for _, tap := range taps {
+				t = append(t, row[tap])
+			}
+		}
+	}
+	return t
+}
+
+// run computes gather or scatter with packed weights.
+func (ig *igemm) run(ctx context.Context, a *arena, from, packed, to []float32, c *chain) error {
+	later := false
+	for _, p := range ig.products {
+		if err := p.run(ctx, a, from, packed[:p.weights()], to, c); err != nil {
+			return err
+		}
+		packed = packed[p.weights():]
+		later = p.interleaves()
+	}
+	if !later || c == nil {
+		return nil
+	}
+	planes := ig.g.n * ig.g.wideC
+	return parallel(ctx, planes, 1, func(i int) {
+		c.apply(i/ig.g.wideC, i%ig.g.wideC, 0, to[i*ig.g.wideSp:][:ig.g.wideSp])
+	})
+}
+
+// igemmSums is an igemm as a run uses it, with loops where zeros of the padding meet infinities.
+type igemmSums struct {
+	*igemm
+	arena  *arena
+	packed []float32 // nil: weights are not finite
+}
+
+func (s *igemmSums) gather(ctx context.Context, from, wei, to []float32, c *chain) error {
+	if s.packed == nil {
+		return loops{s.g}.gather(ctx, from, wei, to, c)
+	}
+	return s.run(ctx, s.arena, from, s.packed, to, c)
+}
+
+func (s *igemmSums) scatter(ctx context.Context, from, wei, to []float32, c *chain) error {
+	if s.packed == nil {
+		return loops{s.g}.scatter(ctx, from, wei, to, c)
+	}
+	return s.run(ctx, s.arena, from, s.packed, to, c)
+}
+
+func (s *igemmSums) weigh(ctx context.Context, wide, narrow, wei []float32) error {
+	if err := s.gradient.run(ctx, s.arena, wide, narrow, wei); err != nil {
+		return err
+	}
+	// A value that is not finite leaves its mark on a weight of every tap, the padding's zeros included.
+	if s.gradient.patch.asIs || finite(ctx, wei) {
+		return ctx.Err()
+	}
+	return loops{s.g}.weigh(ctx, wide, narrow, wei)
+}

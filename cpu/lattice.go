@@ -1,0 +1,274 @@
+package cpu
+
+import "github.com/gonvolve/gonvolve/cpu/simd"
+
+// lattice is where a sum of products reads: the result at position x takes, for tap t, the source at x·stride + taps[t],
+// axis by axis, and nothing outside. Every sum over a convolution's taps is of this kind.
+type lattice struct {
+	in, out, stride [3]int
+	taps            [][3]int // the offset of each
+}
+
+// gathering is the lattice of narrow positions, the taps in their own order.
+func (g *geometry) gathering() *lattice {
+	l := &lattice{in: g.wideD, out: g.narrowD, stride: g.stride, taps: make([][3]int, g.taps)}
+	for t := range l.taps {
+		_, k := split(int64(t), g.kernel)
+		for a := range k {
+			l.taps[t][a] = k[a]*g.dilation[a] - g.pad[a]
+		}
+	}
+	l.flatten()
+	return l
+}
+
+// flatten makes one axis of three where source and results have the same positions.
+func (l *lattice) flatten() {
+	for a, n := range l.out {
+		if n == 1 {
+			l.stride[a] = 1
+		}
+	}
+	if len(l.taps) == 1 && l.taps[0] == [3]int{} && l.stride == [3]int{1, 1, 1} && l.in == l.out {
+		l.in = [3]int{1, 1, volume(l.in)}
+		l.out = l.in
+	}
+}
+
+// phase is the wide positions first + stride·x. Those that are alike modulo the stride are reached by the same taps, so
+// that each phase is a lattice in narrow.
+type phase struct {
+	lattice
+	taps  []int // of the kernel, in the lattice's order
+	first [3]int
+}
+
+// scattering is the phases of the wide positions: one where the strides are 1.
+func (g *geometry) scattering() []phase {
+	var phases []phase
+	for i := range volume(g.stride) {
+		ph := phase{lattice: lattice{in: g.narrowD, stride: [3]int{1, 1, 1}}}
+		_, ph.first = split(int64(i), g.stride)
+		for a, s := range g.stride {
+			ph.out[a] = (g.wideD[a] - ph.first[a] + s - 1) / s
+		}
+		if min(ph.out[0], ph.out[1], ph.out[2]) <= 0 {
+			continue
+		}
+		for t := range g.taps {
+			_, k := split(int64(t), g.kernel)
+			var offset [3]int
+			reached := true
+			for a, s := range g.stride {
+				d := ph.first[a] + g.pad[a] - k[a]*g.dilation[a]
+				reached = reached && d%s == 0
+				offset[a] = d / s
+			}
+			if reached {
+				ph.taps = append(ph.taps, t)
+				ph.lattice.taps = append(ph.lattice.taps, offset)
+			}
+		}
+		if g.stride == [3]int{1, 1, 1} { // else the results are not neighbours
+			ph.flatten()
+		}
+		phases = append(phases, ph)
+	}
+	return phases
+}
+
+// outermost is the first axis with more than one position.
+func (l *lattice) outermost() int {
+	for a, n := range l.out[:2] {
+		if n > 1 {
+			return a
+		}
+	}
+	return 2
+}
+
+// patch is the part of a channel that some positions of a lattice read, those of a band of its outermost axis: copied
+// with its padding, and every row parted by the innermost stride, so that the cells that a tap reads for neighbouring
+// positions are neighbours. Where the source is of this form already, it is the patch.
+type patch struct {
+	l     *lattice
+	axis  int // the bands'
+	asIs  bool
+	base  [3]int // the cell of the source that is the patch's first, for the band at 0
+	size  [3]int // cells of the source
+	part  int    // elements of a part of a row
+	line  int    // of a row
+	plane int    // of all
+	off   []int  // of the taps
+	parts []bool // that are read
+	rows  [][2]int
+}
+
+// newPatch returns the patch for bands of n positions.
+func newPatch(l *lattice, n int) *patch {
+	p := measure(l, n)
+	p.table()
+	return &p
+}
+
+// bands is how many bands to take the positions of the outermost axis in, so that the patches of so many channels have no
+// more than budget elements.
+func (l *lattice) bands(channels, budget int) int {
+	total := l.out[l.outermost()]
+	high := total
+	if measure(l, total).asIs {
+		return 1
+	}
+	for high > 1 {
+		size := channels * measure(l, high).plane
+		if size <= budget {
+			break
+		}
+		high = max(1, min(high-1, int(int64(high)*int64(budget)/int64(size))))
+	}
+	return (total + high - 1) / high
+}
+
+// measure is newPatch without the tables.
+func measure(l *lattice, n int) patch {
+	p := patch{l: l, axis: l.outermost()}
+	end := [3]int{}
+	padded := false
+	for a := range 3 {
+		count := l.out[a]
+		if a == p.axis {
+			count = n
+		}
+		for i, t := range l.taps {
+			if i == 0 || t[a] < p.base[a] {
+				p.base[a] = t[a]
+			}
+			if i == 0 || t[a] > end[a] {
+				end[a] = t[a]
+			}
+		}
+		padded = padded || p.base[a] < 0 || (l.out[a]-1)*l.stride[a]+end[a] >= l.in[a]
+		p.size[a] = (count-1)*l.stride[a] + end[a] - p.base[a] + 1
+	}
+	switch {
+	case len(l.taps) == 0 || !padded && l.stride[2] == 1:
+		p.asIs = true
+		p.base, p.size = [3]int{}, l.in
+		p.part = l.in[2]
+		p.line = p.part
+	default:
+		p.part = (p.size[2] + l.stride[2] - 1) / l.stride[2]
+		p.line = p.part * l.stride[2]
+	}
+	p.plane = p.size[0] * p.size[1] * p.line
+	return p
+}
+
+// table lists the taps' offsets, and what has to be copied for them.
+func (p *patch) table() {
+	l := p.l
+	p.parts = make([]bool, l.stride[2])
+	var used []bool
+	if !p.asIs {
+		used = make([]bool, p.size[0]*p.size[1])
+	}
+	for _, t := range l.taps {
+		for a := range t {
+			t[a] -= p.base[a]
+		}
+		part := t[2] % l.stride[2]
+		p.parts[part] = true
+		p.off = append(p.off, (t[0]*p.size[1]+t[1])*p.line+part*p.part+t[2]/l.stride[2])
+		if p.asIs {
+			continue
+		}
+		for z := t[0]; z < p.size[0]; z += l.stride[0] {
+			for y := t[1]; y < p.size[1]; y += l.stride[1] {
+				used[z*p.size[1]+y] = true
+			}
+		}
+	}
+	for i, is := range used {
+		if is {
+			p.rows = append(p.rows, [2]int{i / p.size[1], i % p.size[1]})
+		}
+	}
+}
+
+// at is where the patch has the position's cell for a tap of offset 0.
+func (p *patch) at(z, y, x int) int {
+	return (z*p.l.stride[0]*p.size[1]+y*p.l.stride[1])*p.line + x
+}
+
+// skip is where the patch for the band at lo begins in a source that is used as it is.
+func (p *patch) skip(lo int) int {
+	var pos [3]int
+	pos[p.axis] = lo
+	return p.at(pos[0], pos[1], pos[2])
+}
+
+// fill copies a channel for the band at lo.
+func (p *patch) fill(dst, src []float32, lo int) {
+	base := p.base
+	base[p.axis] += lo * p.l.stride[p.axis]
+	in := p.l.in
+	for _, r := range p.rows {
+		z, y := base[0]+r[0], base[1]+r[1]
+		row := dst[(r[0]*p.size[1]+r[1])*p.line:][:p.line]
+		if z < 0 || z >= in[0] || y < 0 || y >= in[1] {
+			clear(row)
+			continue
+		}
+		from := src[(z*in[1]+y)*in[2]:][:in[2]]
+		for i, used := range p.parts {
+			if used {
+				every(row[i*p.part:][:p.part], from, base[2]+i, len(p.parts))
+			}
+		}
+	}
+}
+
+// every sets dst to each step-th element of src from the first on, and to 0 outside of src.
+func every(dst, src []float32, first, step int) {
+	lo := 0
+	if first < 0 {
+		lo = min(len(dst), (-first+step-1)/step)
+	}
+	hi := lo
+	if room := len(src) - first; room > 0 {
+		hi = max(lo, min(len(dst), (room+step-1)/step))
+	}
+	clear(dst[:lo])
+	switch {
+	case hi == lo:
+	case step == 1:
+		copy(dst[lo:hi], src[first+lo:])
+	default:
+		at := first + lo*step
+		for i := range dst[lo:hi] {
+			dst[lo+i] = src[at]
+			at += step
+		}
+	}
+	clear(dst[hi:])
+}
+
+// tapColumns is the matrix that a lattice implies, of rows (channel, tap) and columns of positions, read from patches of the
+// channels, which lie one after the other. It is a simd.Source.
+type tapColumns struct {
+	p    *tileProduct
+	data []float32
+}
+
+// Pack implements simd.Source.
+func (c *tapColumns) Pack(dst []float32, stride, k0, kc, n0, nc int) {
+	p := c.p.patch
+	out := p.l.out
+	off := c.p.off[k0:][:kc]
+	for j := 0; j < nc; {
+		row, x := (n0+j)/out[2], (n0+j)%out[2]
+		n := min(out[2]-x, nc-j)
+		simd.CopyRows(c.p.isa, dst[j:], stride, c.data[p.at(row/out[1], row%out[1], x):], off, n)
+		j += n
+	}
+}

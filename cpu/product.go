@@ -1,0 +1,358 @@
+package cpu
+
+import (
+	"context"
+	"sync"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+)
+
+// tileProduct is the sums of a lattice over a group's channels, for all images and groups:
+//
+//	to[n, m, x] = Σ_c Σ_t wei[m, c, t] · from[n, c, x·stride + taps[t]]
+//
+// as a matrix product of packed weights and the columns of patches, or, where a group makes few channels, as sums of the
+// patches' rows. Positions are taken in bands of the outermost axis whose patches fit the cache. Each band is one worker's
+// work, or, where there are few, all share the tasks of the product.
+type tileProduct struct {
+	isa       simd.ISA
+	pool      *simd.Pool
+	patch     *patch
+	off       []int // of the matrix's rows in the patches
+	n, groups int
+	from, to  int // channels of a group
+	bands     int
+	shared    bool
+	gemm      *simd.Gemm // of whole bands; nil: sums of rows
+	rest      *simd.Gemm // of smaller ones
+	place
+	sweeps sync.Pool
+}
+
+// place is where results go: positions first + step·x of planes of the given sizes.
+type place struct{ size, first, step [3]int }
+
+// interleaves says that the results are not neighbours in their planes.
+func (p *place) interleaves() bool { return p.step != [3]int{1, 1, 1} }
+
+// Patches of so many elements stay in the cache while the product reads them.
+const (
+	patchOfProduct = 256 << 10
+	patchOfRows    = 8 << 10
+)
+
+// newProduct plans the sums of l on groups of the given numbers of channels, as sums of rows or as a matrix product.
+func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows bool) *tileProduct {
+	p := &tileProduct{isa: d.isa, pool: workers(), n: n, groups: groups, from: from, to: to, place: at}
+	several := p.pool.Workers()
+	axis := l.outermost()
+	total := l.out[axis]
+	budget := patchOfProduct
+	if rows {
+		budget = patchOfRows
+	}
+	p.bands = l.bands(from, budget)
+	images := n * groups
+	if rows || p.interleaves() || p.bands*images >= 2*several {
+		for p.bands*images%several != 0 && p.bands*images < 8*several && p.bands < total {
+			p.bands++
+		}
+	} else {
+		p.bands, p.shared = 1, true
+	}
+	p.plan(l, rows)
+	return p
+}
+
+// plan sets what follows from the number of bands.
+func (p *tileProduct) plan(l *lattice, rows bool) {
+	axis := l.outermost()
+	total := l.out[axis]
+	widest := (total + p.bands - 1) / p.bands
+	p.patch = newPatch(l, widest)
+	for c := range p.from {
+		for _, off := range p.patch.off {
+			p.off = append(p.off, c*p.patch.plane+off)
+		}
+	}
+	if rows {
+		return
+	}
+	perRow := volume(l.out) / total
+	hints := simd.Hints{Workers: 1}
+	if p.shared {
+		hints.Workers = max(1, p.pool.Workers()/max(1, p.n*p.groups))
+	}
+	var err error
+	if p.gemm, err = simd.NewGemm(p.isa, p.to, perRow*widest, len(p.off), hints); err != nil {
+		panic(err) // sizes below zero: a mistake here
+	}
+	p.rest = p.gemm
+	if total%p.bands != 0 {
+		p.rest = p.gemm.WithColumns(perRow * (total / p.bands))
+	}
+}
+
+// weights is how many elements the packed weights of all groups take.
+func (p *tileProduct) weights() int { return p.groups * p.groupWeights() }
+
+func (p *tileProduct) groupWeights() int {
+	if p.gemm == nil {
+		return p.to * len(p.off)
+	}
+	return (p.gemm.PackedA() + 15) &^ 15 // a whole number of cache lines
+}
+
+// pack packs the matrix wei[m·rowStride + k] of a group.
+func (p *tileProduct) pack(packed, wei []float32, group int) {
+	packed = packed[group*p.groupWeights():][:p.groupWeights()]
+	if p.gemm == nil {
+		copy(packed, wei)
+		return
+	}
+	p.gemm.PackA(packed[:p.gemm.PackedA()], wei, len(p.off), 1)
+}
+
+// scratch is how many elements a run takes.
+func (p *tileProduct) scratch() int { return p.common() + p.pool.Workers()*p.own() }
+
+// common is the patches that all workers share.
+func (p *tileProduct) common() int {
+	if !p.shared || p.patch.asIs {
+		return 0
+	}
+	return p.n * p.groups * p.from * p.patch.plane
+}
+
+// own is what each worker takes: the product's workspace, a patch, and results that are to be interleaved.
+func (p *tileProduct) own() int { return p.workspace() + p.patches() + p.results() }
+
+func (p *tileProduct) workspace() int {
+	if p.gemm == nil {
+		return 0
+	}
+	return (max(p.gemm.Workspace(), p.rest.Workspace()) + 15) &^ 15
+}
+
+func (p *tileProduct) patches() int {
+	if p.shared || p.patch.asIs {
+		return 0
+	}
+	return (p.from*p.patch.plane + 15) &^ 15
+}
+
+func (p *tileProduct) results() int {
+	if !p.interleaves() {
+		return 0
+	}
+	return p.to * p.perBand()
+}
+
+// perBand is the positions of a whole band.
+func (p *tileProduct) perBand() int {
+	l := p.patch.l
+	total := l.out[p.patch.axis]
+	return volume(l.out) / total * ((total + p.bands - 1) / p.bands)
+}
+
+// sweep is a run of a product.
+type sweep struct {
+	*tileProduct
+	ctx            context.Context
+	source, packed []float32
+	target         []float32
+	chain          *chain
+	shares         []float32 // the common patches
+	workers        []worker
+}
+
+// worker is what one works with.
+type worker struct {
+	call             simd.Call
+	columns          tapColumns
+	post             post
+	ws, patch, dense []float32
+}
+
+// run computes the product; chain may be nil.
+func (p *tileProduct) run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error {
+	s, _ := p.sweeps.Get().(*sweep)
+	if s == nil {
+		s = &sweep{tileProduct: p, workers: make([]worker, p.pool.Workers())}
+	}
+	memory := a.get(p.scratch())
+	s.ctx, s.source, s.packed, s.target, s.chain = ctx, source, packed, target, c
+	s.shares = memory[:p.common()]
+	rest := memory[p.common():]
+	for i := range s.workers {
+		w := &s.workers[i]
+		own := rest[i*p.own():][:p.own()]
+		w.ws, own = own[:p.workspace()], own[p.workspace():]
+		w.patch, w.dense = own[:p.patches()], own[p.patches():]
+	}
+	if p.shared {
+		if !p.patch.asIs {
+			p.pool.Run(p.n*p.groups*p.from, (*filling)(s))
+		}
+		p.pool.Run(p.n*p.groups*p.gemm.Tasks(), (*sharing)(s))
+	} else {
+		p.pool.Run(p.n*p.groups*p.bands, (*banding)(s))
+	}
+	a.put(memory)
+	clear(s.workers)
+	s.ctx, s.source, s.packed, s.target, s.chain, s.shares = nil, nil, nil, nil, nil, nil
+	p.sweeps.Put(s)
+	return ctx.Err()
+}
+
+// planes is the channels of an image's group.
+func (s *sweep) planes(image int) []float32 {
+	plane := s.from * volume(s.patch.l.in)
+	return s.source[image*plane:][:plane]
+}
+
+// filling copies the patches, a channel of an image at a time.
+type filling sweep
+
+func (f *filling) Do(_, i int) {
+	if f.ctx.Err() == nil {
+		in := volume(f.patch.l.in)
+		f.patch.fill(f.shares[i*f.patch.plane:][:f.patch.plane], f.source[i*in:][:in], 0)
+	}
+}
+
+// sharing computes tasks of all images' groups, each one product.
+type sharing sweep
+
+func (h *sharing) Do(worker, i int) {
+	s := (*sweep)(h)
+	if s.ctx.Err() != nil {
+		return
+	}
+	image, task := i/s.gemm.Tasks(), i%s.gemm.Tasks()
+	data := s.planes(image)
+	if !s.patch.asIs {
+		data = s.shares[image*s.from*s.patch.plane:][:s.from*s.patch.plane]
+	}
+	sp := volume(s.size)
+	w := &s.workers[worker]
+	s.prepare(w, image, 0, data, s.target[image*s.to*sp:][:s.to*sp], sp)
+	s.gemm.Run(task, w.ws, &w.call)
+}
+
+// prepare sets a worker's call up to write results of the image's group to c, from position at of its planes on.
+func (s *sweep) prepare(w *worker, image, at int, data, c []float32, ld int) {
+	group := image % s.groups
+	w.columns = tapColumns{s.tileProduct, data}
+	w.call = simd.Call{A: s.packed[group*s.groupWeights():], B: &w.columns, C: c, LDC: ld}
+	if s.chain != nil && !s.interleaves() {
+		w.post = post{s.chain, image / s.groups, group * s.to, at}
+		w.call.Post = &w.post
+	}
+}
+
+// banding computes a band after the other.
+type banding sweep
+
+func (b *banding) Do(worker, i int) {
+	s := (*sweep)(b)
+	if s.ctx.Err() != nil {
+		return
+	}
+	l, axis := s.patch.l, s.patch.axis
+	image, band := i/s.bands, i%s.bands
+	lo, hi := band*l.out[axis]/s.bands, (band+1)*l.out[axis]/s.bands
+	w := &s.workers[worker]
+	data := s.planes(image)
+	switch {
+	case len(s.off) == 0: // nothing is read
+	case s.patch.asIs:
+		data = data[s.patch.skip(lo):]
+	default:
+		in := volume(l.in)
+		for c := range s.from {
+			s.patch.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+		}
+		data = w.patch
+	}
+	perRow := volume(l.out) / l.out[axis]
+	to := s.target[image*s.to*volume(s.size):][:s.to*volume(s.size)]
+	c, ld := to, volume(s.size)
+	if s.interleaves() {
+		c, ld = w.dense, (hi-lo)*perRow
+	} else {
+		c = c[lo*perRow:]
+	}
+	if s.gemm == nil {
+		s.addRows(image, lo*perRow, hi-lo, data, c, ld)
+	} else {
+		s.prepare(w, image, lo*perRow, data, c, ld)
+		g := s.gemm
+		if hi-lo < (l.out[axis]+s.bands-1)/s.bands {
+			g = s.rest
+		}
+		for task := range g.Tasks() {
+			g.Run(task, w.ws, &w.call)
+		}
+	}
+	if s.interleaves() {
+		s.interleave(to, c, lo, hi)
+	}
+}
+
+// addRows computes a band of n rows of the outermost axis by sums of the patches' rows.
+func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
+	l, axis := s.patch.l, s.patch.axis
+	out := l.out
+	out[axis] = n
+	group := image % s.groups
+	k := len(s.off)
+	rows := simd.Shifted{Off: s.off, Rows: out[1], Cols: out[2], LDSrc: l.stride[1] * s.patch.line, LDDst: out[2]}
+	for m := range s.to {
+		if k == 0 {
+			clear(c[m*ld:][:volume(out)])
+		}
+		rows.Wei = s.packed[group*s.groupWeights()+m*k:][:k]
+		for z := 0; k > 0 && z < out[0]; z++ {
+			rows.Run(s.isa, c[m*ld+z*out[1]*out[2]:], data[s.patch.at(z, 0, 0):])
+		}
+		if s.chain != nil && !s.interleaves() {
+			s.chain.apply(image/s.groups, group*s.to+m, at, c[m*ld:][:volume(out)])
+		}
+	}
+}
+
+// interleave spreads a band's dense results over their planes.
+func (s *sweep) interleave(to, dense []float32, lo, hi int) {
+	out := s.patch.l.out
+	start, end := [3]int{}, out
+	start[s.patch.axis], end[s.patch.axis] = lo, hi
+	for m := range s.to {
+		plane := to[m*volume(s.size):][:volume(s.size)]
+		for z := start[0]; z < end[0]; z++ {
+			for y := start[1]; y < end[1]; y++ {
+				row := plane[((s.first[0]+z*s.step[0])*s.size[1]+s.first[1]+y*s.step[1])*s.size[2]:][:s.size[2]]
+				n := end[2] - start[2]
+				at := s.first[2] + start[2]*s.step[2]
+				for _, v := range dense[:n] {
+					row[at] = v
+					at += s.step[2]
+				}
+				dense = dense[n:]
+			}
+		}
+	}
+}
+
+// post is a chain of post-ops on the tiles of a product.
+type post struct {
+	*chain
+	image, channel, at int
+}
+
+// Tile implements simd.Post.
+func (p *post) Tile(c []float32, ld, row, rows, col, cols int) {
+	for r := range rows {
+		p.apply(p.image, p.channel+row+r, p.at+col, c[r*ld:][:cols])
+	}
+}
