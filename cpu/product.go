@@ -314,7 +314,7 @@ func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
 		}
 		rows.Wei = s.packed[group*s.groupWeights()+m*k:][:k]
 		for z := 0; k > 0 && z < out[0]; z++ {
-			rows.Run(s.isa, c[m*ld+z*out[1]*out[2]:], data[s.patch.at(z, 0, 0):])
+			rows.Sum(s.isa, c[m*ld+z*out[1]*out[2]:], data[s.patch.at(z, 0, 0):])
 		}
 		if s.chain != nil && !s.interleaves() {
 			s.chain.apply(image/s.groups, group*s.to+m, at, c[m*ld:][:volume(out)])
