@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -14,6 +15,7 @@ import (
 const (
 	fuzzBudget  = 2e7  // products of the oracle for one problem: some 50 ms
 	shrinkTries = 3000 // runs that shrinking a failure may take
+	shrinkTime  = time.Minute
 )
 
 // Fuzzer checks random problems: by all algorithms of all devices, with both fills, against the oracle.
@@ -92,11 +94,12 @@ func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
 // Shrink looks for a smaller problem that fails on a device by an algorithm as the case did, whose record is given, and
 // returns the smallest and its record. It is greedy: of the problems one step simpler it takes the first that fails, and
 // goes on from there. Where none does, the values may just happen to hide the fault, and it takes two steps at once. It
-// ends when that does not help either, some thousand runs were made, or ctx ends.
+// ends when that does not help either, after some thousand runs or a minute, or with ctx.
 func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c *Case, failed report.Record) (problem.Problem, report.Record) {
-	best, tries := c.Problem, 0
+	best, tries, start := c.Problem, 0, time.Now()
+	over := func() bool { return tries > shrinkTries || time.Since(start) > shrinkTime || ctx.Err() != nil }
 	fails := func(p problem.Problem) bool {
-		if tries++; tries > shrinkTries || ctx.Err() != nil || algorithm == "" && len(dev.Algorithms(p)) == 0 {
+		if tries++; over() || algorithm == "" && len(dev.Algorithms(p)) == 0 {
 			return false
 		}
 		small, err := NewCase(ctx, oracle, p, c.Fill, fuzzBudget)
@@ -130,7 +133,7 @@ func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c
 		}
 		return false
 	}
-	for more := true; more && tries <= shrinkTries && ctx.Err() == nil; {
+	for more := true; more && !over(); {
 		single()
 		more = double()
 	}

@@ -23,7 +23,6 @@ var mutants = []struct{ name, kernel, is, becomes string }{
 	{"kernel axes swapped", "conv_direct", "weiStart + (i * p.kh + j) * p.kw + k", "weiStart + (i * p.kh + k) * p.kw + j"},
 	{"bias of integers missing", "conv_direct", "isum += AS_UINT(quant[4 * oc + o]);", ""},
 	{"stride not tested", "conv_transposed", "xn * p.sw != x ||", ""},
-	{"tiles do not stride", "conv_igemm", "(SH * PITCH) + x0 * SW", "(SH * PITCH) + x0"},
 	{"wrong divisor", "pool", "count = max(ld - fd, 0) * max(lh - fh, 0) * max(lw - fw, 0)", "count = nd * nh * nw"},
 	{"multiplied by a rounded reciprocal", "pool", "DIV_EXACT(r, TO_FLOAT(count))", "r * (1.0f / TO_FLOAT(count))"},
 	{"last of equals", "pool", "v > r || IS_NAN(v)", "v >= r || IS_NAN(v)"},
