@@ -62,7 +62,7 @@ func BenchmarkGemm(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				call := &Call{A: Aligned(g.PackedA()), B: NewRows(isa, y, off, n), C: z, LDC: n}
+				call := &Call{A: Aligned(g.PackedA()), B: rowsOf(isa, y, off, n), C: z, LDC: n}
 				g.PackA(call.A, x, k, 1)
 				ws := Aligned(g.Workspace())
 				kind := "/packed"
@@ -102,7 +102,7 @@ func BenchmarkMultiply(b *testing.B) {
 		for i := range off {
 			off[i] = i * n
 		}
-		call := &Call{A: Aligned(g.PackedA()), B: NewRows(Best(), make([]float32, k*n), off, n), C: make([]float32, m*n), LDC: n}
+		call := &Call{A: Aligned(g.PackedA()), B: rowsOf(Best(), make([]float32, k*n), off, n), C: make([]float32, m*n), LDC: n}
 		ws := Aligned(workers * g.Workspace())
 		b.Run(fmt.Sprintf("%dx%dx%d/%s", m, n, k, Best()), func(b *testing.B) {
 			fastest(b, 2*float64(m)*float64(n)*float64(k), func() { g.Multiply(p, ws, call) })

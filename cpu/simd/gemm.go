@@ -82,7 +82,7 @@ type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
 	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
-	Direct  bool // B is Rows, which are read where they are instead of being packed
+	Direct  bool // B is *Rows, which are read where they are instead of being packed
 }
 
 // PackedA is the number of elements that PackA writes.
@@ -255,7 +255,7 @@ func (j *job) lanes(x0, nx, k0, kc int) ([]float32, []int) {
 		return j.A[k0*j.padded(j.laneExt)+x0*kc:][:j.padded(nx)*kc], j.offsets(nx)[:kc]
 	case j.direct:
 		rows := j.B.(*Rows)
-		return rows.Data[x0:], rows.Off[k0:][:kc]
+		return rows.data[x0:], rows.off[k0:][:kc]
 	}
 	width := j.padded(nx)
 	panel := j.panel[:kc*width]

@@ -34,6 +34,12 @@ func (b matrixB) Pack(dst []float32, stride, k0, kc, n0, nc int) {
 	}
 }
 
+// rowsOf is rows of data as a source.
+func rowsOf(isa ISA, data []float32, off []int, n int) *Rows {
+	r := NewRows(isa, off, n).On(data)
+	return &r
+}
+
 // counter is a post-op that counts how often it sees each element, and doubles it.
 type counter struct {
 	seen    []int
@@ -87,7 +93,7 @@ func (p product) run(t *testing.T, isa ISA, a, b, c []float32) []float32 {
 	for i := range off {
 		off[i] = i * p.n
 	}
-	call := &Call{A: packed, B: NewRows(isa, b, off, p.n), C: out, LDC: ldc, Add: p.add, Post: post,
+	call := &Call{A: packed, B: rowsOf(isa, b, off, p.n), C: out, LDC: ldc, Add: p.add, Post: post,
 		Clip: p.clip, Lo: lowest, Hi: highest}
 	if p.bias {
 		call.Bias = biases(p.m)
@@ -319,4 +325,29 @@ func TestSplit(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the kernels don't look at is looked at before.
+func TestReachIsChecked(t *testing.T) {
+	for name, f := range map[string]func(){
+		"short rows":    func() { NewRows(Best(), []int{0, 6}, 5).On(make([]float32, 10)) },
+		"negative row":  func() { NewRows(Best(), []int{0, -1}, 5) },
+		"short patches": func() { NewPatches(Best(), []int{0, 3}, []int{0, 5}, 4).On(make([]float32, 11)) },
+		"copy":          func() { CopyRows(Best(), make([]float32, 20), 5, make([]float32, 10), []int{0, 6}, 5) },
+		"copy's target": func() { CopyRows(Best(), make([]float32, 9), 5, make([]float32, 20), []int{0, 6}, 5) },
+		"shifted rows": func() {
+			(&Shifted{Off: []int{9}, Rows: 1, Cols: 2}).Max(Best(), make([]float32, 2), make([]float32, 10))
+		},
+		"none to compare": func() { (&Shifted{Rows: 1, Cols: 2}).Max(Best(), make([]float32, 2), make([]float32, 10)) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+	NewPatches(Best(), []int{0, 3}, []int{0, 5}, 4).On(make([]float32, 12))
 }

@@ -19,7 +19,7 @@ func TestMultiplyDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		off := make([]int, g.K)
-		c := &Call{A: make([]float32, g.PackedA()), B: NewRows(isa, make([]float32, g.N), off, g.N),
+		c := &Call{A: make([]float32, g.PackedA()), B: rowsOf(isa, make([]float32, g.N), off, g.N),
 			C: make([]float32, g.M*g.N), LDC: g.N}
 		ws := make([]float32, 2*g.Workspace())
 		const warm, runs = 100, 400

@@ -1,37 +1,62 @@
 package simd
 
-import "unsafe"
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+)
 
-// Rows is a matrix B whose rows lie in memory as such: B[p, x] = Data[Off[p] + x].
+// Rows is a matrix B whose rows lie in memory as such: B[p, x] = data[off[p] + x].
 //
 // The matrix that a convolution of stride 1 implies is of this kind when its source is padded: row (c, kh, kw) starts at
 // the source's element (c, kh, kw), if C has as many columns per row of the image as the padded source.
 type Rows struct {
-	Data []float32
-	Off  []int
-	isa  ISA
+	data  []float32
+	off   []int
+	reach int // elements that data has to have
+	isa   ISA
 }
 
-// NewRows returns the rows of data that start at the offsets, all of which have n elements.
-func NewRows(isa ISA, data []float32, off []int, n int) *Rows {
-	for _, o := range off {
-		if n > 0 {
-			_ = data[o:][:n]
-		}
-	}
-	return &Rows{Data: data, Off: off, isa: isa}
+// NewRows returns rows of n elements that start at the offsets, of no data yet.
+func NewRows(isa ISA, off []int, n int) Rows { return Rows{off: off, reach: reach(off, n), isa: isa} }
+
+// On returns the same rows of data, which has to have them all: the kernels don't look.
+func (r Rows) On(data []float32) Rows {
+	mustHold(data, r.reach)
+	r.data = data
+	return r
 }
 
 // Pack implements Source.
 func (r *Rows) Pack(dst []float32, stride, k0, kc, n0, nc int) {
-	CopyRows(r.isa, dst, stride, r.Data[n0:], r.Off[k0:][:kc], nc)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	kernelsOf(r.isa).copyRows(t, dst, stride, r.data[n0:], r.off[k0:][:kc], nc)
 }
 
-// CopyRows copies rows of n elements: dst[p·stride + x] = src[off[p] + x]. It is what a Source packs with.
+// CopyRows copies rows of n elements: dst[p·stride + x] = src[off[p] + x]. A Source may pack with it.
 func CopyRows(isa ISA, dst []float32, stride int, src []float32, off []int, n int) {
+	mustHold(src, reach(off, n))
 	t := tiles.Get().(*tile)
 	defer t.release()
 	kernelsOf(isa).copyRows(t, dst, stride, src, off, n)
+}
+
+func mustHold(data []float32, n int) {
+	if len(data) < n {
+		panic(fmt.Sprintf("simd: %d elements of data where %d are read", len(data), n))
+	}
+}
+
+// reach returns where the last of rows ends, all of n elements.
+func reach(off []int, n int) int {
+	if len(off) == 0 || n == 0 {
+		return 0
+	}
+	if slices.Min(off) < 0 {
+		panic("simd: an offset below zero")
+	}
+	return slices.Max(off) + n
 }
 
 // PackA packs A[i, p] = a[i·rowStride + p·colStride] into dst, which has g.PackedA() elements.

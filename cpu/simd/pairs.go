@@ -1,9 +1,6 @@
 package simd
 
-import (
-	"slices"
-	"unsafe"
-)
+import "unsafe"
 
 // A product of integers (Hints.Pairs) has pairs of 16-bit integers as the elements of A and B, K of them, and sums of 32
 // bits, which wrap, as those of C:
@@ -36,11 +33,7 @@ type PairRows struct {
 
 // NewPairRows returns the pairs of rows of data that start at the offsets, an even number.
 func NewPairRows(isa ISA, data []int16, off []int) *PairRows {
-	r := &PairRows{Data: data, Off: off, isa: isa}
-	if len(off) > 0 {
-		r.reach = slices.Max(off)
-	}
-	return r
+	return &PairRows{Data: data, Off: off, isa: isa, reach: max(1, reach(off, 1)) - 1}
 }
 
 // Pack implements Source.

@@ -23,7 +23,7 @@ func (l layer) half() int { return (l.size + 2*l.pad() + 1) / 2 }
 // patches returns the matrix that the layer implies, and what writes its source: padded, and parted for stride 2.
 func (l layer) patches(isa ISA) (*Patches, func(src []float32)) {
 	padded, out := l.size+2*l.pad(), l.out()
-	s := &Patches{ISA: isa, Width: out}
+	var off, lines []int
 	pitch, plane := padded, padded*padded
 	if l.stride == 2 {
 		// Row by row the even elements, then the odd ones.
@@ -36,19 +36,20 @@ func (l layer) patches(isa ISA) (*Patches, func(src []float32)) {
 			if l.stride == 2 {
 				x = x%2*l.half() + x/2
 			}
-			s.Off = append(s.Off, c*plane+y*pitch+x)
+			off = append(off, c*plane+y*pitch+x)
 		}
 	}
 	for y := range out {
-		s.Lines = append(s.Lines, y*l.stride*pitch)
+		lines = append(lines, y*l.stride*pitch)
 	}
-	s.Data = Aligned(l.ic * plane)
+	data := Aligned(l.ic * plane)
+	s := NewPatches(isa, off, lines, out).On(data)
 	row := make([]float32, 2*l.half())
-	return s, func(src []float32) {
+	return &s, func(src []float32) {
 		for c := range l.ic {
 			for y := range l.size {
 				from := src[(c*l.size+y)*l.size:][:l.size]
-				to := s.Data[c*plane+(y+l.pad())*pitch:][:pitch]
+				to := data[c*plane+(y+l.pad())*pitch:][:pitch]
 				if l.stride == 1 {
 					copy(to[l.pad():], from)
 					continue
@@ -69,18 +70,15 @@ func TestPatches(t *testing.T) {
 			{6, 11, 33, 1, 1, 1}, {3, 12, 4, 1, 2, 1}, {1, 60, 2, 5, 1, 1},
 		} {
 			s, write := l.patches(isa)
-			src, wei := fill(r, l.ic*l.size*l.size, value), fill(r, l.oc*len(s.Off), value)
+			src, wei := fill(r, l.ic*l.size*l.size, value), fill(r, l.oc*len(s.off), value)
 			write(src)
-			if !s.Valid() {
-				t.Fatalf("%s %s: patches reach beyond the source", isa, l)
-			}
 			out := l.out()
-			g, err := NewGemm(isa, l.oc, out*out, len(s.Off), Hints{Workers: 2})
+			g, err := NewGemm(isa, l.oc, out*out, len(s.off), Hints{Workers: 2})
 			if err != nil {
 				t.Fatal(err)
 			}
 			call := &Call{A: make([]float32, g.PackedA()), B: s, C: make([]float32, l.oc*out*out), LDC: out * out}
-			g.PackA(call.A, wei, len(s.Off), 1)
+			g.PackA(call.A, wei, len(s.off), 1)
 			ws := make([]float32, g.Workspace())
 			for i := range g.Tasks() {
 				g.Run(i, ws, call)
@@ -88,7 +86,7 @@ func TestPatches(t *testing.T) {
 			for i, v := range call.C {
 				o, y, x := i/(out*out), i/out%out, i%out
 				want := float32(0)
-				for j, w := range wei[o*len(s.Off):][:len(s.Off)] {
+				for j, w := range wei[o*len(s.off):][:len(s.off)] {
 					c, tap := j/(l.kernel*l.kernel), j%(l.kernel*l.kernel)
 					sy := y*l.stride - l.pad() + tap/l.kernel*l.dilation
 					sx := x*l.stride - l.pad() + tap%l.kernel*l.dilation
@@ -113,7 +111,7 @@ func BenchmarkConvolution(b *testing.B) {
 		for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
 			s, write := l.patches(Best())
 			positions := l.out() * l.out()
-			g, err := NewGemm(Best(), l.oc, positions, len(s.Off), Hints{Workers: workers})
+			g, err := NewGemm(Best(), l.oc, positions, len(s.off), Hints{Workers: workers})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -122,7 +120,7 @@ func BenchmarkConvolution(b *testing.B) {
 			ws, src := Aligned(workers*g.Workspace()), Aligned(l.ic*l.size*l.size)
 			p := NewPool(workers)
 			b.Run(fmt.Sprintf("%s/%s/%d", l, Best(), workers), func(b *testing.B) {
-				fastest(b, 2*float64(l.oc*positions)*float64(len(s.Off)), func() {
+				fastest(b, 2*float64(l.oc*positions)*float64(len(s.off)), func() {
 					write(src)
 					g.Multiply(p, ws, call)
 				})

@@ -68,7 +68,7 @@ func TestMultiplyInParallel(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 3 {
 		callers.Go(func() {
-			c := &Call{A: packed, B: NewRows(Best(), b, off, n), C: make([]float32, m*n), LDC: n}
+			c := &Call{A: packed, B: rowsOf(Best(), b, off, n), C: make([]float32, m*n), LDC: n}
 			g.Multiply(p, make([]float32, 3*g.Workspace()), c)
 			for i, v := range c.C {
 				sum := float32(0)

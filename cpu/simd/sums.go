@@ -1,7 +1,5 @@
 package simd
 
-import "slices"
-
 // Shifted is a combination of shifted rows. The sum is what a channel of a depthwise convolution of stride 1 makes of its
 // padded plane, the greatest what max pooling does:
 //
@@ -43,10 +41,7 @@ func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, dst, src []float
 	if s.Rows == 0 || s.Cols == 0 {
 		return
 	}
-	reach := 0
-	if len(s.Off) > 0 {
-		reach = slices.Max(s.Off)
-	}
+	far := max(1, reach(s.Off, 1)) - 1
 	t.off, t.k, t.ldb, t.ldc = s.Off, len(s.Off), s.LDSrc, s.LDDst
 	widest := len(kernels) * k.lanes
 	for x := 0; x < s.Cols; x += widest {
@@ -60,7 +55,7 @@ func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, dst, src []float
 			}
 			t.c = dst[r*s.LDDst+x:][:(t.rows-1)*s.LDDst+n]
 			t.b = src[r*s.LDSrc+x:]
-			_ = t.b[:reach+(t.rows-1)*s.LDSrc+n]
+			_ = t.b[:far+(t.rows-1)*s.LDSrc+n]
 			f(t)
 		}
 	}
