@@ -158,7 +158,8 @@ func (l *listing) onnxOn(ctx context.Context, dev *engine.Device, dir string) er
 		r := report.Record{
 			Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Spec(), DeviceName: info.Name, API: info.API,
 			Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
-			Verified: res.Status == onnx.Passed, Reason: res.Reason, MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
+			Verified: res.Status == onnx.Passed, Reason: res.Reason, Checked: res.Checked, Elements: res.Checked,
+			MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
 			Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
 		}
 		if r.Problem == "" {

@@ -252,6 +252,7 @@ func (e *evaluation) proof(p *problem.Problem, r problem.Role, got *engine.Tenso
 ) (*value, error) {
 	v := wrap(got)
 	o := verify.Judge(got.Type(), truth, nil, v.at(), integers)
+	e.result.Checked += o.Compared
 	e.result.MaxRatio = max(e.result.MaxRatio, finite(o.BoundUsed))
 	if o.Wrong > 0 {
 		return nil, e.blame(p, fmt.Errorf("%s of %s on the device: %s", r, p.String(), o.String(got.Shape())))

@@ -320,8 +320,8 @@ func TestFusedRelu(t *testing.T) {
 	plain, positive := tensor("c", []float32{2, -4, 6}, 1, 1, 3), tensor("y", []float32{2, 0, 6}, 1, 1, 3)
 	r := runOne(t, network(12, [][]byte{conv, relu}, []string{"x"}, []string{"y"}, w), [][]byte{positive}, x)
 	expect(t, r, onnx.Passed, onnx.Bounded, "")
-	if r.Problem != "conv:post=relu:mb1ic1oc1iw3ow3kw1" {
-		t.Errorf("ran %s", r.Problem)
+	if r.Problem != "conv:post=relu:mb1ic1oc1iw3ow3kw1" || r.Checked != 3 {
+		t.Errorf("ran %s, checked %d", r.Problem, r.Checked)
 	}
 	r = runOne(t, network(12, [][]byte{conv, relu}, []string{"x"}, []string{"c", "y"}, w), [][]byte{plain, positive}, x)
 	expect(t, r, onnx.Passed, onnx.Bounded, "")

@@ -50,6 +50,7 @@ type Result struct {
 	Status    Status `json:"status"`
 	Reason    string `json:"reason,omitempty"` // one line; empty if passed
 	Check     Check  `json:"check,omitempty"`  // the weakest way in which something was judged
+	Checked   int64  `json:"checked"`          // elements that the device made, all of them compared with the oracle
 	// MaxAbsErr is the largest distance from the expected output; math.MaxFloat64 where one of the two is no number.
 	MaxAbsErr float64 `json:"max_abs_err"`
 	// MaxRatio is the largest distance of a device's result from the oracle, as a part of the bound: up to 1 if passed.
