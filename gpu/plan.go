@@ -62,6 +62,7 @@ type algorithm struct {
 
 // algorithms, best first.
 var algorithms = []algorithm{
+	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
 	{"fused", canFused, worthFused, buildFused},
 	{"conv+pool", canConvThenPool, nil, buildConvThenPool},

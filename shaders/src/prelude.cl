@@ -50,6 +50,81 @@
 #define QUAD_WIDTH 1
 #define QUAD_AT(q, i) (q)
 
+// Rows: RW neighbouring results, in a body with a tunable RW. Comparisons and ?: of rows choose lane by lane.
+#ifdef RW
+#if RW == 16
+#define ROW float16
+#define ROW_IS_NAN(v) ((as_uint16(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
+static inline ROW row_read(const __global float *b) { return vload16(0, b); }
+static inline void row_write(ROW v, __global float *b) { vstore16(v, 0, b); }
+static inline ROW row_even(ROW a, ROW b) { return (float16)(a.even, b.even); }
+#elif RW == 8
+#define ROW float8
+#define ROW_IS_NAN(v) ((as_uint8(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float8)(0, 1, 2, 3, 4, 5, 6, 7))
+static inline ROW row_read(const __global float *b) { return vload8(0, b); }
+static inline void row_write(ROW v, __global float *b) { vstore8(v, 0, b); }
+static inline ROW row_even(ROW a, ROW b) { return (float8)(a.even, b.even); }
+#elif RW == 4
+#define ROW float4
+#define ROW_IS_NAN(v) ((as_uint4(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float4)(0, 1, 2, 3))
+static inline ROW row_read(const __global float *b) { return vload4(0, b); }
+static inline void row_write(ROW v, __global float *b) { vstore4(v, 0, b); }
+static inline ROW row_even(ROW a, ROW b) { return (float4)(a.even, b.even); }
+#elif RW == 1
+#define ROW float
+#define ROW_IS_NAN(v) ((as_uint(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x))
+static inline ROW row_read(const __global float *b) { return b[0]; }
+static inline void row_write(ROW v, __global float *b) { b[0] = v; }
+static inline ROW row_even(ROW a, ROW b) { return a; }
+#else
+#error "RW, the width of a ROW, has to be 1, 4, 8 or 16"
+#endif
+#define ROW_SPLAT(x) ((ROW)(x))
+#define ROW_LANE(v, i) (((float *)&(v))[i])
+#define ROW_LOAD(buf, i, step, last) row_load(buf, i, step, last)
+#define ROW_STORE(buf, i, v, n) row_store(buf, i, v, n)
+#define ROW_DIV_EXACT(a, b) row_div(a, b)
+
+static inline ROW row_load(const __global float *b, int i, int step, int last) {
+    if (step == 1 && i >= 0 && i + RW - 1 <= last) {
+        return row_read(b + i);
+    }
+    if (step == 2 && i >= 0 && i + 2 * RW - 1 <= last) {
+        return row_even(row_read(b + i), row_read(b + i + RW));
+    }
+    ROW v;
+    _Pragma("nounroll") for (int l = 0; l < RW; l++) {
+        ROW_LANE(v, l) = b[clamp(i + l * step, 0, last)];
+    }
+    return v;
+}
+
+static inline void row_store(__global float *b, int i, ROW v, int n) {
+    if (n >= RW) {
+        row_write(v, b + i);
+        return;
+    }
+    _Pragma("nounroll") for (int l = 0; l < n; l++) {
+        b[i + l] = ROW_LANE(v, l);
+    }
+}
+
+// The quotient is refined twice by its residual, which fma has without rounding, over the reciprocal rounded to nearest.
+// It is left alone where it is not finite, or so small that the residual would be denormal.
+static inline ROW row_div(ROW a, ROW b) {
+    ROW q = a / b;
+    ROW y = 1.0f / b;
+    y = fma(fma(-b, y, ROW_SPLAT(1.0f)), y, y);
+    ROW z = fma(fma(-q, b, a), y, q);
+    z = fma(fma(-z, b, a), y, z);
+    return fabs(q) < INFINITY && fabs(q) > 0x1p-100f ? z : q;
+}
+#endif
+
 // OpenCL C 1.2 has no subgroups: a kernel that can share through them is told not to.
 #define SUBGROUP_LANE() 0
 #define SUBGROUP_SHUFFLE(v, i) (v)

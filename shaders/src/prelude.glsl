@@ -42,6 +42,16 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define QUAD_WIDTH 4
 #define QUAD_AT(q, i) ((q)[i])
 
+// Rows: RW neighbouring results, in a body with a tunable RW, which is 1 here: work-items are lanes already.
+#define ROW float
+#define ROW_SPLAT(x) (x)
+#define ROW_LANE(v, i) (v)
+#define ROW_RAMP(x, step) float(x)
+#define ROW_LOAD(buf, i, step, last) buf[clamp(i, 0, last)]
+#define ROW_STORE(buf, i, v, n) if ((n) > 0) { buf[i] = v; }
+#define ROW_IS_NAN(v) IS_NAN(v)
+#define ROW_DIV_EXACT(a, b) DIV_EXACT(a, b)
+
 // Subgroups: this work-item's lane, and lane i's value of v, i a constant. Only kernels that use them need the device to
 // have subgroup shuffles.
 #define SUBGROUP_LANE() int(gl_SubgroupInvocationID)
