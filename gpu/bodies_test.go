@@ -11,7 +11,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/gpu"
 	"github.com/gonvolve/gonvolve/gpu/hal"
 	"github.com/gonvolve/gonvolve/gpu/opencl"
@@ -242,6 +244,74 @@ func TestUnpool(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Maxima and averages by rows have the bits of the general kernel, whatever the numbers.
+func TestRowsBits(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(17, 18))
+	values := make([]float32, 2*3*20*37)
+	for i := range values {
+		switch v := float32(rnd.NormFloat64()); rnd.IntN(20) {
+		case 0:
+			values[i] = float32(math.NaN())
+		case 1:
+			values[i] = float32(math.Inf(1 - 2*rnd.IntN(2)))
+		case 2, 3, 4:
+			values[i] = float32(math.Copysign(0, float64(v)))
+		case 5:
+			values[i] = v * 0x1p120
+		case 6:
+			values[i] = v * 0x1p-90
+		default:
+			values[i] = v
+		}
+	}
+	src, err := engine.FromFloat32(values, 2, 3, 20, 37)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range []string{"vulkan:0", "opencl:0"} {
+		d, err := engine.Open(t.Context(), spec)
+		if errors.Is(err, driver.ErrNoDevices) && os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "" {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{
+			"pool:max:mb2ic3ih20iw37oh18ow35kh3kw3", "pool:max:mb2ic3ih20iw37oh10ow19kh2kw3sh2sw2ph0pw1",
+			"pool:avg_np:mb2ic3ih20iw37oh20ow37kh3kw3ph1pw1", "pool:avg_p:mb2ic3ih20iw37oh11ow19kh3kw3sh2sw2ph2pw1",
+			"pool:avg_ip:mb2ic3ih20iw37oh7ow13kh3kw5sh3sw3ph1pw2", "pool:avg_np:div=7:mb2ic3ih20iw37oh20ow37kh1kw7ph0pw3",
+		} {
+			p, err := problem.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var dst [2][]float32
+			for i, alg := range []string{"direct", "rows"} {
+				pl, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: alg})
+				if err != nil {
+					t.Fatal(err)
+				}
+				out, err := pl.RunHost(t.Context(), engine.Operands{problem.Src: src})
+				if err != nil {
+					t.Fatal(err)
+				}
+				dst[i] = out[problem.Dst].Float32s()
+				if err := pl.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			for i, want := range dst[0] {
+				if got := dst[1][i]; math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
+					t.Fatalf("%s, %s: element %d is %g by rows, %g by the general kernel", spec, text, i, got, want)
+				}
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // words are the bytes of numbers.

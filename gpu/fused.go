@@ -21,7 +21,10 @@ func buildConvThenPool(ctx context.Context, pl *plan) error {
 	p.Then = problem.Fusion{}
 	between := pl.scratch(problem.Elems(p.Shape(problem.Dst)))
 	conv := pl.directConv
-	if canIgemm(pl.dev, &p) == nil && worthIgemm(&p) {
+	switch {
+	case canDepthwise(pl.dev, &p) == nil && worthDepthwise(&p):
+		conv = pl.depthwise
+	case canIgemm(pl.dev, &p) == nil && worthIgemm(&p):
 		conv = pl.igemmConv
 	}
 	if err := conv(ctx, &p, between); err != nil {

@@ -192,7 +192,7 @@ func TestPlansFitTheKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 		problems := []string{
-			"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "pool:max:mb2ic3ih7oh4kh3sh2ph1",
+			"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "g3mb2ic3ih70iw9oc6oh34ow9kh3kw3sh2sw1ph0pw1", "pool:max:mb2ic3ih7oh4kh3sh2ph1",
 			"pool:avg_np:mb1ic2ih200oh1kh200", "conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1",
 			"conv:BWD_W:mb1ic1ih200oc1kh3", "conv:BWD_W:mb1ic1iw90000oc1kw3", "conv:BWD_B:mb70000ic1ih1oc3kh1",
 			"deconv:post=add:mb1ic4ih5oc16kh3ph1", "conv:BWD_D:pad=replicate:f16:nhwc:mb1ic2iw5oc3kw3pw7000",
@@ -230,8 +230,31 @@ func TestPlansFitTheKernels(t *testing.T) {
 			t.Errorf("%s is of class %d", name, d.class())
 		}
 	}
-	if ran["igemm"] < 20 || ran["direct"] < 50 || ran["fused"] == 0 || ran["conv+pool"] == 0 {
+	if ran["igemm"] < 20 || ran["depthwise"] < 5 || ran["rows"] < 5 || ran["direct"] < 50 || ran["fused"] == 0 || ran["conv+pool"] == 0 {
 		t.Errorf("too few plans: %v", ran)
+	}
+}
+
+// The strips hold every row of every phase once, none is empty, and their loops end.
+func TestWalkGeometry(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(15, 16))
+	for name, f := range classes() {
+		f.loopLimit = 1_024
+		d := f.open(t)
+		for range 500 {
+			h := problem.Axis{Out: 1 + rnd.IntN(3000), Kernel: 1 + rnd.IntN(7), Stride: 1 + rnd.IntN(4), Dilation: 1 + rnd.IntN(4)}
+			w := problem.Axis{Out: 1 + rnd.IntN(100), Kernel: 1 + rnd.IntN(7), Stride: 1 + rnd.IntN(4), Dilation: 1 + rnd.IntN(4)}
+			k := newWalk(d, 1+rnd.IntN(40), h, w)
+			if k.xt*k.tx*k.rw < w.Out || (k.xt-1)*k.tx*k.rw >= w.Out {
+				t.Fatalf("%s: %+v for %+v", name, k, w)
+			}
+			if k.step*h.Stride%h.Dilation != 0 || k.move != min(h.Kernel, k.step*h.Stride/h.Dilation) {
+				t.Fatalf("%s: %+v for %+v", name, k, h)
+			}
+			if rows := k.strips * k.rows * k.step; rows < h.Out || (k.strips-1)*k.rows*k.step >= h.Out || int64(k.rows+h.Kernel+1) > f.loopLimit {
+				t.Fatalf("%s: %+v for %+v", name, k, h)
+			}
+		}
 	}
 }
 

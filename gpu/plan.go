@@ -70,6 +70,7 @@ var algorithms = []algorithm{
 	{"direct", canDeform, nil, buildDeform},
 	{"direct", canWeights, nil, buildWeights},
 	{"direct", canBias, nil, buildBias},
+	{"rows", canRows, worthRows, buildRows},
 	{"direct", canPool, nil, buildPool},
 	{"direct", canUnpool, nil, buildUnpool},
 	{"direct", canColumns, nil, buildColumns},

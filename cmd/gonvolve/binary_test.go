@@ -80,6 +80,8 @@ func TestOclgrind(t *testing.T) {
 			"mb1ic3ih6oc8oh6kh3ph1", // conv_direct; conv_igemm with pad_src and pack_weights
 			"mb1ic8ih8oc16oh8kh1",   // conv_igemm in place
 			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
+			"g3mb1ic3ih7iw37oc6oh5ow13kh3kw3sh2sw3ph2pw1dh1dw1", "conv:BWD_D:g2mb1ic2ih5iw18oc2oh4ow19kh3kw4ph1pw2", // conv_depthwise
+			"conv:post=relu+add:g2mb1ic2ih4iw33oc2oh2ow17kh3kw3sh2sw2ph1pw1",
 			"conv:post=scale+clip(0,6):g2mb1ic4id3oc6kd3pd1", "conv:u8-s8-u8:g2mb1ic4ih5oc6kh3ph1sh2",
 			"conv:BWD_D:mb1ic4ih6iw7oc6kh3kw2sh2ph0pw0", "conv:BWD_D:pad=replicate:mb1ic3ih4oc2kh3ph2", // conv_transposed, pad_fold
 			"conv:BWD_W:pad=reflect:mb1ic1ih30oc1kh2ph1", "conv:BWD_B:mb3ic1ih20oc1kh1", // pad_mode, sum_parts
@@ -88,6 +90,7 @@ func TestOclgrind(t *testing.T) {
 			"pool:max:mb1ic3ih7oh4kh3sh2ph1", "pool:avg_np:mb1ic2ih6oh6kh3ph1", "pool:avg_p:mb1ic2ih6oh6kh3ph1",
 			"pool:max:u8:nhwc:indices=flat:mb1ic3iw9kw3sw2", "pool:max:BWD_D:mb1ic2id4kd2", // pool, fold and reformat
 			"pool:lp2:BWD_D:mb1ic2ih6kh3ph1", "pool:avg_np:BWD_D:adaptive:mb1ic2ih7oh3",
+			"pool:max:mb1ic2ih7iw37oh4ow19kh3kw3sh2sw2ph1pw1", "pool:avg_ip:mb1ic3ih9iw20oh9ow7kh2kw4sh1sw3ph1pw2", // pool_rows
 			"unpool:indices=plane:mb1ic2ih3kh2sh2", "im2col:mb1ic2ih4kh2ph1", "im2col:BWD_D:f16:mb1ic2ih4kh2ph1")
 		cmd := exec.CommandContext(ctx, oclgrind, args...)
 		cmd.Env = append(os.Environ(), "GONVOLVE_CACHE=off")
@@ -114,7 +117,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 20 || ran["igemm"] < 2 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
+		if ran["direct"] != 25 || ran["depthwise"] != 3 || ran["rows"] != 5 || ran["igemm"] < 2 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}

@@ -16,6 +16,8 @@ var problems = []string{
 	"g4mb2ic8ih9oc12oh9kh3ph1",
 	"g16mb1ic16ih12oc16oh12kh3ph1",
 	"g6mb1ic6ih11oc12oh6kh3sh2ph1",
+	"g16mb1ic16ih40iw37oc16oh40ow37kh5kw3ph2pw1", // worth walking down strips
+	"g24mb1ic24ih41iw70oc24oh20ow23kh3kw3sh2sw3ph1pw1dh2dw1",
 	"mb1ic5ih16oc7oh12kh3dh1ph0",
 	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0",
 	"mb1ic4ih8iw11oc9oh9ow10kh2kw4ph1pw1",
@@ -120,6 +122,8 @@ var problems = []string{
 	"pool:max:mb1ic3ih8oh4kh2sh2",
 	"pool:max:mb2ic5ih13iw9oh7ow5kh3kw3sh2sw2ph1pw1",
 	"pool:max:mb1ic3ih12oh8kh3dh1",
+	"pool:max:mb2ic9ih60iw37oh30ow19kh3kw3sh2sw2ph1pw1", // worth walking down strips
+	"pool:avg_ip:mb1ic9ih50iw37oh26ow18kh3kw4sh2sw2ph2pw1",
 	"pool:max:mb1ic3ih7oh4kh2sh2ph0",
 	"pool:max:mb1ic4iw21ow10kw3sw2",
 	"pool:max:mb0ic4ih8oh4kh2sh2",
