@@ -190,7 +190,7 @@ func readBatchFile(file string) ([]problem.Problem, error) {
 
 // devices opens the devices of a list of specs, without fallback: what a device cannot run is reported, not run
 // elsewhere. The returned function closes them.
-func devices(ctx context.Context, specs string, o driver.Options) ([]*engine.Device, func() error, error) {
+func devices(ctx context.Context, specs string, o driver.Options, more ...engine.Option) ([]*engine.Device, func() error, error) {
 	found, err := engine.Resolve(specs)
 	if err != nil {
 		return nil, nil, err
@@ -206,7 +206,7 @@ func devices(ctx context.Context, specs string, o driver.Options) ([]*engine.Dev
 		return errors.Join(errs...)
 	}
 	for _, s := range found {
-		d, err := engine.Open(ctx, s, engine.NoFallback(), engine.WithDriverOptions(o))
+		d, err := engine.Open(ctx, s, append(more, engine.NoFallback(), engine.WithDriverOptions(o))...)
 		if err != nil {
 			return nil, nil, errors.Join(err, closeAll())
 		}

@@ -42,7 +42,7 @@ layouts and more in front: run problem --help has them all.`,
 		}
 		slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
 	}
-	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand())
+	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand(), newTuneCommand())
 	return root
 }
 

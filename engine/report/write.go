@@ -260,6 +260,15 @@ func writeCSV(w io.Writer, records []Record) error {
 	return out.WriteAll(rows)
 }
 
+// Write writes the table as csv, markdown or, for any other format, for people.
+func (t Table) Write(w io.Writer, format string) error {
+	if format == "csv" {
+		return t.CSV(w)
+	}
+	_, err := fmt.Fprintln(w, t.Render(format))
+	return err
+}
+
 // CSV writes the table as comma-separated values.
 func (t Table) CSV(w io.Writer) error {
 	out := csv.NewWriter(w)
