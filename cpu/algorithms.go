@@ -31,6 +31,7 @@ var algorithms = []algorithm{
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
 	{name: "depthwise", why: "sums of shifted rows of cached patches",
 		can: shifts, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, true) }},
+	{name: "rows", why: "windows as shifted rows of cached patches", can: sweeps, run: runRowPool, build: newRowPool},
 	{name: "gemm", why: "im2col and gonum's matrix product", can: multiplies, run: runGemm, scratch: gemmScratch},
 	{name: "direct", why: "plain loops over rows", can: walks, run: runDirect, scratch: directScratch},
 	{name: "reference", why: "float64 loops, rounded once",
@@ -83,8 +84,14 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	if len(list) > 1 && list[1].name == "depthwise" && made(p) <= fewMade {
 		list[0], list[1] = list[1], list[0]
 	}
+	if list[0].name == "rows" && p.Axes[2].Out < fewColumns {
+		list[0], list[1] = list[1], list[0]
+	}
 	return list
 }
+
+// fewColumns is how many results a row must have for rows to be faster than windows.
+const fewColumns = 4
 
 // Algorithms implements driver.Device.
 func (d *Device) Algorithms(p problem.Problem) []string {

@@ -37,7 +37,7 @@ func newGradient(d *Device, g *geometry) *gradient {
 	total := l.out[l.outermost()]
 	r.bands = l.bands(g.wideC, patchOfGradient)
 	high := (total + r.bands - 1) / r.bands
-	r.patch = newPatch(l, high)
+	r.patch = newPatch(r.isa, l, high)
 	for c := range g.wideCG {
 		for _, off := range r.patch.off {
 			r.off = append(r.off, c*r.patch.plane+off)

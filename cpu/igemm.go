@@ -15,7 +15,8 @@ type igemm struct {
 	phases    []phase
 	products  []*tileProduct // gather's one, or scatter's, phase by phase
 	gradient  *gradient
-	padsZeros bool // zeros of the padding are multiplied by weights
+	ones      []float32 // the weights of a pooling
+	padsZeros bool      // zeros of the padding are multiplied by weights
 }
 
 // newIgemm plans a problem, by sums of rows if asked to.

@@ -101,12 +101,19 @@ type patch struct {
 	plane int    // of all
 	off   []int  // of the taps
 	parts []bool // that are read
-	rows  [][2]int
+	runs  []lineRun
+	isa   simd.ISA
+	// outside is what the source has outside.
+	outside float32
 }
 
+// lineRun is rows of a patch, one after the other, that are read.
+type lineRun struct{ z, y, n int }
+
 // newPatch returns the patch for bands of n positions.
-func newPatch(l *lattice, n int) *patch {
+func newPatch(isa simd.ISA, l *lattice, n int) *patch {
 	p := measure(l, n)
+	p.isa = isa
 	p.table()
 	return &p
 }
@@ -189,8 +196,13 @@ func (p *patch) table() {
 		}
 	}
 	for i, is := range used {
-		if is {
-			p.rows = append(p.rows, [2]int{i / p.size[1], i % p.size[1]})
+		z, y := i/p.size[1], i%p.size[1]
+		switch last := len(p.runs) - 1; {
+		case !is:
+		case y > 0 && used[i-1]:
+			p.runs[last].n++
+		default:
+			p.runs = append(p.runs, lineRun{z, y, 1})
 		}
 	}
 }
@@ -212,24 +224,54 @@ func (p *patch) fill(dst, src []float32, lo int) {
 	base := p.base
 	base[p.axis] += lo * p.l.stride[p.axis]
 	in := p.l.in
-	for _, r := range p.rows {
-		z, y := base[0]+r[0], base[1]+r[1]
-		row := dst[(r[0]*p.size[1]+r[1])*p.line:][:p.line]
-		if z < 0 || z >= in[0] || y < 0 || y >= in[1] {
-			clear(row)
+	for _, r := range p.runs {
+		z, y := base[0]+r.z, base[1]+r.y
+		rows := dst[(r.z*p.size[1]+r.y)*p.line:][:r.n*p.line]
+		above, end := max(0, min(r.n, -y)), max(0, min(r.n, in[1]-y)) // rows that the source has
+		if z < 0 || z >= in[0] || end <= above {
+			fill(rows, p.outside)
 			continue
 		}
-		from := src[(z*in[1]+y)*in[2]:][:in[2]]
+		fill(rows[:above*p.line], p.outside)
+		fill(rows[end*p.line:], p.outside)
+		p.lines(rows[above*p.line:end*p.line], src[(z*in[1]+y+above)*in[2]:][:(end-above)*in[2]], base[2])
+	}
+}
+
+func fill(v []float32, x float32) {
+	for i := range v {
+		v[i] = x
+	}
+}
+
+// lines copies rows of the source, from cell x of each on.
+func (p *patch) lines(dst, src []float32, x int) {
+	wide, n := p.l.in[2], len(dst)/p.line
+	if len(p.parts) == 2 {
+		// Where both parts are inside:
+		lo := min(p.part, max(0, (1-x)/2))
+		hi := max(lo, min(p.part, (wide-x)/2))
+		if hi > lo {
+			simd.Split(p.isa, dst[lo:], dst[p.part+lo:], p.line, src[x+2*lo:], wide, n, hi-lo)
+			for i := range 2 * n {
+				row, from := dst[i*p.part:][:p.part], src[i/2*wide:][:wide]
+				p.every(row[:lo], from, x+i%2, 2)
+				p.every(row[hi:], from, x+i%2+2*hi, 2)
+			}
+			return
+		}
+	}
+	for r := range n {
 		for i, used := range p.parts {
 			if used {
-				every(row[i*p.part:][:p.part], from, base[2]+i, len(p.parts))
+				p.every(dst[r*p.line+i*p.part:][:p.part], src[r*wide:][:wide], x+i, len(p.parts))
 			}
 		}
 	}
 }
 
-// every sets dst to each step-th element of src from the first on, and to 0 outside of src.
-func every(dst, src []float32, first, step int) {
+// every sets dst to each step-th element of src from the first on, and to what is outside of src.
+func (p *patch) every(dst, src []float32, first, step int) {
 	lo := 0
 	if first < 0 {
 		lo = min(len(dst), (-first+step-1)/step)
@@ -238,7 +280,7 @@ func every(dst, src []float32, first, step int) {
 	if room := len(src) - first; room > 0 {
 		hi = max(lo, min(len(dst), (room+step-1)/step))
 	}
-	clear(dst[:lo])
+	fill(dst[:lo], p.outside)
 	switch {
 	case hi == lo:
 	case step == 1:
@@ -250,7 +292,7 @@ func every(dst, src []float32, first, step int) {
 			at += step
 		}
 	}
-	clear(dst[hi:])
+	fill(dst[hi:], p.outside)
 }
 
 // tapColumns is the matrix that a lattice implies, of rows (channel, tap) and columns of positions, read from patches of the

@@ -26,7 +26,10 @@ type tileProduct struct {
 	gemm      *simd.Gemm // of whole bands; nil: sums of rows
 	rest      *simd.Gemm // of smaller ones
 	place
-	sweeps sync.Pool
+	// Of pooling, which takes the greatest of rows, or sums that are divided position by position.
+	greatest bool
+	divisors []float32
+	sweeps   sync.Pool
 }
 
 // place is where results go: positions first + step·x of planes of the given sizes.
@@ -69,7 +72,7 @@ func (p *tileProduct) plan(l *lattice, rows bool) {
 	axis := l.outermost()
 	total := l.out[axis]
 	widest := (total + p.bands - 1) / p.bands
-	p.patch = newPatch(l, widest)
+	p.patch = newPatch(p.isa, l, widest)
 	for c := range p.from {
 		for _, off := range p.patch.off {
 			p.off = append(p.off, c*p.patch.plane+off)
@@ -314,7 +317,18 @@ func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
 		}
 		rows.Wei = s.packed[group*s.groupWeights()+m*k:][:k]
 		for z := 0; k > 0 && z < out[0]; z++ {
-			rows.Sum(s.isa, c[m*ld+z*out[1]*out[2]:], data[s.patch.at(z, 0, 0):])
+			to, from := c[m*ld+z*out[1]*out[2]:], data[s.patch.at(z, 0, 0):]
+			if s.greatest {
+				rows.Max(s.isa, to, from)
+			} else {
+				rows.Sum(s.isa, to, from)
+			}
+		}
+		if s.divisors != nil {
+			by := s.divisors[at:]
+			for i := range c[:volume(out)] {
+				c[i] /= by[i]
+			}
 		}
 		if s.chain != nil && !s.interleaves() {
 			s.chain.apply(image/s.groups, group*s.to+m, at, c[m*ld:][:volume(out)])
