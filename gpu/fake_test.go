@@ -46,7 +46,7 @@ func newFake() *fake {
 }
 
 // open opens the fake; the test ends with nothing left of it and no rule broken.
-func (f *fake) open(t *testing.T) *Device {
+func (f *fake) open(t testing.TB) *Device {
 	t.Helper()
 	d, err := NewDriver(f).Open(t.Context(), 0, driver.Options{NoCache: true, Staged: !f.info.Unified})
 	if err != nil {
@@ -62,7 +62,7 @@ func (f *fake) open(t *testing.T) *Device {
 }
 
 // finished checks that nothing is left and that no rule of the contract was broken.
-func (f *fake) finished(t *testing.T) {
+func (f *fake) finished(t testing.TB) {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,3 +17,5 @@ func TestEngine(t *testing.T) { enginetest.Run(t, enginetest.Spec("opencl:0", dr
 func TestEngineStaged(t *testing.T) {
 	enginetest.Run(t, enginetest.Spec("opencl:0", driver.Options{Staged: true}))
 }
+
+func BenchmarkRun(b *testing.B) { enginetest.Bench(b, enginetest.Spec("opencl:0", driver.Options{})) }

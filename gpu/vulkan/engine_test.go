@@ -22,3 +22,5 @@ func TestEngineStaged(t *testing.T) {
 func TestEngineValidated(t *testing.T) {
 	enginetest.Run(t, enginetest.Spec("vulkan:0", driver.Options{Validate: true, Staged: true}))
 }
+
+func BenchmarkRun(b *testing.B) { enginetest.Bench(b, enginetest.Spec("vulkan:0", driver.Options{})) }
