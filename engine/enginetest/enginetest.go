@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"Transfers", s.transfers},
 		{"Refusals", s.refusals},
 		{"UseAfterFree", s.useAfterFree},
+		{"Repeated", s.repeated},
 		{"Concurrent", s.concurrent},
 		{"Cancelled", s.cancelled},
 		{"Cache", s.cache},
