@@ -130,7 +130,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	}
 	dp, why, err := d.choose(ctx, p, o)
 	if err == nil {
-		return &Plan{dev: d, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}, nil
+		return newPlan(d, p, dp, why), nil
 	}
 	err = fmt.Errorf("%s: %w", d.spec, err)
 	if d.fallbackTo == "" || o != (driver.PlanOptions{}) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {

@@ -21,11 +21,27 @@ type Plan struct {
 	fallback *Fallback
 
 	inputs, outputs []problem.Role
-	constants       bool // the problem has some
+	args            []arg // of a run: inputs, then outputs
+	constants       bool  // the problem has some
 
 	mu      sync.RWMutex
 	weights driver.Weights
 	closed  bool
+}
+
+// arg is what a run takes in a role.
+type arg struct {
+	role  problem.Role
+	typ   problem.DataType
+	shape []int
+}
+
+func newPlan(d *Device, p problem.Problem, dp driver.Plan, why string) *Plan {
+	pl := &Plan{dev: d, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}
+	for _, r := range slices.Concat(pl.inputs, pl.outputs) {
+		pl.args = append(pl.args, arg{r, p.TypeOf(r), p.Shape(r)})
+	}
+	return pl
 }
 
 // Problem is what the plan computes.
@@ -66,13 +82,13 @@ type Args [problem.Roles]*DeviceTensor
 // Operands are host tensors by role.
 type Operands [problem.Roles]*Tensor
 
-// check compares a tensor with what the problem has in that role.
-func check(p *problem.Problem, r problem.Role, typ problem.DataType, shape []int) error {
-	if want := p.Shape(r); !slices.Equal(shape, want) {
-		return fmt.Errorf("%w: %v has shape %v, the problem wants %v", ErrInvalid, r, shape, want)
+// check compares a tensor with it.
+func (a *arg) check(typ problem.DataType, shape []int) error {
+	if !slices.Equal(shape, a.shape) {
+		return fmt.Errorf("%w: %v has shape %v, the problem wants %v", ErrInvalid, a.role, shape, a.shape)
 	}
-	if want := p.TypeOf(r); typ != want {
-		return fmt.Errorf("%w: %v is %v, the problem wants %v", ErrInvalid, r, typ, want)
+	if typ != a.typ {
+		return fmt.Errorf("%w: %v is %v, the problem wants %v", ErrInvalid, a.role, typ, a.typ)
 	}
 	return nil
 }
@@ -83,7 +99,8 @@ func host(p *problem.Problem, t *Operands, want []problem.Role) error {
 		if t[r] == nil {
 			return fmt.Errorf("%w: %v is missing; the problem takes %v", ErrInvalid, r, want)
 		}
-		if err := check(p, r, t[r].typ, t[r].shape); err != nil {
+		a := arg{r, p.TypeOf(r), p.Shape(r)}
+		if err := a.check(t[r].typ, t[r].shape); err != nil {
 			return err
 		}
 	}
@@ -147,20 +164,19 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
 		return nil, fmt.Errorf("%w: the stream must be of the plan's device %s", ErrInvalid, pl.dev.spec)
 	}
 	a := driver.Args{}
-	for _, list := range [2][]problem.Role{pl.inputs, pl.outputs} {
-		for _, r := range list {
-			t := args[r]
-			if t == nil {
-				return nil, fmt.Errorf("%w: %v is missing; the problem reads %v and writes %v", ErrInvalid, r, pl.inputs, pl.outputs)
-			}
-			if t.dev != pl.dev {
-				return nil, fmt.Errorf("%w: %v must be of the plan's device %s", ErrInvalid, r, pl.dev.spec)
-			}
-			if err := check(&pl.p, r, t.typ, t.shape); err != nil {
-				return nil, err
-			}
-			a.Buffers[r] = t.buf
+	for i := range pl.args {
+		want := &pl.args[i]
+		t := args[want.role]
+		if t == nil {
+			return nil, fmt.Errorf("%w: %v is missing; the problem reads %v and writes %v", ErrInvalid, want.role, pl.inputs, pl.outputs)
 		}
+		if t.dev != pl.dev {
+			return nil, fmt.Errorf("%w: %v must be of the plan's device %s", ErrInvalid, want.role, pl.dev.spec)
+		}
+		if err := want.check(t.typ, t.shape); err != nil {
+			return nil, err
+		}
+		a.Buffers[want.role] = t.buf
 	}
 	// Held while the driver takes its own hold of the weights, so that SetWeights and Close cannot free them between.
 	pl.mu.RLock()
@@ -236,9 +252,19 @@ type Stream struct {
 	d   driver.Stream
 }
 
-// NewStream makes a stream.
-func (d *Device) NewStream() (*Stream, error) {
-	s, err := d.d.NewStream()
+// NewStream makes a stream. Its events have a DeviceTime only on devices to which that is no effort.
+func (d *Device) NewStream() (*Stream, error) { return d.stream(d.d.NewStream) }
+
+// NewTimedStream makes a stream whose events have a DeviceTime on every device that has a clock. It can be slower.
+func (d *Device) NewTimedStream() (*Stream, error) {
+	if t, ok := d.d.(driver.Timer); ok {
+		return d.stream(t.NewTimedStream)
+	}
+	return d.NewStream()
+}
+
+func (d *Device) stream(make func() (driver.Stream, error)) (*Stream, error) {
+	s, err := make()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.spec, err)
 	}
@@ -315,5 +341,5 @@ func (e *Event) Wait(ctx context.Context) error {
 }
 
 // DeviceTime is how long the run's kernels took by the device's own clock, after Wait; ok is false where the device
-// cannot tell.
+// cannot tell or would have on a timed stream.
 func (e *Event) DeviceTime() (d time.Duration, ok bool) { return e.d.DeviceTime() }

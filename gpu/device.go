@@ -88,16 +88,20 @@ func (d *Device) SelfTest() []driver.Check { return d.proof.Checks }
 // MemoryInUse implements driver.MemoryReporter.
 func (d *Device) MemoryInUse() (used, held int64) { return d.pool.usage() }
 
+func (d *Device) openStreams() []*stream {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]*stream, 0, len(d.streams))
+	for s := range d.streams {
+		all = append(all, s)
+	}
+	return all
+}
+
 // Close implements driver.Device. Streams that are still open are closed; buffers that were not freed are reported.
 func (d *Device) Close() error {
-	d.mu.Lock()
-	open := make([]*stream, 0, len(d.streams))
-	for s := range d.streams {
-		open = append(open, s)
-	}
-	d.mu.Unlock()
 	var errs []error
-	for _, s := range open {
+	for _, s := range d.openStreams() {
 		errs = append(errs, s.Close())
 	}
 	d.mu.Lock()

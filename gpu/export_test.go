@@ -22,7 +22,7 @@ func RunKernel(
 		return err
 	}
 	defer d.release(k)
-	s, err := d.newStream()
+	s, err := d.newStream(false)
 	if err != nil {
 		return err
 	}

@@ -205,15 +205,16 @@ func (k *fakeKernel) Free() {
 
 type fakeQueue struct {
 	f       *fake
+	timed   bool
 	pending []*fakeFence
 }
 
-func (f *fake) NewQueue() (hal.Queue, error) {
+func (f *fake) NewQueue(timed bool) (hal.Queue, error) {
 	if err := f.ask("NewQueue"); err != nil {
 		return nil, err
 	}
 	f.count("queues", 1)
-	return &fakeQueue{f: f}, nil
+	return &fakeQueue{f: f, timed: timed}, nil
 }
 
 func (q *fakeQueue) Free() {
@@ -224,6 +225,45 @@ func (q *fakeQueue) Free() {
 type fakeFence struct {
 	q    *fakeQueue
 	cmds []hal.Command
+	of   *fakeRecorded // or nil
+}
+
+type fakeRecorded struct {
+	q     *fakeQueue
+	cmds  []hal.Command
+	freed bool
+}
+
+func (q *fakeQueue) Record(cmds []hal.Command) (hal.Recorded, error) {
+	if err := q.f.ask("Record"); err != nil {
+		return nil, err
+	}
+	if q.timed {
+		return nil, fmt.Errorf("%w: record on a timed queue", driver.ErrInvalid)
+	}
+	q.f.count("recorded lists", 1)
+	r := &fakeRecorded{q: q, cmds: slices.Clone(cmds)}
+	for i, c := range r.cmds {
+		r.cmds[i].Views, r.cmds[i].Params = slices.Clone(c.Views), slices.Clone(c.Params)
+	}
+	return r, nil
+}
+
+func (r *fakeRecorded) Submit() (hal.Fence, error) {
+	fence, err := r.q.Submit(r.cmds)
+	if err != nil {
+		return nil, err
+	}
+	fence.(*fakeFence).of = r
+	if r.freed {
+		r.q.f.faults = append(r.q.f.faults, "a recorded list was submitted after its Free")
+	}
+	return fence, nil
+}
+
+func (r *fakeRecorded) Free() {
+	r.freed = true
+	r.q.f.count("recorded lists", -1)
 }
 
 func (q *fakeQueue) Submit(cmds []hal.Command) (hal.Fence, error) {
@@ -265,6 +305,9 @@ func (q *fakeQueue) upTo(last *fakeFence) {
 	q.f.mu.Lock()
 	defer q.f.mu.Unlock()
 	for last == nil && len(q.pending) > 0 || slices.Contains(q.pending, last) {
+		if r := q.pending[0].of; r != nil && r.freed {
+			q.f.fault("a recorded list was freed before it ran")
+		}
 		for i := range q.pending[0].cmds {
 			q.f.execute(&q.pending[0].cmds[i])
 		}
@@ -284,7 +327,7 @@ func (x *fakeFence) Wait(ctx context.Context) error {
 }
 
 func (x *fakeFence) Times() []time.Duration {
-	if !x.q.f.info.Timestamps {
+	if !x.q.timed || !x.q.f.info.Timestamps {
 		return nil
 	}
 	return slices.Repeat([]time.Duration{time.Nanosecond}, len(x.cmds))

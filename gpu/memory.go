@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
@@ -150,8 +151,7 @@ type buffer struct {
 	bytes int64
 	at    region
 	view  hal.View
-	freed chan struct{} // closed by Free
-	once  sync.Once
+	freed atomic.Bool
 }
 
 func (d *Device) newBuffer(bytes int64) (*buffer, error) {
@@ -163,7 +163,7 @@ func (d *Device) newBuffer(bytes int64) (*buffer, error) {
 	}
 	at, err := d.pool.alloc(bytes)
 	if err != nil {
-		// Memory of finished work that nobody waited for yet may be all that is missing.
+		// What streams keep, and memory of finished work that nobody waited for yet, may be all that is missing.
 		d.drain()
 		if at, err = d.pool.alloc(bytes); err != nil {
 			return nil, err
@@ -174,7 +174,7 @@ func (d *Device) newBuffer(bytes int64) (*buffer, error) {
 		d.pool.release(at)
 		return nil, err
 	}
-	b := &buffer{dev: d, bytes: bytes, at: at, view: view, freed: make(chan struct{})}
+	b := &buffer{dev: d, bytes: bytes, at: at, view: view}
 	b.ref = newRef(func() { view.Free(); d.pool.release(at) })
 	return b, nil
 }
@@ -191,7 +191,9 @@ func (d *Device) Alloc(bytes int64) (driver.Buffer, error) {
 func (b *buffer) Bytes() int64 { return b.bytes }
 
 func (b *buffer) Free() {
-	b.once.Do(func() { close(b.freed); b.drop() })
+	if !b.freed.Swap(true) {
+		b.drop()
+	}
 }
 
 // own checks that a buffer is live, of this device, and of at least so many bytes.
@@ -200,10 +202,8 @@ func (d *Device) own(what string, b driver.Buffer, bytes int64) (*buffer, error)
 	if !ok || own == nil || own.dev != d {
 		return nil, fmt.Errorf("%w: %s is not a buffer of this device", driver.ErrInvalid, what)
 	}
-	select {
-	case <-own.freed:
+	if own.freed.Load() {
 		return nil, fmt.Errorf("%w: %s", driver.ErrClosed, what)
-	default:
 	}
 	if own.bytes < bytes {
 		return nil, fmt.Errorf("%w: %s has %d bytes, %d are needed", driver.ErrInvalid, what, own.bytes, bytes)

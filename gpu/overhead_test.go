@@ -16,12 +16,18 @@ type idle struct{ *fake }
 
 type idleQueue struct{}
 
+type idleRecorded struct{}
+
 type idleFence struct{}
 
-func (idle) NewQueue() (hal.Queue, error) { return idleQueue{}, nil }
+func (idle) NewQueue(bool) (hal.Queue, error) { return idleQueue{}, nil }
 
-func (idleQueue) Submit([]hal.Command) (hal.Fence, error) { return idleFence{}, nil }
-func (idleQueue) Free()                                   {}
+func (idleQueue) Submit([]hal.Command) (hal.Fence, error)    { return idleFence{}, nil }
+func (idleQueue) Record([]hal.Command) (hal.Recorded, error) { return idleRecorded{}, nil }
+func (idleQueue) Free()                                      {}
+
+func (idleRecorded) Submit() (hal.Fence, error) { return idleFence{}, nil }
+func (idleRecorded) Free()                      {}
 
 func (idleFence) Wait(context.Context) error { return nil }
 func (idleFence) Times() []time.Duration     { return nil }

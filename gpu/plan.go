@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -40,6 +42,7 @@ type plan struct {
 	core    problem.Problem
 	tile    string // asked for, or empty; see tilings
 	info    driver.PlanInfo
+	roles   []problem.Role // that each run reads or writes
 	kernels []*kernel
 	pack    []step
 	run     []step
@@ -47,6 +50,8 @@ type plan struct {
 	pieces    []piece
 	inputs    map[problem.Role]operand
 	results   map[problem.Role]operand
+	constants bool // there are some
+	closed    atomic.Bool
 	packSlots []int64 // bytes of the memory that packing steps take beside what is kept
 	runSlots  []int64
 }
@@ -145,6 +150,7 @@ func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem
 	pl := &plan{
 		dev: d, p: p, core: core, tile: tile, info: driver.PlanInfo{Algorithm: a.name},
 		inputs: map[problem.Role]operand{}, results: map[problem.Role]operand{},
+		roles: slices.Concat(p.Inputs(), p.Outputs()), constants: len(p.Constants()) > 0,
 	}
 	pl.ref = newRef(func() {
 		for _, k := range pl.kernels {
@@ -219,4 +225,14 @@ func (pl *plan) fill(list *[]step, to operand, off, bytes int64, value uint32) {
 
 func (pl *plan) Info() driver.PlanInfo { return pl.info }
 
-func (pl *plan) Close() error { pl.drop(); return nil }
+// Close implements driver.Plan. Runs in flight go on.
+func (pl *plan) Close() error {
+	if pl.closed.Swap(true) {
+		return nil
+	}
+	for _, s := range pl.dev.openStreams() {
+		s.kept.forget(pl)
+	}
+	pl.drop()
+	return nil
+}

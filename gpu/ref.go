@@ -28,6 +28,23 @@ func (r *ref) hold() bool {
 	}
 }
 
+// holdAll holds all or none.
+func holdAll(all []*ref) bool {
+	for i, r := range all {
+		if !r.hold() {
+			dropAll(all[:i])
+			return false
+		}
+	}
+	return true
+}
+
+func dropAll(all []*ref) {
+	for _, r := range all {
+		r.drop()
+	}
+}
+
 // drop gives a hold back and frees the resource with the last.
 func (r *ref) drop() {
 	if r.n.Add(-1) == 0 {

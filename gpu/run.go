@@ -3,6 +3,7 @@ package gpu
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -13,6 +14,7 @@ import (
 type weights struct {
 	plan   *plan
 	pieces map[operand]*buffer
+	freed  atomic.Bool
 }
 
 // Bytes implements driver.Weights.
@@ -26,6 +28,7 @@ func (w *weights) Bytes() int64 {
 
 // Free implements driver.Weights.
 func (w *weights) Free() {
+	w.freed.Store(true)
 	for _, b := range w.pieces {
 		b.Free()
 	}
@@ -40,7 +43,7 @@ func (d *Device) ownStream(s driver.Stream) (*stream, error) {
 }
 
 // bind finds the buffers of roles.
-func (pl *plan) bind(use map[operand]*buffer, given driver.Buffers, roles []problem.Role) error {
+func (pl *plan) bind(use map[operand]*buffer, given *driver.Buffers, roles []problem.Role) error {
 	for _, r := range roles {
 		b, err := pl.dev.own(r.String(), given[r], bufferBytes(&pl.p, r))
 		if err != nil {
@@ -51,16 +54,8 @@ func (pl *plan) bind(use map[operand]*buffer, given driver.Buffers, roles []prob
 	return nil
 }
 
-// submit runs steps, with memory for their workspace.
-func (pl *plan) submit(ctx context.Context, st *stream, steps []step, slots []int64, use map[operand]*buffer) (*event, error) {
-	for i, n := range slots {
-		b, err := pl.dev.newBuffer(n)
-		if err != nil {
-			return nil, fmt.Errorf("workspace: %w", err)
-		}
-		defer b.Free() // the submission holds it on
-		use[workspace(i)] = b
-	}
+// resolve gives steps their buffers. It returns what a submission must hold, too.
+func (pl *plan) resolve(steps []step, use map[operand]*buffer) (cmds []hal.Command, holds []*ref) {
 	find := func(s *step, o operand) *buffer {
 		if o == none {
 			o = s.uses[0]
@@ -70,7 +65,7 @@ func (pl *plan) submit(ctx context.Context, st *stream, steps []step, slots []in
 		}
 		return use[o]
 	}
-	cmds := make([]hal.Command, len(steps))
+	cmds = make([]hal.Command, len(steps))
 	for i := range steps {
 		s := &steps[i]
 		c := s.cmd
@@ -90,15 +85,14 @@ func (pl *plan) submit(ctx context.Context, st *stream, steps []step, slots []in
 		}
 		cmds[i] = c
 	}
-	holds := make([]*ref, 0, len(use)+1)
-	holds = append(holds, pl.ref)
+	holds = append(make([]*ref, 0, len(use)+2), pl.ref)
 	for _, b := range use {
 		holds = append(holds, b.ref)
 	}
-	return st.run(ctx, cmds, holds...)
+	return cmds, holds
 }
 
-// workspace is how submit names the i-th slot of a list's workspace.
+// workspace is how resolve names the i-th slot of a list's workspace.
 func workspace(i int) operand { return none - 1 - operand(i) }
 
 // Pack implements driver.Plan.
@@ -112,8 +106,16 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, given driver.Buffers)
 		return nil, nil, err
 	}
 	use := map[operand]*buffer{}
-	if err := pl.bind(use, given, constants); err != nil {
+	if err := pl.bind(use, &given, constants); err != nil {
 		return nil, nil, err
+	}
+	for i, n := range pl.packSlots {
+		b, err := pl.dev.newBuffer(n)
+		if err != nil {
+			return nil, nil, fmt.Errorf("workspace: %w", err)
+		}
+		defer b.Free() // the submission holds it on
+		use[workspace(i)] = b
 	}
 	w := &weights{plan: pl, pieces: map[operand]*buffer{}}
 	for i, piece := range pl.pieces {
@@ -128,7 +130,8 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, given driver.Buffers)
 		o := problem.Roles + operand(i)
 		w.pieces[o], use[o] = b, b
 	}
-	e, err := pl.submit(ctx, st, pl.pack, pl.packSlots, use)
+	cmds, holds := pl.resolve(pl.pack, use)
+	e, err := st.run(ctx, cmds, holds...)
 	if err != nil {
 		w.Free()
 		return nil, nil, err
@@ -142,25 +145,37 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 	if err != nil {
 		return nil, err
 	}
-	use := map[operand]*buffer{}
-	if err := pl.bind(use, a.Buffers, pl.p.Inputs()); err != nil {
-		return nil, err
-	}
-	if err := pl.bind(use, a.Buffers, pl.p.Outputs()); err != nil {
-		return nil, err
-	}
-	if len(pl.p.Constants()) > 0 {
-		w, ok := a.Weights.(*weights)
-		if !ok || w.plan != pl {
-			return nil, fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
-		}
-		for o, b := range w.pieces {
-			use[o] = b
+	l := st.kept.find(pl, &a)
+	if l == nil {
+		if l, err = st.list(pl, &a); err != nil {
+			return nil, err
 		}
 	}
-	e, err := pl.submit(ctx, st, pl.run, pl.runSlots, use)
+	e, err := st.start(ctx, l)
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
+}
+
+// operands finds the buffers of a run that the caller brings.
+func (pl *plan) operands(a *driver.Args) (map[operand]*buffer, error) {
+	use := map[operand]*buffer{}
+	if err := pl.bind(use, &a.Buffers, pl.roles); err != nil {
+		return nil, err
+	}
+	if !pl.constants {
+		return use, nil
+	}
+	w, ok := a.Weights.(*weights)
+	if !ok || w.plan != pl {
+		return nil, fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
+	}
+	if w.freed.Load() {
+		return nil, fmt.Errorf("%w: weights", driver.ErrClosed)
+	}
+	for o, b := range w.pieces {
+		use[o] = b
+	}
+	return use, nil
 }

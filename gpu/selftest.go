@@ -67,7 +67,7 @@ func (t *tester) report(name string, passed bool, format string, args ...any) {
 }
 
 func (t *tester) run() (err error) {
-	s, err := t.dev.newStream()
+	s, err := t.dev.newStream(true)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -17,9 +19,11 @@ const (
 	stagingSlots = 3       // so that one is filled while another is copied
 )
 
-// stream is a queue of the API, the submissions in flight on it, and its staging memory.
+// stream is a queue of the API, the submissions in flight on it, its staging memory, and what it keeps for plans.
 type stream struct {
-	dev *Device
+	dev   *Device
+	timed bool
+	kept  kept
 
 	mu       sync.Mutex
 	queue    hal.Queue
@@ -37,12 +41,12 @@ type slot struct {
 
 // event is the completion of one submission. It keeps what the submission uses alive until then.
 type event struct {
-	lock  chan struct{} // held while waiting, so that a waiter's context counts also for its turn
-	done  chan struct{} // closed when the fields below are set
-	fence hal.Fence
-	holds []*ref
-	timed []bool // which commands are kernels
+	turn    chan struct{} // held while waiting, so that a waiter's context counts also for its turn
+	fence   hal.Fence
+	holds   []*ref
+	kernels []bool // which commands are kernels, on a timed stream
 
+	done  atomic.Bool // when the fields below are set
 	err   error
 	took  time.Duration
 	clock bool
@@ -50,34 +54,23 @@ type event struct {
 
 // doneEvent is the completion of nothing.
 func doneEvent() *event {
-	e := &event{done: make(chan struct{}), clock: true}
-	close(e.done)
+	e := &event{clock: true}
+	e.done.Store(true)
 	return e
-}
-
-func (e *event) finished() bool {
-	select {
-	case <-e.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // Wait implements driver.Event.
 func (e *event) Wait(ctx context.Context) error {
-	if e.finished() {
+	if e.done.Load() {
 		return e.err
 	}
 	select {
-	case e.lock <- struct{}{}:
-		defer func() { <-e.lock }()
-	case <-e.done:
-		return e.err
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if e.finished() {
+	if e.done.Load() {
 		return e.err
 	}
 	err := e.fence.Wait(ctx)
@@ -85,26 +78,26 @@ func (e *event) Wait(ctx context.Context) error {
 		return err // still in flight
 	}
 	e.err = err
-	if times := e.fence.Times(); err == nil && len(times) == len(e.timed) {
-		e.clock = true
-		for i, t := range times {
-			if e.timed[i] {
-				e.took += t
+	if err == nil && e.kernels != nil {
+		if times := e.fence.Times(); len(times) == len(e.kernels) {
+			e.clock = true
+			for i, t := range times {
+				if e.kernels[i] {
+					e.took += t
+				}
 			}
 		}
 	}
 	e.fence.Free()
-	for _, r := range e.holds {
-		r.drop()
-	}
-	e.holds = nil
-	close(e.done)
+	dropAll(e.holds)
+	e.fence, e.holds = nil, nil
+	e.done.Store(true)
 	return e.err
 }
 
 // DeviceTime implements driver.Event.
 func (e *event) DeviceTime() (time.Duration, bool) {
-	if !e.finished() {
+	if !e.done.Load() {
 		return 0, false
 	}
 	return e.took, e.clock
@@ -112,33 +105,40 @@ func (e *event) DeviceTime() (time.Duration, bool) {
 
 // NewStream implements driver.Device.
 func (d *Device) NewStream() (driver.Stream, error) {
-	s, err := d.newStream()
+	s, err := d.newStream(false)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (d *Device) newStream() (*stream, error) {
-	q, err := d.hal.NewQueue()
+// NewTimedStream implements driver.Timer.
+func (d *Device) NewTimedStream() (driver.Stream, error) {
+	s, err := d.newStream(true)
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{dev: d, queue: q}
+	return s, nil
+}
+
+func (d *Device) newStream(timed bool) (*stream, error) {
+	q, err := d.hal.NewQueue(timed)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{dev: d, timed: timed, kept: kept{lists: map[*plan][]*list{}}, queue: q}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.streams[s] = struct{}{}
 	return s, nil
 }
 
-// drain waits for everything in flight on all streams.
+// drain gives up what streams keep and waits for everything in flight on them.
 func (d *Device) drain() {
-	d.mu.Lock()
-	all := make([]*stream, 0, len(d.streams))
-	for s := range d.streams {
-		all = append(all, s)
+	all := d.openStreams()
+	for _, s := range all {
+		s.kept.clear(false)
 	}
-	d.mu.Unlock()
 	for _, s := range all {
 		s.mu.Lock()
 		s.drain(context.Background())
@@ -151,60 +151,69 @@ func (s *stream) drain(ctx context.Context) error {
 	var first error
 	for len(s.inFlight) > 0 {
 		err := s.inFlight[0].Wait(ctx)
-		if err != nil && !s.inFlight[0].finished() {
+		if err != nil && !s.inFlight[0].done.Load() {
 			return err
 		}
 		if first == nil {
 			first = err
 		}
-		s.inFlight = s.inFlight[1:]
+		s.inFlight = slices.Delete(s.inFlight, 0, 1)
 	}
 	return first
 }
 
-// submit starts commands that use the held resources. The caller holds mu.
-func (s *stream) submit(ctx context.Context, cmds []hal.Command, holds ...*ref) (*event, error) {
+// admit makes room for one more submission. The caller holds mu.
+func (s *stream) admit(ctx context.Context) error {
 	if s.closed {
-		return nil, fmt.Errorf("%w: stream", driver.ErrClosed)
+		return fmt.Errorf("%w: stream", driver.ErrClosed)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	for len(s.inFlight) > 0 {
 		oldest := s.inFlight[0]
-		told := oldest.finished() // to whoever waited for it
+		told := oldest.done.Load() // to whoever waited for it
 		if !told && len(s.inFlight) < maxInFlight {
 			break
 		}
 		err := oldest.Wait(ctx)
-		if oldest.finished() {
-			s.inFlight = s.inFlight[1:]
+		if oldest.done.Load() {
+			s.inFlight = slices.Delete(s.inFlight, 0, 1)
 		}
 		if err != nil && !told {
-			return nil, err // a transfer that nobody else waits for must not fail in silence
+			return err // a transfer that nobody else waits for must not fail in silence
 		}
 	}
-	for i, r := range holds {
-		if !r.hold() {
-			for _, taken := range holds[:i] {
-				taken.drop()
-			}
-			return nil, fmt.Errorf("%w: an operand", driver.ErrClosed)
+	return nil
+}
+
+// track makes the event of commands that were submitted, and hands it what they hold. The caller holds mu.
+func (s *stream) track(fence hal.Fence, cmds []hal.Command, holds []*ref) *event {
+	e := &event{turn: make(chan struct{}, 1), fence: fence, holds: holds}
+	if s.timed {
+		e.kernels = make([]bool, len(cmds))
+		for i := range cmds {
+			e.kernels[i] = cmds[i].Op == hal.Dispatch
 		}
+	}
+	s.inFlight = append(s.inFlight, e)
+	return e
+}
+
+// submit starts commands that use the held resources. The caller holds mu.
+func (s *stream) submit(ctx context.Context, cmds []hal.Command, holds ...*ref) (*event, error) {
+	if err := s.admit(ctx); err != nil {
+		return nil, err
+	}
+	if !holdAll(holds) {
+		return nil, fmt.Errorf("%w: an operand", driver.ErrClosed)
 	}
 	fence, err := s.queue.Submit(cmds)
 	if err != nil {
-		for _, r := range holds {
-			r.drop()
-		}
+		dropAll(holds)
 		return nil, err
 	}
-	e := &event{lock: make(chan struct{}, 1), done: make(chan struct{}), fence: fence, holds: holds, timed: make([]bool, len(cmds))}
-	for i := range cmds {
-		e.timed[i] = cmds[i].Op == hal.Dispatch
-	}
-	s.inFlight = append(s.inFlight, e)
-	return e, nil
+	return s.track(fence, cmds, holds), nil
 }
 
 // run is submit for callers that do not hold mu.
@@ -374,6 +383,7 @@ func (s *stream) Close() error {
 	if s.closed {
 		return nil
 	}
+	s.kept.clear(true)
 	err := s.drain(context.Background())
 	s.closed = true
 	for _, sl := range s.slots {

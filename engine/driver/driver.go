@@ -140,7 +140,7 @@ type PlanInfo struct {
 	Tile           string // the tile and other tunables, for people and reports
 	Tunables       string // the same for PlanOptions.Tile, which makes this plan again; empty where there is no choice
 	Why            string // why this algorithm
-	WorkspaceBytes int64  // memory a run takes beside its tensors
+	WorkspaceBytes int64  // memory a run takes beside its tensors; a stream may keep it until the plan's Close
 	WeightsBytes   int64  // memory that packed weights take
 }
 
@@ -162,7 +162,7 @@ type Stream interface {
 type Event interface {
 	Wait(ctx context.Context) error
 	// DeviceTime is the device's own measure of the operation's kernels, valid after Wait; ok is false where the
-	// device cannot tell.
+	// device cannot tell, or would have told on the stream of a Timer.
 	DeviceTime() (d time.Duration, ok bool)
 }
 
@@ -234,8 +234,15 @@ type Peaks struct {
 	GBPS   float64 `json:"gbps"`   // a copy of tensors that no cache holds, bytes read and bytes written
 }
 
-// MemoryReporter is an optional interface of a Device: bytes in use for tensors and weights, and bytes held from the
-// API, for leak checks and reports.
+// Timer is an optional interface of a Device that measures only when it is asked to, because that takes time itself:
+// its other streams have no DeviceTime.
+type Timer interface {
+	// NewTimedStream makes a stream whose operations are measured.
+	NewTimedStream() (Stream, error)
+}
+
+// MemoryReporter is an optional interface of a Device: bytes in use for tensors, weights and workspace, and
+// bytes held from the API, for leak checks and reports.
 type MemoryReporter interface {
 	MemoryInUse() (used, held int64)
 }

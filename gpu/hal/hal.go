@@ -69,7 +69,7 @@ type Info struct {
 	GLSL bool
 	// Unified says that Device memory has Bytes: the host reads and writes it in place.
 	Unified bool
-	// Timestamps says that Fence.Times measures.
+	// Timestamps says that timed queues measure.
 	Timestamps bool
 }
 
@@ -91,8 +91,9 @@ type Device interface {
 	Alloc(bytes int64, kind MemoryKind) (Memory, error)
 	// NewKernel compiles k with a value for each of its tunables (k.Tunables order; work-group size first).
 	NewKernel(ctx context.Context, k *shaders.Kernel, tunables []int32) (Kernel, error)
-	// NewQueue makes an in-order queue.
-	NewQueue() (Queue, error)
+	// NewQueue makes an in-order queue. A timed one measures its commands, where Info.Timestamps says that it can; that
+	// is not free everywhere.
+	NewQueue(timed bool) (Queue, error)
 	Close() error
 }
 
@@ -148,7 +149,20 @@ type Queue interface {
 	// Submit starts the commands and returns without waiting for them. The slice and what it points to may be
 	// reused at return; kernels, views and memory must live until the fence is done.
 	Submit(cmds []Command) (Fence, error)
+	// Record makes commands ready to be submitted many times, on a queue that is not timed. The slice and what it
+	// points to may be reused at return.
+	Record(cmds []Command) (Recorded, error)
 	// Free waits for what is in flight.
+	Free()
+}
+
+// Recorded is a list of commands that was made ready for its queue.
+type Recorded interface {
+	// Submit is Queue.Submit of the commands. Earlier submissions of the list may still be in flight; as for them,
+	// kernels, views and memory must live.
+	Submit() (Fence, error)
+	// Free is called by any goroutine, when no submission of the list is in flight, perhaps after the queue's Free. What
+	// the commands use may be freed before.
 	Free()
 }
 
@@ -158,7 +172,7 @@ type Fence interface {
 	// again, or Free, which waits).
 	Wait(ctx context.Context) error
 	// Times returns, after a successful Wait, the device's own measure of each command of the submission, in
-	// order; nil where Info.Timestamps is false.
+	// order; nil where the queue is not timed or Info.Timestamps is false.
 	Times() []time.Duration
 	// Free waits for the commands if need be and releases the fence.
 	Free()

@@ -14,7 +14,7 @@ func BenchmarkSubmitWait(b *testing.B) {
 	_, err := API().Adapters()
 	need(b, err)
 	d := must(API().Open(0, hal.Options{}))(b)
-	q := must(d.NewQueue())(b)
+	q := must(d.NewQueue(true))(b)
 	k := must(d.NewKernel(context.Background(), scale, []int32{1, 1, 1, 1}))(b)
 	m := alloc(b, d, 4096, hal.DeviceMemory)
 	v := must(m.View(0, 4096))(b)

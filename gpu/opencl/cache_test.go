@@ -39,7 +39,7 @@ func works(t *testing.T, d hal.Device, tunables []int32) {
 	t.Helper()
 	k := must(d.NewKernel(context.Background(), scale, tunables))(t)
 	defer k.Free()
-	q := must(d.NewQueue())(t)
+	q := must(d.NewQueue(true))(t)
 	defer q.Free()
 	m := alloc(t, d, 512, hal.DeviceMemory)
 	defer m.Free()

@@ -59,7 +59,7 @@ func (f *fence) failed(err error) error {
 }
 
 func (f *fence) Times() []time.Duration {
-	if !f.queue.dev.info.Timestamps || len(f.events) == 0 {
+	if !f.queue.timed || len(f.events) == 0 {
 		return nil
 	}
 	times := make([]time.Duration, f.commands)

@@ -179,7 +179,7 @@ func TestAdapters(t *testing.T) {
 func TestDispatch(t *testing.T) {
 	both(t, func(t *testing.T, d hal.Device) {
 		const n = 1000
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		k := must(d.NewKernel(context.Background(), scale, scaleTunables))(t)
 		defer k.Free()
@@ -236,7 +236,7 @@ func TestShaders(t *testing.T) {
 
 func TestCopyAndFill(t *testing.T) {
 	both(t, func(t *testing.T, d hal.Device) {
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		const words = 1 << 12
 		a, b := alloc(t, d, 4*words, hal.DeviceMemory), alloc(t, d, 4*words, hal.DeviceMemory)
@@ -271,7 +271,7 @@ func TestCopyAndFill(t *testing.T) {
 
 func TestViews(t *testing.T) {
 	both(t, func(t *testing.T, d hal.Device) {
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		k := must(d.NewKernel(context.Background(), scale, scaleTunables))(t)
 		defer k.Free()

@@ -16,21 +16,23 @@ import (
 // queue is an in-order command queue.
 type queue struct {
 	dev     *device
+	timed   bool
 	q       *cl.CommandQueue
 	raw     uintptr
 	buffers []uintptr // of the dispatch being enqueued
 }
 
-func (d *device) NewQueue() (hal.Queue, error) {
+func (d *device) NewQueue(timed bool) (hal.Queue, error) {
+	timed = timed && d.info.Timestamps
 	var properties cl.CommandQueueProperty
-	if d.info.Timestamps {
+	if timed {
 		properties = cl.CommandQueueProfilingEnable
 	}
 	q, err := d.ctx.CreateCommandQueue(d.dev, properties)
 	if err != nil {
 		return nil, failed("make a queue", err)
 	}
-	return &queue{dev: d, q: q, raw: handle(q)}, nil
+	return &queue{dev: d, timed: timed, q: q, raw: handle(q)}, nil
 }
 
 func (q *queue) Free() {
@@ -45,25 +47,29 @@ func (q *queue) Free() {
 // Submit enqueues the commands, each with an event, and flushes. If one is refused, those before it are waited for,
 // so that nothing of a failed submission is in flight.
 func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
+	return q.submit(len(cmds), func(i int) (uintptr, error) { return q.enqueue(&cmds[i]) })
+}
+
+// submit enqueues n commands.
+func (q *queue) submit(n int, enqueue func(i int) (event uintptr, err error)) (hal.Fence, error) {
 	defer runtime.KeepAlive(q)
 	if q.raw == 0 {
 		return nil, fmt.Errorf("opencl: submit: %w", driver.ErrClosed)
 	}
-	events := make([]uintptr, 0, max(len(cmds), 1))
+	events := make([]uintptr, 0, max(n, 1))
 	fail := func(err error) (hal.Fence, error) {
 		_ = waitAll(events) // the error at hand came first
 		clshim.ReleaseEvents(events)
 		return nil, err
 	}
-	for i := range cmds {
-		event, err := q.enqueue(&cmds[i])
+	for i := range n {
+		event, err := enqueue(i)
 		if err != nil {
 			return fail(err)
 		}
 		events = append(events, event)
 	}
-	commands := len(events)
-	if commands == 0 {
+	if n == 0 {
 		event, err := clshim.Marker(q.raw)
 		if err != nil {
 			return nil, failed("submit", err)
@@ -73,7 +79,7 @@ func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
 	if err := clshim.Flush(q.raw); err != nil {
 		return fail(failed("submit", err))
 	}
-	return &fence{queue: q, events: events, commands: commands}, nil
+	return &fence{queue: q, events: events, commands: n}, nil
 }
 
 // enqueue enqueues one command. One with nothing to do is a marker, for the sake of its event.
@@ -90,32 +96,11 @@ func (q *queue) enqueue(c *hal.Command) (event uintptr, err error) {
 }
 
 func (q *queue) dispatch(c *hal.Command) (uintptr, error) {
-	k, ok := c.Kernel.(*kernel)
-	if !ok {
-		return 0, invalid("submit: a kernel of another API (%T)", c.Kernel)
+	k, global, err := q.check(c)
+	if err != nil {
+		return 0, err
 	}
-	if len(c.Views) != k.buffers || len(c.Params) != k.paramBytes {
-		return 0, invalid("submit: kernel %s: %d buffers of %d, %d bytes of parameters of %d",
-			k.name, len(c.Views), k.buffers, len(c.Params), k.paramBytes)
-	}
-	q.buffers = q.buffers[:0]
-	for _, v := range c.Views {
-		v, ok := v.(*view)
-		if !ok || v.mem == 0 {
-			return 0, invalid("submit: kernel %s: a view that was freed or is another API's", k.name)
-		}
-		q.buffers = append(q.buffers, v.mem)
-	}
-	global, empty := k.local, false
-	for d, n := range c.Groups {
-		if n < 0 || int64(n) > q.dev.info.MaxGroupCount[d] {
-			return 0, invalid("submit: kernel %s: %v work-groups, the device's limits are %v",
-				k.name, c.Groups, q.dev.info.MaxGroupCount)
-		}
-		global[d] *= uintptr(n)
-		empty = empty || n == 0
-	}
-	if empty {
+	if global == ([3]uintptr{}) {
 		return q.marker()
 	}
 	k.mu.Lock()
@@ -123,11 +108,54 @@ func (q *queue) dispatch(c *hal.Command) (uintptr, error) {
 	if k.raw == 0 {
 		return 0, fmt.Errorf("opencl: submit: kernel %s: %w", k.name, driver.ErrClosed)
 	}
-	event, err := clshim.Dispatch(q.raw, k.raw, q.buffers, c.Params, &global, &k.local)
+	err = clshim.SetArgs(k.raw, q.buffers, c.Params)
+	if err != nil {
+		return 0, failed("submit: kernel "+k.name, err)
+	}
+	return q.launch(k, k.raw, &global)
+}
+
+// launch enqueues a kernel whose arguments are set.
+func (q *queue) launch(k *kernel, raw uintptr, global *[3]uintptr) (uintptr, error) {
+	event, err := clshim.Launch(q.raw, raw, global, &k.local)
 	if err != nil {
 		return 0, failed("submit: kernel "+k.name, err)
 	}
 	return event, nil
+}
+
+// check finds a dispatch's kernel and its work-items, all 0 when there are none, and leaves its buffers in q.buffers.
+func (q *queue) check(c *hal.Command) (k *kernel, global [3]uintptr, err error) {
+	k, ok := c.Kernel.(*kernel)
+	if !ok {
+		return nil, global, invalid("submit: a kernel of another API (%T)", c.Kernel)
+	}
+	if len(c.Views) != k.buffers || len(c.Params) != k.paramBytes {
+		return nil, global, invalid("submit: kernel %s: %d buffers of %d, %d bytes of parameters of %d",
+			k.name, len(c.Views), k.buffers, len(c.Params), k.paramBytes)
+	}
+	q.buffers = q.buffers[:0]
+	for _, v := range c.Views {
+		v, ok := v.(*view)
+		if !ok || v.mem == 0 {
+			return nil, global, invalid("submit: kernel %s: a view that was freed or is another API's", k.name)
+		}
+		q.buffers = append(q.buffers, v.mem)
+	}
+	empty := false
+	global = k.local
+	for d, n := range c.Groups {
+		if n < 0 || int64(n) > q.dev.info.MaxGroupCount[d] {
+			return nil, global, invalid("submit: kernel %s: %v work-groups, the device's limits are %v",
+				k.name, c.Groups, q.dev.info.MaxGroupCount)
+		}
+		global[d] *= uintptr(n)
+		empty = empty || n == 0
+	}
+	if empty {
+		global = [3]uintptr{}
+	}
+	return k, global, nil
 }
 
 func (q *queue) copy(c *hal.Command) (uintptr, error) {

@@ -64,7 +64,7 @@ func churn(d hal.Device, k hal.Kernel, id int) error {
 	const n = 256
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	q, err := d.NewQueue()
+	q, err := d.NewQueue(true)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func TestOpenClose(t *testing.T) {
 	need(t, err)
 	cycle := func() {
 		d := must(API().Open(0, hal.Options{}))(t)
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		m, s := alloc(t, d, 1<<16, hal.DeviceMemory), alloc(t, d, 1<<16, hal.StagingMemory)
 		submit(t, q, hal.Command{Op: hal.Copy, Dst: m, Src: s, Bytes: 1 << 16})
 		m.Free()
@@ -200,7 +200,7 @@ func TestMemoryLimit(t *testing.T) {
 // event stands in for one, since no kernel fails on purpose.
 func TestFailedCommand(t *testing.T) {
 	forEach(t, hal.Options{}, func(t *testing.T, d hal.Device) {
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		for code, want := range map[clshim.Code]error{
 			clshim.OutOfResources:     driver.ErrOutOfMemory,
@@ -235,7 +235,7 @@ void spin(__global volatile float *dst, const Params p) {
 
 func TestCancelledWait(t *testing.T) {
 	forEach(t, hal.Options{}, func(t *testing.T, d hal.Device) {
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		k := must(d.NewKernel(context.Background(), spin, []int32{1, 1, 1}))(t)
 		defer k.Free()
@@ -317,7 +317,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("too many bytes: %v", err)
 		}
 
-		q := must(d.NewQueue())(t)
+		q := must(d.NewQueue(true))(t)
 		k := must(d.NewKernel(ctx, scale, scaleTunables))(t)
 		m, s := alloc(t, d, 64, hal.DeviceMemory), alloc(t, d, 64, hal.StagingMemory)
 		v := must(m.View(0, 64))(t)

@@ -39,7 +39,7 @@ func compile(t *testing.T, b *blobs) (loaded int, err error) {
 		missing(t, err)
 	}
 	d := h.(*device)
-	q, err := d.NewQueue()
+	q, err := d.NewQueue(true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -205,7 +205,7 @@ func TestCancelledWait(t *testing.T) {
 	}
 
 	// Freeing the queue waits; the fence may come after it.
-	q2, err := d.NewQueue()
+	q2, err := d.NewQueue(true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,14 @@ import (
 // waitSlice is how long a wait that may be cancelled stays in the driver before it looks at its context again.
 const waitSlice = 20 * time.Millisecond
 
-// fence is a submission in flight, or done and not yet freed: it has its frame until Free.
+// fence is a submission in flight, or done and not yet freed: it has its VkFence, and the frame that was recorded for it,
+// until Free.
 type fence struct {
-	q       *queue
-	f       *frame
-	number  uint64 // the VkFence
-	queries int
-	done    atomic.Bool
-	freed   atomic.Bool
+	q      *queue
+	own    *frame // nil for recorded commands
+	number uint64 // the VkFence
+	done   atomic.Bool
+	freed  atomic.Bool
 
 	mu    sync.Mutex
 	times []time.Duration
@@ -57,7 +57,7 @@ func (f *fence) Wait(ctx context.Context) error {
 func (f *fence) finish() { _ = f.Wait(context.Background()) }
 
 func (f *fence) Times() []time.Duration {
-	if f.queries == 0 || !f.done.Load() {
+	if f.own == nil || f.own.used == 0 || !f.done.Load() {
 		return nil
 	}
 	f.mu.Lock()
@@ -65,8 +65,8 @@ func (f *fence) Times() []time.Duration {
 	if f.times != nil || f.freed.Load() {
 		return f.times
 	}
-	stamps := make([]uint64, f.queries)
-	if f.q.d.fn.Timestamps(number(f.f.queries), stamps) != vkshim.Success {
+	stamps := make([]uint64, f.own.used)
+	if f.q.d.fn.Timestamps(number(f.own.queries), stamps) != vkshim.Success {
 		return nil
 	}
 	f.times = durations(stamps, f.q.d.a.timestampBits, float64(f.q.d.a.props.Limits.TimestampPeriod))
@@ -97,5 +97,5 @@ func (f *fence) Free() {
 	f.q.mu.Lock()
 	delete(f.q.running, f)
 	f.q.mu.Unlock()
-	f.q.put(f.f)
+	f.q.put(f.own, f.number)
 }

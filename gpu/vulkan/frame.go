@@ -10,19 +10,18 @@ import (
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
-// frame is what one submission needs from the device. It serves one submission after the other.
+// frame is what recorded commands need from the device. It serves one list of commands after the other.
 type frame struct {
 	d    *device
 	pool vk.CommandPool
 	cmds vkshim.Commands
-
-	fence vk.Fence
 
 	sets                vk.DescriptorPool
 	maxSets, maxBuffers int
 
 	queries    vk.QueryPool
 	maxQueries int
+	used       int // queries of the commands
 }
 
 func (d *device) newFrame() (*frame, error) {
@@ -37,7 +36,6 @@ func (d *device) newFrame() (*frame, error) {
 func (f *frame) create() error {
 	poolInfo := vk.CommandPoolCreateInfo{
 		SType:            vk.StructureTypeCommandPoolCreateInfo,
-		Flags:            vk.CommandPoolCreateFlags(vk.CommandPoolCreateTransientBit),
 		QueueFamilyIndex: f.d.a.family,
 	}
 	defer poolInfo.Free()
@@ -51,13 +49,6 @@ func (f *frame) create() error {
 		return err
 	}
 	f.cmds = cmds
-	fenceInfo := vk.FenceCreateInfo{SType: vk.StructureTypeFenceCreateInfo}
-	defer fenceInfo.Free()
-	var fence vk.Fence
-	if err := checkVK("make a fence", vk.CreateFence(f.d.handle, &fenceInfo, nil, &fence)); err != nil {
-		return err
-	}
-	f.fence = fence
 	return nil
 }
 
@@ -99,6 +90,5 @@ func (f *frame) destroy() {
 	h := f.d.handle
 	vk.DestroyQueryPool(h, f.queries, nil)
 	vk.DestroyDescriptorPool(h, f.sets, nil)
-	vk.DestroyFence(h, f.fence, nil)
 	vk.DestroyCommandPool(h, f.pool, nil)
 }

@@ -4,25 +4,30 @@ package vulkan
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
+
+	vk "github.com/vulkan-go/vulkan"
 
 	"github.com/gonvolve/gonvolve/gpu/hal"
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
-// queue records submissions for the device's one VkQueue. It owns the frames that its submissions use.
+// queue records submissions for the device's one VkQueue. It owns the frames and VkFences that they use.
 type queue struct {
 	d      *device
-	ranges []vkshim.BufferRange // Submit's scratch
+	timed  bool
+	ranges []vkshim.BufferRange // scratch
 
 	mu      sync.Mutex // guards what follows: fences are freed by whoever holds them
 	idle    []*frame
+	signals []uint64 // VkFences, idle too
 	running map[*fence]struct{}
 	freed   bool
 }
 
-func (d *device) NewQueue() (hal.Queue, error) {
-	q := &queue{d: d, running: map[*fence]struct{}{}}
+func (d *device) NewQueue(timed bool) (hal.Queue, error) {
+	q := &queue{d: d, timed: timed && d.info.Timestamps, running: map[*fence]struct{}{}}
 	f, err := d.newFrame() // a queue that cannot submit should not come to be
 	if err != nil {
 		return nil, err
@@ -32,6 +37,52 @@ func (d *device) NewQueue() (hal.Queue, error) {
 }
 
 func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
+	f, err := q.ready(cmds, true)
+	if err != nil {
+		return nil, err
+	}
+	out, err := q.start(f)
+	if err != nil {
+		q.put(f, 0)
+		return nil, err
+	}
+	out.own = f
+	return out, nil
+}
+
+// recorded is a frame with commands that are submitted again and again.
+type recorded struct {
+	q     *queue
+	f     *frame
+	freed atomic.Bool
+}
+
+func (q *queue) Record(cmds []hal.Command) (hal.Recorded, error) {
+	if q.timed {
+		return nil, invalid("record commands on a timed queue: submissions in flight would share their timestamps")
+	}
+	f, err := q.ready(cmds, false)
+	if err != nil {
+		return nil, err
+	}
+	return &recorded{q: q, f: f}, nil
+}
+
+func (r *recorded) Submit() (hal.Fence, error) {
+	if r.freed.Load() {
+		return nil, closed("submit")
+	}
+	return r.q.start(r.f)
+}
+
+func (r *recorded) Free() {
+	if !r.freed.Swap(true) {
+		r.q.put(r.f, 0)
+	}
+}
+
+// ready records commands into a frame, to be submitted once or many times.
+func (q *queue) ready(cmds []hal.Command, once bool) (*frame, error) {
 	sets, buffers := 0, 0
 	for i := range cmds {
 		if err := q.d.checkCommand(&cmds[i]); err != nil {
@@ -43,24 +94,35 @@ func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
 		}
 	}
 	queries := 0
-	if q.d.info.Timestamps {
+	if q.timed {
 		queries = len(cmds) + 1
 	}
 	f, err := q.take()
 	if err != nil {
 		return nil, err
 	}
-	out := &fence{q: q, f: f, number: number(f.fence), queries: queries}
 	if err = f.grow(sets, buffers, queries); err == nil {
-		err = q.record(f, cmds, queries)
-	}
-	if err == nil {
-		q.d.queueMu.Lock()
-		err = check("submit", f.cmds.Submit(unsafe.Pointer(q.d.queue), out.number))
-		q.d.queueMu.Unlock()
+		err = q.record(f, cmds, queries, once)
 	}
 	if err != nil {
-		q.put(f)
+		q.put(f, 0)
+		return nil, err
+	}
+	return f, nil
+}
+
+// start submits a frame's commands.
+func (q *queue) start(f *frame) (*fence, error) {
+	signal, err := q.signal()
+	if err != nil {
+		return nil, err
+	}
+	out := &fence{q: q, number: signal}
+	q.d.queueMu.Lock()
+	err = check("submit", f.cmds.Submit(unsafe.Pointer(q.d.queue), out.number))
+	q.d.queueMu.Unlock()
+	if err != nil {
+		q.put(nil, signal)
 		return nil, err
 	}
 	q.mu.Lock()
@@ -72,14 +134,15 @@ func (q *queue) Submit(cmds []hal.Command) (hal.Fence, error) {
 // record puts the commands into the frame's command buffer. Timestamp i is written when command i-1 is done and
 // command i has not begun, which the barrier between them sees to. They are not free everywhere: llvmpipe draws an
 // empty scene for each (20 µs, measured with Mesa 22.3), where a command without takes 1 µs.
-func (q *queue) record(f *frame, cmds []hal.Command, queries int) error {
+func (q *queue) record(f *frame, cmds []hal.Command, queries int, once bool) error {
 	c := f.cmds
+	f.used = queries
 	stamp := func(i int) {
 		if queries > 0 {
 			c.Timestamp(number(f.queries), i)
 		}
 	}
-	if err := check("begin a command buffer", c.Begin(number(f.fence), number(f.sets), number(f.pool), number(f.queries), queries)); err != nil {
+	if err := check("begin a command buffer", c.Begin(number(f.sets), number(f.pool), number(f.queries), queries, once)); err != nil {
 		return err
 	}
 	c.Barrier() // for what was submitted before
@@ -141,23 +204,52 @@ func (q *queue) take() (*frame, error) {
 	return q.d.newFrame()
 }
 
-// put takes a frame back. A fence may outlive its queue: its frame goes with it then.
-func (q *queue) put(f *frame) {
+// signal returns an idle VkFence, or a new one when all are at work.
+func (q *queue) signal() (uint64, error) {
 	q.mu.Lock()
-	keep := !q.freed
-	if keep {
-		q.idle = append(q.idle, f)
+	if q.freed {
+		q.mu.Unlock()
+		return 0, closed("submit")
+	}
+	if n := len(q.signals); n > 0 {
+		s := q.signals[n-1]
+		q.signals = q.signals[:n-1]
+		q.mu.Unlock()
+		return s, nil
 	}
 	q.mu.Unlock()
-	if !keep {
+	info := vk.FenceCreateInfo{SType: vk.StructureTypeFenceCreateInfo}
+	defer info.Free()
+	var s vk.Fence
+	err := checkVK("make a fence", vk.CreateFence(q.d.handle, &info, nil, &s))
+	return number(s), err
+}
+
+// put takes a frame and a VkFence back; either may be null. Fences and recorded commands may outlive their queue: what is
+// theirs goes with them then.
+func (q *queue) put(f *frame, s uint64) {
+	q.mu.Lock()
+	keep := !q.freed
+	if keep && f != nil {
+		q.idle = append(q.idle, f)
+	}
+	if keep && s != 0 {
+		q.signals = append(q.signals, s)
+	}
+	q.mu.Unlock()
+	if keep {
+		return
+	}
+	if f != nil {
 		f.destroy()
 	}
+	vk.DestroyFence(q.d.handle, handle[vk.Fence](s), nil)
 }
 
 func (q *queue) Free() {
 	q.mu.Lock()
-	idle, freed := q.idle, q.freed
-	q.idle, q.freed = nil, true
+	idle, signals, freed := q.idle, q.signals, q.freed
+	q.idle, q.signals, q.freed = nil, nil, true
 	running := make([]*fence, 0, len(q.running))
 	for f := range q.running {
 		running = append(running, f)
@@ -171,6 +263,9 @@ func (q *queue) Free() {
 	}
 	for _, f := range idle {
 		f.destroy()
+	}
+	for _, s := range signals {
+		vk.DestroyFence(q.d.handle, handle[vk.Fence](s), nil)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestConcurrentUnderGC(t *testing.T) {
 	for g := range 4 {
 		wg.Go(func() {
 			const n = 4096
-			q, err := d.NewQueue()
+			q, err := d.NewQueue(true)
 			if err != nil {
 				t.Error(err)
 				return
@@ -135,7 +135,7 @@ func cycle(t *testing.T, o hal.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := h.NewQueue()
+	q, err := h.NewQueue(true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func open(t testing.TB, o hal.Options) *device {
 
 func newQueue(t testing.TB, d hal.Device) hal.Queue {
 	t.Helper()
-	q, err := d.NewQueue()
+	q, err := d.NewQueue(true)
 	if err != nil {
 		t.Fatal(err)
 	}

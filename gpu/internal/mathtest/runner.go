@@ -58,7 +58,7 @@ func open(t *testing.T, api hal.API, i int) *runner {
 		t.Cleanup(b.block.view.Free)
 	}
 	r.staging = r.alloc(chunk, hal.StagingMemory)
-	if r.q, err = d.NewQueue(); err != nil {
+	if r.q, err = d.NewQueue(true); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.q.Free)

@@ -25,8 +25,11 @@ func TestBeforeLoad(t *testing.T) {
 	if p := SVMAlloc(0, 4, 0); p != nil {
 		t.Errorf("SVMAlloc: %v", p)
 	}
-	if _, err := Dispatch(0, 0, []uintptr{0}, nil, &[3]uintptr{}, &[3]uintptr{}); !errors.Is(err, Missing) {
-		t.Errorf("Dispatch: %v", err)
+	if err := SetArgs(0, []uintptr{0}, nil); !errors.Is(err, Missing) {
+		t.Errorf("SetArgs: %v", err)
+	}
+	if _, err := Launch(0, 0, &[3]uintptr{}, &[3]uintptr{}); !errors.Is(err, Missing) {
+		t.Errorf("Launch: %v", err)
 	}
 	if _, err := DeviceString(0, DeviceName); !errors.Is(err, Missing) {
 		t.Errorf("DeviceString: %v", err)

@@ -12,14 +12,18 @@ import (
 
 // Commands append to a queue and return at once. Each makes an event, which its caller releases.
 
-// Dispatch sets the kernel's arguments (the buffers in order, then params by value) and enqueues it. The arguments
-// are part of the kernel: no other Dispatch of it may run meanwhile.
-func Dispatch(queue, kernel uintptr, buffers []uintptr, params []byte, global, local *[3]uintptr) (uintptr, error) {
-	var event C.uintptr_t
-	err := check(int32(C.clshim_dispatch(C.uintptr_t(queue), C.uintptr_t(kernel),
+// SetArgs sets a kernel's arguments: the buffers in order, then params by value. They are part of the kernel: it is used by
+// one goroutine at a time.
+func SetArgs(kernel uintptr, buffers []uintptr, params []byte) error {
+	return check(int32(C.clshim_set_args(C.uintptr_t(kernel),
 		(*C.uintptr_t)(unsafe.Pointer(unsafe.SliceData(buffers))), C.cl_uint(len(buffers)),
-		unsafe.Pointer(unsafe.SliceData(params)), C.size_t(len(params)),
-		(*C.size_t)(unsafe.Pointer(global)), (*C.size_t)(unsafe.Pointer(local)), &event)))
+		unsafe.Pointer(unsafe.SliceData(params)), C.size_t(len(params)))))
+}
+
+// Launch enqueues a kernel with the arguments that it has now.
+func Launch(queue, kernel uintptr, global, local *[3]uintptr) (uintptr, error) {
+	var event C.uintptr_t
+	err := check(int32(C.clshim_launch(C.uintptr_t(queue), C.uintptr_t(kernel), (*C.size_t)(unsafe.Pointer(global)), (*C.size_t)(unsafe.Pointer(local)), &event)))
 	return uintptr(event), err
 }
 

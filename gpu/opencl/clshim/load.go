@@ -6,8 +6,10 @@ package clshim
 #cgo linux LDFLAGS: -Wl,--as-needed -ldl
 #cgo darwin LDFLAGS: -framework OpenCL
 
-#cgo noescape clshim_dispatch
-#cgo nocallback clshim_dispatch
+#cgo noescape clshim_set_args
+#cgo nocallback clshim_set_args
+#cgo noescape clshim_launch
+#cgo nocallback clshim_launch
 #cgo noescape clshim_copy
 #cgo nocallback clshim_copy
 #cgo noescape clshim_write

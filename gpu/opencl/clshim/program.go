@@ -59,6 +59,15 @@ func CreateKernel(program uintptr, name string) (kernel uintptr, err error) {
 	return uintptr(k), err
 }
 
+// CopyKernel makes another kernel object of the same kernel, with arguments of its own, not yet set.
+func CopyKernel(kernel uintptr, name string) (uintptr, error) {
+	cs := C.CString(name)
+	defer C.free(unsafe.Pointer(cs))
+	var k C.uintptr_t
+	err := check(int32(C.clshim_copy_kernel(C.uintptr_t(kernel), cs, &k)))
+	return uintptr(k), err
+}
+
 // KernelArgs is the number of a kernel's arguments.
 func KernelArgs(kernel uintptr) (int, error) {
 	var n C.cl_uint

@@ -63,6 +63,12 @@ cl_int clshim_create_kernel(uintptr_t program, const char *name, uintptr_t *kern
   return err;
 }
 
+cl_int clshim_copy_kernel(uintptr_t kernel, const char *name, uintptr_t *copy) {
+  cl_program program = NULL;
+  cl_int err = clGetKernelInfo((cl_kernel)kernel, CL_KERNEL_PROGRAM, sizeof program, &program, NULL);
+  return err == CL_SUCCESS ? clshim_create_kernel((uintptr_t)program, name, copy) : err;
+}
+
 cl_int clshim_kernel_args(uintptr_t kernel, cl_uint *n) {
   return clGetKernelInfo((cl_kernel)kernel, CL_KERNEL_NUM_ARGS, sizeof *n, n, NULL);
 }
@@ -112,20 +118,20 @@ void clshim_svm_free(uintptr_t context, uintptr_t ptr) {
 #endif
 }
 
-cl_int clshim_dispatch(uintptr_t queue, uintptr_t kernel, const uintptr_t *buffers, cl_uint nbuffers,
-                       const void *params, size_t nparams, const size_t *global, const size_t *local,
-                       uintptr_t *event) {
+cl_int clshim_set_args(uintptr_t kernel, const uintptr_t *buffers, cl_uint nbuffers, const void *params,
+                       size_t nparams) {
   cl_kernel k = (cl_kernel)kernel;
   for (cl_uint i = 0; i < nbuffers; i++) {
     cl_mem mem = (cl_mem)buffers[i];
     cl_int err = clSetKernelArg(k, i, sizeof mem, &mem);
     if (err != CL_SUCCESS) return err;
   }
-  if (nparams) {
-    cl_int err = clSetKernelArg(k, nbuffers, nparams, params);
-    if (err != CL_SUCCESS) return err;
-  }
-  return clEnqueueNDRangeKernel((cl_command_queue)queue, k, 3, NULL, global, local, 0, NULL, (cl_event *)event);
+  return nparams ? clSetKernelArg(k, nbuffers, nparams, params) : CL_SUCCESS;
+}
+
+cl_int clshim_launch(uintptr_t queue, uintptr_t kernel, const size_t *global, const size_t *local, uintptr_t *event) {
+  return clEnqueueNDRangeKernel((cl_command_queue)queue, (cl_kernel)kernel, 3, NULL, global, local, 0, NULL,
+                                (cl_event *)event);
 }
 
 cl_int clshim_copy(uintptr_t queue, uintptr_t src, uintptr_t dst, size_t src_off, size_t dst_off, size_t size,

@@ -43,6 +43,7 @@ cl_int clshim_build_log(uintptr_t program, uintptr_t device, size_t size, void *
 cl_int clshim_release_program(uintptr_t program);
 
 cl_int clshim_create_kernel(uintptr_t program, const char *name, uintptr_t *kernel);
+cl_int clshim_copy_kernel(uintptr_t kernel, const char *name, uintptr_t *copy);
 cl_int clshim_kernel_args(uintptr_t kernel, cl_uint *n);
 cl_int clshim_kernel_group_info(uintptr_t kernel, uintptr_t device, cl_kernel_work_group_info param, cl_ulong *value);
 cl_int clshim_release_kernel(uintptr_t kernel);
@@ -53,9 +54,9 @@ cl_int clshim_release_mem(uintptr_t mem);
 uintptr_t clshim_svm_alloc(uintptr_t context, size_t size, cl_uint alignment);
 void clshim_svm_free(uintptr_t context, uintptr_t ptr);
 
-cl_int clshim_dispatch(uintptr_t queue, uintptr_t kernel, const uintptr_t *buffers, cl_uint nbuffers,
-                       const void *params, size_t nparams, const size_t *global, const size_t *local,
-                       uintptr_t *event);
+cl_int clshim_set_args(uintptr_t kernel, const uintptr_t *buffers, cl_uint nbuffers, const void *params,
+                       size_t nparams);
+cl_int clshim_launch(uintptr_t queue, uintptr_t kernel, const size_t *global, const size_t *local, uintptr_t *event);
 cl_int clshim_copy(uintptr_t queue, uintptr_t src, uintptr_t dst, size_t src_off, size_t dst_off, size_t size,
                    uintptr_t *event);
 cl_int clshim_write(uintptr_t queue, uintptr_t dst, size_t dst_off, size_t size, uintptr_t host, uintptr_t *event);

@@ -192,10 +192,10 @@ VkResult vks_command_buffer(vks_device *d, VkCommandPool pool, VkCommandBuffer *
 	return d->AllocateCommandBuffers(d->device, &info, out);
 }
 
-VkResult vks_begin(vks_device *d, VkFence fence, VkDescriptorPool sets, VkCommandPool pool, VkCommandBuffer cb,
-	VkQueryPool query_pool, uint32_t queries) {
-	VkResult r = d->ResetFences(d->device, 1, &fence);
-	if (r == VK_SUCCESS && sets != 0)
+VkResult vks_begin(vks_device *d, VkDescriptorPool sets, VkCommandPool pool, VkCommandBuffer cb, VkQueryPool query_pool,
+	uint32_t queries, int many) {
+	VkResult r = VK_SUCCESS;
+	if (sets != 0)
 		r = d->ResetDescriptorPool(d->device, sets, 0);
 	if (r == VK_SUCCESS)
 		r = d->ResetCommandPool(d->device, pool, 0);
@@ -203,7 +203,7 @@ VkResult vks_begin(vks_device *d, VkFence fence, VkDescriptorPool sets, VkComman
 		return r;
 	VkCommandBufferBeginInfo info = {
 		.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-		.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
+		.flags = many ? VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT : VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
 	};
 	r = d->BeginCommandBuffer(cb, &info);
 	if (r == VK_SUCCESS && queries > 0)
@@ -256,7 +256,8 @@ VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fe
 		.commandBufferCount = 1,
 		.pCommandBuffers = &cb,
 	};
-	return d->QueueSubmit(queue, 1, &info, fence);
+	VkResult r = d->ResetFences(d->device, 1, &fence);
+	return r == VK_SUCCESS ? d->QueueSubmit(queue, 1, &info, fence) : r;
 }
 
 VkResult vks_fence_status(vks_device *d, VkFence fence) {

@@ -128,10 +128,15 @@ func (d *Device) Commands(pool uint64) (Commands, Result) {
 	return Commands{d.c, cb}, r
 }
 
-// Begin resets the fence, the descriptor pool (0: none), the command pool and so many queries, and begins recording.
-func (c Commands) Begin(fence, sets, pool, queryPool uint64, queries int) Result {
-	return Result(C.vks_begin(c.d, C.VkFence(fence), C.VkDescriptorPool(sets), C.VkCommandPool(pool), c.cb,
-		C.VkQueryPool(queryPool), C.uint32_t(queries)))
+// Begin resets the descriptor pool (0: none), the command pool and so many queries, and begins to record commands that
+// are submitted once, or many times without a wait between.
+func (c Commands) Begin(sets, pool, queryPool uint64, queries int, once bool) Result {
+	many := C.int(1)
+	if once {
+		many = 0
+	}
+	return Result(C.vks_begin(c.d, C.VkDescriptorPool(sets), C.VkCommandPool(pool), c.cb, C.VkQueryPool(queryPool),
+		C.uint32_t(queries), many))
 }
 
 // Barrier makes everything before it done, and its writes visible to everything after it.
@@ -165,7 +170,7 @@ func (c Commands) Fill(dst, off, bytes uint64, value uint32) {
 // End ends recording.
 func (c Commands) End() Result { return Result(C.vks_end(c.d, c.cb)) }
 
-// Submit starts the commands. The caller holds the queue's lock.
+// Submit resets the fence and starts the commands. The caller holds the queue's lock.
 func (c Commands) Submit(queue unsafe.Pointer, fence uint64) Result {
 	return Result(C.vks_submit(c.d, C.VkQueue(queue), c.cb, C.VkFence(fence)))
 }

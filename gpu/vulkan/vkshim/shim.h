@@ -97,9 +97,10 @@ VkResult vks_storage_set(vks_device *d, VkDescriptorPool pool, VkDescriptorSetLa
 	const VkDescriptorBufferInfo *ranges, VkDescriptorSet *out);
 VkResult vks_command_buffer(vks_device *d, VkCommandPool pool, VkCommandBuffer *out);
 
-// vks_begin resets what a submission uses and begins its command buffer; queries may be 0.
-VkResult vks_begin(vks_device *d, VkFence fence, VkDescriptorPool sets, VkCommandPool pool, VkCommandBuffer cb,
-	VkQueryPool query_pool, uint32_t queries);
+// vks_begin resets what commands use and begins their buffer, which is submitted once, or many times at once; sets and
+// queries may be 0.
+VkResult vks_begin(vks_device *d, VkDescriptorPool sets, VkCommandPool pool, VkCommandBuffer cb, VkQueryPool query_pool,
+	uint32_t queries, int many);
 void vks_cmd_barrier(vks_device *d, VkCommandBuffer cb, int to_host);
 void vks_cmd_timestamp(vks_device *d, VkCommandBuffer cb, VkQueryPool pool, uint32_t query);
 void vks_cmd_dispatch(vks_device *d, VkCommandBuffer cb, VkPipeline pipeline, VkPipelineLayout layout,
@@ -109,6 +110,7 @@ void vks_cmd_copy(vks_device *d, VkCommandBuffer cb, VkBuffer src, VkBuffer dst,
 void vks_cmd_fill(vks_device *d, VkCommandBuffer cb, VkBuffer dst, uint64_t off, uint64_t bytes, uint32_t value);
 VkResult vks_end(vks_device *d, VkCommandBuffer cb);
 
+// vks_submit resets the fence before.
 VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fence);
 VkResult vks_fence_status(vks_device *d, VkFence fence);
 VkResult vks_fence_wait(vks_device *d, VkFence fence, uint64_t timeout_ns);
