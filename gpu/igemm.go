@@ -48,7 +48,7 @@ type igemm struct {
 	conv         *conv
 	h, w         problem.Axis // as the kernel reads and writes, or with all pixels as one row
 	icg, ocg     int          // channels in a group that it reads and writes
-	vw           int          // floats of a vector
+	vw           int          // floats of a vector of output channels
 	lx           int
 	share        int
 	tx, ty, tn   int
@@ -93,6 +93,9 @@ func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 		g.icg, g.ocg = g.ocg, g.icg
 		in, out = out, in
 	}
+	for d.class() == straight && g.vw > 4 && g.vw/2 >= g.ocg {
+		g.vw /= 2
+	}
 	axis := func(i int) problem.Axis {
 		a := problem.Axis{In: in[i], Out: out[i], Kernel: c.k[i], Stride: c.s[i], PadL: c.p[i], Dilation: c.d[i]}
 		if c.transposed {
@@ -124,7 +127,7 @@ func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	if g.inPlace {
 		g.rows, g.pitch, g.base = ih, iw, -ph*iw-pw
 	} else {
-		g.rows, g.pitch = needH, roundUp(needW, max(g.vw, quad))
+		g.rows, g.pitch = needH, roundUp(needW, max(d.limits.VectorWidth, quad))
 		g.work = int64(p.N) * int64(p.Groups) * int64(g.icg) * int64(g.rows) * int64(g.pitch)
 	}
 	g.plane = g.rows * g.pitch
@@ -140,7 +143,7 @@ func (g *igemm) tile(d *Device, n int) {
 	case straight:
 		// More than 16 accumulators spill, which halves the speed; operands need registers too.
 		registers := 10
-		if g.vw == 16 {
+		if d.limits.VectorWidth == 16 {
 			registers = 14
 		}
 		best := math.Inf(1)
@@ -207,7 +210,7 @@ func canIgemm(d *Device, p *problem.Problem) error {
 // fits says why the device cannot run it, or nil.
 func (g *igemm) fits(d *Device, p *problem.Problem) error {
 	switch {
-	case g.ocg*2 < d.limits.VectorWidth:
+	case g.ocg*2 < g.vw:
 		return unsupported("%d output channels in a group leave most of a vector idle", g.ocg)
 	case max(g.work, g.packed) > min(d.info.MaxTensorBytes/4, maxElements):
 		return unsupported("padded source or packed weights are larger than the largest buffer")
@@ -253,9 +256,13 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 			return err
 		}
 	}
+	narrow := 0
+	if g.vw != d.limits.VectorWidth {
+		narrow = g.vw
+	}
 	kernel := []int32{int32(g.lx), 1, 1}
 	kernel = append(kernel, words(g.icg, g.ocg, g.h.Out, g.w.Out, g.h.Kernel, g.w.Kernel, g.h.Stride, g.w.Stride, g.h.Dilation, g.w.Dilation,
-		g.pitch, g.plane, g.tx, g.ty, g.tn, g.cu, g.ku, g.share, flag(p.Bias), int(post.chain))...)
+		g.pitch, g.plane, g.tx, g.ty, g.tn, g.cu, g.ku, g.share, flag(p.Bias), int(post.chain), narrow)...)
 	k, err := pl.kernel(ctx, "conv_igemm", kernel...)
 	if err != nil {
 		return err
@@ -306,7 +313,7 @@ func (g *igemm) pad(ctx context.Context, pl *plan, src operand) (operand, error)
 	if err != nil {
 		return 0, err
 	}
-	row := g.pitch / g.vw
+	row := g.pitch / pl.dev.limits.VectorWidth
 	vectors = min(row, vectors)
 	parts := ceilDiv(row, vectors)
 	planes := g.conv.n * g.conv.groups * g.icg

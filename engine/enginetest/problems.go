@@ -32,6 +32,7 @@ var problems = []string{
 	"g2mb1ic4id7ih5iw9oc6kd3kh2kw3sd2sh1sw2pd1ph0pw1dd1dh0dw0",
 	"mb1ic64ih14oc64kh3ph1", // worth a kernel of its own
 	"g8mb1ic256ih14oc256kh3ph1",
+	"g32mb1ic128ih20oc128kh3ph1", // groups narrower than a vector
 
 	// Its padding modes, in all directions.
 	"conv:pad=reflect:mb2ic3ih7oc4kh3ph2",

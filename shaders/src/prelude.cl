@@ -22,7 +22,13 @@
 #define LOCAL_KERNEL_SCOPE(T, name, n) __local T name[n];
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 
-// Vectors: VW floats. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
+// Vectors: VW floats, or in a body with a tunable NARROW that isn't 0, so many. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
+#ifdef NARROW
+#if NARROW > 0
+#undef VW
+#define VW NARROW
+#endif
+#endif
 #if VW == 16
 #define VEC float16
 #define VLOAD(buf, i) vload16(0, (buf) + (i))
