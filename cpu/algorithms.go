@@ -23,10 +23,10 @@ type algorithm struct {
 
 // algorithms, the best for most problems first.
 var algorithms = []algorithm{
+	{name: "conv+pool", why: "matrix product of packed weights and the taps of cached patches, then pooling",
+		can: fuses, run: runConvPool, build: newConvPool, scratch: convElems},
 	{name: "fused", why: "convolution and pooling together, rows that fit the cache at a time",
 		can: fuses, run: runFused, scratch: fusedScratch},
-	{name: "conv+pool", why: "im2col and gonum's matrix product, then pooling",
-		can: fuses, run: runConvPool, scratch: convPoolScratch},
 	{name: "igemm", why: "matrix product of packed weights and the taps of cached patches",
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
 	{name: "depthwise", why: "sums of shifted rows of cached patches",
@@ -228,8 +228,6 @@ func fusedScratch(p *problem.Problem) int64 {
 	most := min((rows-1)*a.Stride+a.Extent(), p.Axes[axis].Out)
 	return gemmScratch(p) + int64(most)*int64(rowFloats)*int64(processors())
 }
-
-func convPoolScratch(p *problem.Problem) int64 { return gemmScratch(p) + convElems(p) }
 
 // referenceScratch counts the truth, which is larger than what it is rounded to.
 func referenceScratch(p *problem.Problem) int64 { return 10 * problem.Elems(p.Shape(p.Outputs()[0])) }

@@ -16,6 +16,7 @@ type igemm struct {
 	products  []*tileProduct // gather's one, or scatter's, phase by phase
 	gradient  *gradient
 	ones      []float32 // the weights of a pooling
+	pool      *igemm    // of the results, if rows compute it
 	padsZeros bool      // zeros of the padding are multiplied by weights
 }
 
@@ -80,6 +81,9 @@ func (ig *igemm) scratch() (n int) {
 	}
 	for _, p := range ig.products {
 		n = max(n, p.scratch())
+	}
+	if ig.pool != nil {
+		n = max(n, ig.pool.scratch())
 	}
 	return n
 }

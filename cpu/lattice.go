@@ -102,7 +102,9 @@ type patch struct {
 	off   []int  // of the taps
 	parts []bool // that are read
 	runs  []lineRun
-	isa   simd.ISA
+	// sourceRows is where rows of the source start, as many as the longest run has.
+	sourceRows []int
+	isa        simd.ISA
 	// outside is what the source has outside.
 	outside float32
 }
@@ -195,6 +197,7 @@ func (p *patch) table() {
 			}
 		}
 	}
+	longest := 0
 	for i, is := range used {
 		z, y := i/p.size[1], i%p.size[1]
 		switch last := len(p.runs) - 1; {
@@ -204,6 +207,12 @@ func (p *patch) table() {
 		default:
 			p.runs = append(p.runs, lineRun{z, y, 1})
 		}
+		if last := len(p.runs) - 1; last >= 0 {
+			longest = max(longest, p.runs[last].n)
+		}
+	}
+	for y := range longest {
+		p.sourceRows = append(p.sourceRows, y*l.in[2])
 	}
 }
 
@@ -261,6 +270,19 @@ func (p *patch) lines(dst, src []float32, x int) {
 			return
 		}
 	}
+	if len(p.parts) == 1 {
+		lo := min(p.part, max(0, -x))
+		hi := max(lo, min(p.part, wide-x))
+		if hi > lo {
+			simd.CopyRows(p.isa, dst[lo:], p.line, src[x+lo:], p.sourceRows[:n], hi-lo)
+		}
+		for r := range n {
+			row := dst[r*p.line:][:p.line]
+			fill(row[:lo], p.outside)
+			fill(row[hi:], p.outside)
+		}
+		return
+	}
 	for r := range n {
 		for i, used := range p.parts {
 			if used {
@@ -281,16 +303,10 @@ func (p *patch) every(dst, src []float32, first, step int) {
 		hi = max(lo, min(len(dst), (room+step-1)/step))
 	}
 	fill(dst[:lo], p.outside)
-	switch {
-	case hi == lo:
-	case step == 1:
-		copy(dst[lo:hi], src[first+lo:])
-	default:
-		at := first + lo*step
-		for i := range dst[lo:hi] {
-			dst[lo+i] = src[at]
-			at += step
-		}
+	at := first + lo*step
+	for i := range dst[lo:hi] {
+		dst[lo+i] = src[at]
+		at += step
 	}
 	fill(dst[hi:], p.outside)
 }

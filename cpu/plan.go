@@ -126,7 +126,7 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 		}
 	}
 	return st.submit(ctx, func(ctx context.Context) error {
-		j := &job{p: p, arena: &pl.dev.arena, igemm: pl.igemm}
+		j := &job{p: p, arena: &pl.dev.arena, igemm: pl.igemm, isa: pl.dev.isa}
 		defer j.release()
 		if w != nil {
 			j.t, j.packed = w.t, w.packed

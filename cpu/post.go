@@ -1,6 +1,9 @@
 package cpu
 
 import (
+	"math"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/rounding"
 )
@@ -13,11 +16,13 @@ type chain struct {
 	residual []float32 // [n, channels, plane]
 	channels int
 	plane    int
+	isa      simd.ISA
+	slopes   [problem.MaxPost][]float32 // of leaky ReLUs, for each channel
 }
 
 // newChain returns the problem's chain, nil if it is empty.
-func newChain(p *problem.Problem, t *tensors) *chain {
-	c := &chain{ops: p.Posts(), params: t.f[problem.PostParams], residual: t.f[problem.Residual], channels: p.OC, plane: 1}
+func newChain(p *problem.Problem, t *tensors, isa simd.ISA) *chain {
+	c := &chain{isa: isa, ops: p.Posts(), params: t.f[problem.PostParams], residual: t.f[problem.Residual], channels: p.OC, plane: 1}
 	if !p.Integer() {
 		c.bias = t.f[problem.Bia]
 	}
@@ -26,6 +31,12 @@ func newChain(p *problem.Problem, t *tensors) *chain {
 	}
 	if c.bias == nil && len(c.ops) == 0 {
 		return nil
+	}
+	for i, op := range c.ops {
+		if op.Kind == problem.Leaky {
+			c.slopes[i] = make([]float32, c.channels)
+			fill(c.slopes[i], op.Alpha)
+		}
 	}
 	return c
 }
@@ -40,47 +51,40 @@ func (c *chain) finish() finish {
 
 // apply works on a run of one channel's results, in float32 with one rounding for each elementary operation, and one in
 // all for the transcendental functions.
-func (c *chain) apply(n, o, at int, row []float32) {
+func (c *chain) apply(n, o, at int, row []float32) { c.block(n, o, at, row, len(row), 1, len(row)) }
+
+// block works on results of some channels, from o on, at the same positions: v[r·ld + x].
+func (c *chain) block(n, o, at int, v []float32, ld, channels, cols int) {
+	b := simd.Block{C: v, LD: ld, Rows: channels, Cols: cols}
 	if c.bias != nil {
-		add(row, c.bias[o])
+		b.Bias(c.isa, simd.Params{V: c.bias[o:]})
 	}
 	param := 0 // rows taken
-	next := func() float32 { param++; return c.params[(param-1)*c.channels+o] }
-	for _, op := range c.ops {
+	next := func() simd.Params { param++; return simd.Params{V: c.params[(param-1)*c.channels+o:]} }
+	for i, op := range c.ops {
 		switch op.Kind {
 		case problem.Scale:
-			a, b := next(), next()
-			for i, v := range row {
-				row[i] = float32(a*v) + b
-			}
+			scale := next()
+			b.Scale(c.isa, scale, next())
 		case problem.AddBias:
-			add(row, next())
+			b.Bias(c.isa, next())
 		case problem.PReLU:
-			leak(row, next())
+			b.Leak(c.isa, next())
 		case problem.Leaky:
-			leak(row, op.Alpha)
+			b.Leak(c.isa, simd.Params{V: c.slopes[i]})
+		case problem.ReLU:
+			b.Clip(c.isa, 0, float32(math.Inf(1)))
+		case problem.Clip:
+			b.Clip(c.isa, op.Alpha, op.Beta)
 		case problem.Add:
-			for i, v := range c.residual[(n*c.channels+o)*c.plane+at:][:len(row)] {
-				row[i] += v
-			}
+			b.Add(c.isa, c.residual[(n*c.channels+o)*c.plane+at:], c.plane)
 		default:
-			for i, v := range row {
-				row[i] = activate(op, v)
+			for r := range channels {
+				row := v[r*ld:][:cols]
+				for x := range row {
+					row[x] = activate(op, row[x])
+				}
 			}
-		}
-	}
-}
-
-func add(row []float32, b float32) {
-	for i := range row {
-		row[i] += b
-	}
-}
-
-func leak(row []float32, slope float32) {
-	for i, v := range row {
-		if v < 0 {
-			row[i] = slope * v
 		}
 	}
 }

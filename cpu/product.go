@@ -366,7 +366,5 @@ type post struct {
 
 // Tile implements simd.Post.
 func (p *post) Tile(c []float32, ld, row, rows, col, cols int) {
-	for r := range rows {
-		p.apply(p.image, p.channel+row+r, p.at+col, c[r*ld:][:cols])
-	}
+	p.block(p.image, p.channel+row, p.at+col, c, ld, rows, cols)
 }

@@ -51,7 +51,7 @@ func (j *job) integer(ctx context.Context) error {
 	if acc == nil {
 		acc = j.ints(int(problem.Elems(p.Shape(problem.Dst))))
 	}
-	chain := newChain(p, t)
+	chain := newChain(p, t, j.isa)
 	return gather(ctx, newGeometry(p), src, t.i[problem.Wei], acc, func(n, o, at int, row []int32) {
 		if bias := t.i[problem.Bia]; bias != nil {
 			for i := range row {

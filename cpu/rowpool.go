@@ -42,6 +42,17 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 	return ig
 }
 
+// newConvPool plans a convolution and the pooling of its results.
+func newConvPool(d *Device, p *problem.Problem) *igemm {
+	conv, then := *p, p.ThenPool()
+	conv.Then = problem.Fusion{}
+	ig := newIgemm(d, &conv, made(p) <= fewMade)
+	if sweeps(&then) && then.Axes[2].Out >= fewColumns {
+		ig.pool = newRowPool(d, &then)
+	}
+	return ig
+}
+
 func runRowPool(ctx context.Context, j *job) error {
 	return j.igemm.run(ctx, j.arena, j.t.f[problem.Src], j.igemm.ones, j.t.f[problem.Dst], nil)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"unsafe"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -15,6 +16,7 @@ type job struct {
 	taken  [][]float32
 	igemm  *igemm    // the plan's, if that is the algorithm
 	packed []float32 // its weights; nil if they are not finite
+	isa    simd.ISA
 }
 
 // floats takes scratch memory until the end of the job.
@@ -87,7 +89,7 @@ func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float
 	}
 	s := by(newGeometry(&q))
 	conv := j.p.Op == problem.Conv
-	done := newChain(j.p, &j.t)
+	done := newChain(j.p, &j.t, j.isa)
 	switch {
 	case j.p.Dir == problem.BackwardWeights && conv:
 		return s.weigh(ctx, src, f[problem.DiffDst], f[problem.DiffWei])
@@ -108,7 +110,7 @@ func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float
 
 func runGemm(ctx context.Context, j *job) error {
 	if j.p.Op == problem.Deform {
-		return deform(ctx, j.p, j.arena, &j.t, newChain(j.p, &j.t).finish())
+		return deform(ctx, j.p, j.arena, &j.t, newChain(j.p, &j.t, j.isa).finish())
 	}
 	return j.convolve(ctx, j.products, j.t.f[problem.Dst])
 }
@@ -177,16 +179,16 @@ func columns(ctx context.Context, p *problem.Problem, t *tensors) error {
 // runConvPool writes the convolution's whole result to scratch memory and pools it.
 func runConvPool(ctx context.Context, j *job) error {
 	conv := j.floats(int(convElems(j.p)))
-	by := j.products
-	if newGeometry(j.p).small() {
-		by = j.plainLoops
-	}
-	if err := j.convolve(ctx, by, conv); err != nil {
+	if err := j.convolve(ctx, j.implicit, conv); err != nil {
 		return err
+	}
+	dst := j.t.f[problem.Dst]
+	if by := j.igemm.pool; by != nil {
+		return by.run(ctx, j.arena, conv, by.ones, dst, nil)
 	}
 	q := j.p.ThenPool()
 	t := &tensors{}
-	t.f[problem.Src], t.f[problem.Dst] = conv, j.t.f[problem.Dst]
+	t.f[problem.Src], t.f[problem.Dst] = conv, dst
 	return pool(ctx, &q, t)
 }
 
