@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"runtime"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/bench"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/peak"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
@@ -30,6 +32,8 @@ Without arguments: every device on a small suite of real layers.
   e2e ms     host tensor to host tensor, transfers included
   first ms   plan and first run
   GFLOP/s    the direct algorithm's operations, whatever algorithm ran
+  of peak    GFLOP/s of the multiply-adds that the device does at most (FMA), or
+             GB/s of what it copies at most, whichever is more; measured once
   × cpu      wall time of the cpu by this one's
 Times are medians; json and csv have minimum and 95th percentile too. A result
 that fails its check is never timed. Built-in suites: --suite completes them.`,
@@ -51,8 +55,9 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 		}
 		options := bench.Options{Mode: m, MinTime: *minTime}
 		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns}
+		job.peaks = map[string]driver.Peaks{}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
-			options.Algorithm = alg
+			options.Algorithm, options.Peaks = alg, job.peaks[dev.Spec()]
 			return bench.Measure(ctx, dev, c, options)
 		}
 		list, err := problems.problems(cmd, args, bench.DefaultSuite)
@@ -75,6 +80,7 @@ type job struct {
 	explain bool // of verify: tell of one problem's results in detail if one is wrong …
 	verdict bool // … or anyway
 	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
+	peaks   map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
 }
 
 func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
@@ -93,6 +99,14 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 	}
 	defer oracle.Close()
 	bar := newProgress(cmd, len(list)*len(devs))
+	if j.peaks != nil {
+		for _, d := range devs {
+			bar.start(d.Spec() + " peaks")
+			if j.peaks[d.Spec()], err = peak.Of(ctx, d); err != nil && ctx.Err() == nil {
+				slog.WarnContext(ctx, "no shares of the peak", "reason", err)
+			}
+		}
+	}
 	var records []report.Record
 	for i := range list {
 		if ctx.Err() != nil {

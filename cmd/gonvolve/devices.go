@@ -12,6 +12,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/peak"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -27,12 +28,13 @@ type deviceRow struct {
 	Units       int               `json:"compute_units,omitempty"`
 	Limits      map[string]string `json:"limits,omitempty"`
 	SelfTest    []driver.Check    `json:"self_test,omitempty"`
+	Peaks       *driver.Peaks     `json:"peaks,omitempty"`  // if they were measured: bench does so
 	Reason      string            `json:"reason,omitempty"` // why there is no device, or why it cannot be opened
 	facts       []driver.Fact
 }
 
 func newDevicesCommand() *cobra.Command {
-	var details, validate bool
+	var details, validate, peaks bool
 	cmd := &cobra.Command{
 		Use:   "devices",
 		Short: "List every device of every driver, and why a driver has none",
@@ -42,19 +44,22 @@ Each device is opened and proves itself: a self-test of what kernels rely on,
 kept with the driver's version. What it found wrong, and works around, is shown.`,
 		Example: `  gonvolve devices
   gonvolve devices --details
+  gonvolve devices --peaks
   gonvolve devices --format json`,
 		Args: cobra.NoArgs,
 	}
 	out := outputFlags(cmd)
-	cmd.Flags().BoolVar(&details, "details", false, "also limits, features and each finding of the self-test")
+	cmd.Flags().BoolVar(&details, "details", false, "also limits, features, measured peaks and each finding of the self-test")
 	cmd.Flags().BoolVar(&validate, "validate", false, "run the self-test under the API's validation layer (Vulkan)")
+	cmd.Flags().BoolVar(&peaks, "peaks", false, "measure the peaks now, about a second a device; implies --details")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		details = details || peaks
 		if err := out.check(); err != nil {
 			return err
 		}
 		var rows []deviceRow
 		for _, l := range engine.Devices() {
-			rows = append(rows, describe(cmd, l, validate))
+			rows = append(rows, describe(cmd, l, validate, peaks))
 		}
 		for _, name := range []string{"vulkan", "opencl"} {
 			if !slices.Contains(engine.Drivers(), name) {
@@ -68,8 +73,8 @@ kept with the driver's version. What it found wrong, and works around, is shown.
 	return cmd
 }
 
-// describe opens a device for its self-test.
-func describe(cmd *cobra.Command, l engine.Listing, validate bool) deviceRow {
+// describe opens a device for its self-test and, if they are to be measured, its peaks.
+func describe(cmd *cobra.Command, l engine.Listing, validate, peaks bool) deviceRow {
 	row := deviceRow{Spec: l.Spec}
 	if l.Err != nil {
 		row.Reason = l.Err.Error()
@@ -93,6 +98,14 @@ func describe(cmd *cobra.Command, l engine.Listing, validate bool) deviceRow {
 	fill(d.Info())
 	if s, ok := d.Driver().(driver.SelfTester); ok {
 		row.SelfTest = s.SelfTest()
+	}
+	if peaks {
+		if _, err := peak.Measure(cmd.Context(), d); err != nil {
+			row.Reason = err.Error()
+		}
+	}
+	if p, ok := peak.Known(d); ok {
+		row.Peaks = &p
 	}
 	if err := d.Close(); err != nil {
 		row.Reason = err.Error()
@@ -151,6 +164,9 @@ func printDevices(w io.Writer, format string, rows []deviceRow, details bool, wi
 		d := report.Table{Head: []string{r.Spec, ""}, Width: width}
 		for _, f := range r.facts {
 			d.Rows = append(d.Rows, []string{f.Name, f.Value})
+		}
+		if r.Peaks != nil {
+			d.Rows = append(d.Rows, []string{"measured peaks", fmt.Sprintf("%.4g GFLOP/s by multiply-adds, %.3g GB/s by copies", r.Peaks.GFLOPS, r.Peaks.GBPS)})
 		}
 		for _, c := range r.SelfTest {
 			mark := "✓ "

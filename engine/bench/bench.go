@@ -40,6 +40,7 @@ type Options struct {
 	MinTime   time.Duration // each measurement goes on for at least so long …
 	MinRuns   int           // … and so many runs
 	MaxRuns   int           // but no more than so many
+	Peaks     driver.Peaks  // of the device, for the shares that the record has of them; zero for none
 }
 
 // withDefaults fills what was left zero.
@@ -73,6 +74,7 @@ func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options)
 	if !r.Verified {
 		// Times of wrong or unfinished work would be compared with those of right results.
 		r.DeviceMS, r.WallMS, r.E2EMS, r.FirstMS, r.GFLOPS, r.GBPS = nil, nil, nil, 0, 0, 0
+		r.PeakPct, r.PeakBWPct = nil, nil
 	}
 	return r
 }
@@ -147,6 +149,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		}
 		r.Runs, r.WallMS, r.DeviceMS = len(wall), report.Summarise(wall), report.Summarise(kernels)
 		r.Rate(&c.Problem)
+		r.Shares(&c.Problem, o.Peaks)
 		if err := judge(); err != nil || !r.Verified {
 			return err
 		}

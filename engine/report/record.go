@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -69,7 +70,8 @@ type Record struct {
 	FirstMS        float64  `json:"first_ms"`    // plan, weights and first run, this process's caches cold
 	GFLOPS         float64  `json:"gflops"`      // direct algorithm's operations by median device time, else wall time
 	GBPS           float64  `json:"gbps"`        // each tensor once, by the same time
-	PeakPct        *float64 `json:"peak_pct"`    // of the device's measured FMA peak; null where none was measured
+	PeakPct        *float64 `json:"peak_pct"`    // GFLOPS of the device's measured FMA peak; null where none was measured
+	PeakBWPct      *float64 `json:"peak_bw_pct"` // GBPS of the device's measured copy; null where none was measured
 	Verified       bool     `json:"verified"`    // the result was checked and is right
 	Check          string   `json:"check"`       // exact, bounded, or, of an ONNX graph's output, tolerance
 	Checked        int64    `json:"checked"`     // elements compared with the oracle …
@@ -144,6 +146,25 @@ func (r *Record) Rate(p *problem.Problem) {
 	if t != nil && t.Median > 0 {
 		r.GFLOPS = p.FLOPs() / t.Median * 1e-6
 		r.GBPS = float64(p.Bytes()) / t.Median * 1e-6
+	}
+}
+
+// Shares fills PeakPct, of f32 and f16 convolutions, and PeakBWPct from the rates and the device's peaks. A share can be
+// more than 100: of the direct algorithm's operations, which another one saves, or of bytes that a cache held.
+func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
+	share := func(rate, peak float64) *float64 {
+		if rate <= 0 || peak <= 0 {
+			return nil
+		}
+		s := 100 * rate / peak
+		return &s
+	}
+	r.PeakPct, r.PeakBWPct = nil, share(r.GBPS, peaks.GBPS)
+	switch p.Op {
+	case problem.Conv, problem.Deconv, problem.Deform:
+		if !p.Integer() && p.Dir != problem.BackwardBias {
+			r.PeakPct = share(r.GFLOPS, peaks.GFLOPS)
+		}
 	}
 }
 

@@ -290,6 +290,31 @@ func TestSpeedups(t *testing.T) {
 	}
 }
 
+func TestShares(t *testing.T) {
+	peaks := driver.Peaks{GFLOPS: 200, GBPS: 10}
+	for text, want := range map[string]string{
+		"mb1ic4ih8oc4oh8kh3ph1":           "25 % FMA",
+		"BWD_D:mb1ic4ih8oc4oh8kh3ph1":     "25 % FMA",
+		"BWD_B:mb1ic4ih8oc4oh8kh3ph1":     "20 % copy",
+		"pool:max:mb1ic4ih8oh4kh2sh2":     "20 % copy",
+		"u8-s8-s32:mb1ic4ih8oc4oh8kh3ph1": "20 % copy",
+	} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Record{GFLOPS: 50, GBPS: 2}
+		r.Shares(&p, peaks)
+		if got := share(&r); got != want || r.PeakBWPct == nil || *r.PeakBWPct != 20 {
+			t.Errorf("%s: %s, not %s", text, got, want)
+		}
+		r.Shares(&p, driver.Peaks{})
+		if r.PeakPct != nil || r.PeakBWPct != nil || share(&r) != "–" {
+			t.Errorf("%s: shares of nothing: %+v", text, r)
+		}
+	}
+}
+
 func TestRecord(t *testing.T) {
 	dev, err := engine.Open(t.Context(), "cpu")
 	if err != nil {

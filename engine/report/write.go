@@ -38,6 +38,7 @@ var (
 		{"first ms", true, func(r *Record) string { return number(r.FirstMS) }},
 		{"GFLOP/s", true, func(r *Record) string { return number(r.GFLOPS) }},
 		{"GB/s", true, func(r *Record) string { return number(r.GBPS) }},
+		{"of peak", true, share},
 		{"× cpu", true, func(r *Record) string { return optional(r.Speedup) }},
 		{"check", false, verdict},
 	}
@@ -72,6 +73,18 @@ func optional(v *float64) string {
 		return "–"
 	}
 	return number(*v)
+}
+
+// share is what the problem is nearest to: the device's peak of multiply-adds, or that of its memory.
+func share(r *Record) string {
+	fma, copied := r.PeakPct, r.PeakBWPct
+	switch {
+	case fma != nil && (copied == nil || *fma >= *copied):
+		return strconv.FormatFloat(*fma, 'f', 0, 64) + " % FMA"
+	case copied != nil:
+		return strconv.FormatFloat(*copied, 'f', 0, 64) + " % copy"
+	}
+	return "–"
 }
 
 // number has three significant digits or more, of numbers from a millionth.
@@ -218,7 +231,7 @@ func writeCSV(w io.Writer, records []Record) error {
 	out := csv.NewWriter(w)
 	head := []string{"problem", "op", "dir", "dt", "device", "device_name", "api", "driver", "algorithm", "tile",
 		"workspace_bytes", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
-		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "verified",
+		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "peak_bw_pct", "verified",
 		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "fallback", "status", "reason", "repro",
 		"ulp_histogram", "worst", "verdict"}
 	rows := [][]string{head}
@@ -252,7 +265,7 @@ func writeCSV(w io.Writer, records []Record) error {
 			}
 			worst = string(text)
 		}
-		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), strconv.FormatBool(r.Verified),
+		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), ptr(r.PeakBWPct), strconv.FormatBool(r.Verified),
 			r.Check, strconv.FormatInt(r.Checked, 10), strconv.FormatInt(r.Elements, 10), f(r.MaxAbsErr), f(r.MaxULP),
 			f(r.BoundUsed), ptr(r.Speedup), fallback, string(r.Status), r.Reason, r.Repro,
 			strings.Trim(fmt.Sprint(r.ULPs), "[]"), worst, r.Verdict))

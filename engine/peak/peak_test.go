@@ -1,0 +1,113 @@
+package peak
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	_ "github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+)
+
+// mountain counts how often its peaks are measured.
+type mountain struct {
+	peaks    driver.Peaks
+	err      error
+	measured int
+}
+
+var fake mountain
+
+func TestMain(m *testing.M) {
+	engine.Register("mountain", &fake)
+	os.Exit(m.Run())
+}
+
+func (m *mountain) Devices() ([]driver.Info, error) {
+	return []driver.Info{{Name: "mountain", API: "fake", ID: "1"}}, nil
+}
+
+func (m *mountain) Open(ctx context.Context, _ int, _ driver.Options) (driver.Device, error) {
+	cpu, err := engine.Open(ctx, "cpu")
+	if err != nil {
+		return nil, err
+	}
+	return &device{cpu.Driver(), m}, nil
+}
+
+type device struct {
+	driver.Device
+	m *mountain
+}
+
+func (d *device) Info() driver.Info { return driver.Info{Name: "mountain", API: "fake", ID: "1"} }
+
+func (d *device) MeasurePeaks(context.Context) (driver.Peaks, error) {
+	d.m.measured++
+	return d.m.peaks, d.m.err
+}
+
+func open(t *testing.T, spec string) *engine.Device {
+	t.Helper()
+	d, err := engine.Open(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestOnce(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", t.TempDir())
+	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
+	d := open(t, "mountain")
+	if p, ok := Known(d); ok {
+		t.Errorf("known before: %+v", p)
+	}
+	for range 2 {
+		if p, err := Of(t.Context(), d); err != nil || p != fake.peaks || fake.measured != 1 {
+			t.Errorf("%+v, %v, measured %d times", p, err, fake.measured)
+		}
+	}
+	if p, ok := Known(d); !ok || p != fake.peaks {
+		t.Errorf("known: %+v, %v", p, ok)
+	}
+	fake.peaks.GBPS = 8
+	if p, err := Measure(t.Context(), d); err != nil || p.GBPS != 8 {
+		t.Errorf("again: %+v, %v", p, err)
+	}
+	if p, _ := Known(d); p.GBPS != 8 {
+		t.Errorf("known after: %+v", p)
+	}
+	t.Setenv("GONVOLVE_CACHE", "off")
+	if _, ok := Known(d); ok {
+		t.Error("known without a cache")
+	}
+}
+
+func TestError(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", t.TempDir())
+	broken := errors.New("broken")
+	fake = mountain{err: broken}
+	if p, err := Of(t.Context(), open(t, "mountain")); !errors.Is(err, broken) || p != (driver.Peaks{}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	fake = mountain{} // nothing could be measured
+	d := open(t, "mountain")
+	if p, err := Of(t.Context(), d); err != nil || p != (driver.Peaks{}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, ok := Known(d); ok {
+		t.Error("nothing is kept as something")
+	}
+}
+
+func TestCPU(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", "off")
+	p, err := Of(t.Context(), open(t, "cpu"))
+	if err != nil || p.GFLOPS < 0.1 || p.GFLOPS > 1e6 || p.GBPS < 0.1 || p.GBPS > 1e5 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
