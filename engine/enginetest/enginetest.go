@@ -61,6 +61,7 @@ func Run(t *testing.T, open Open) {
 		{"Concurrent", s.concurrent},
 		{"Cancelled", s.cancelled},
 		{"Cache", s.cache},
+		{"ComeAndGo", s.comeAndGo},
 		{"OpenClose", s.openClose},
 	} {
 		t.Run(c.name, c.run)

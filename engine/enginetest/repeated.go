@@ -80,6 +80,15 @@ func (r *repeater) rolled(x *engine.Tensor, n int) *engine.Tensor {
 // next takes other weights and other sources, and asks the oracle for the results. What it replaces may be in flight.
 func (r *repeater) next() {
 	ctx := r.t.Context()
+	for i, x := range r.src {
+		if x == nil {
+			continue
+		}
+		if _, err := r.pl.Run(ctx, r.streams[i], engine.Args{problem.Src: x, problem.Dst: r.dst[i]}); err != nil {
+			r.t.Fatal(err)
+		}
+		x.Free()
+	}
 	if w := r.in[problem.Wei]; w != nil {
 		r.in[problem.Wei] = r.rolled(w, 7)
 		if err := r.pl.SetWeights(ctx, engine.Operands{problem.Wei: r.in[problem.Wei]}); err != nil {
@@ -87,12 +96,6 @@ func (r *repeater) next() {
 		}
 	}
 	for i := range r.src {
-		if r.src[i] != nil {
-			if _, err := r.pl.Run(ctx, r.streams[i], engine.Args{problem.Src: r.src[i], problem.Dst: r.dst[i]}); err != nil {
-				r.t.Fatal(err)
-			}
-			r.src[i].Free()
-		}
 		r.in[problem.Src] = r.rolled(r.in[problem.Src], 5)
 		out, err := r.o.Compute(ctx, r.pl.Problem(), r.in)
 		if err != nil {
@@ -135,5 +138,57 @@ func (r *repeater) round() {
 		if !slices.Equal(got.Float32s(), r.want[i/2]) {
 			r.t.Errorf("%s: repeated runs end in another result", p.String())
 		}
+	}
+}
+
+// comeAndGo: streams, plans and weights that were used again and again leave nothing behind.
+func (s *suite) comeAndGo(t *testing.T) {
+	rounds := 1000
+	if testing.Short() {
+		rounds = 100
+	}
+	d, o := s.device(t), oracle(t)
+	c, err := verify.NewCase(t.Context(), o, parse(t, "nhwc:mb1ic4ih3oc4oh3kh1"), verify.Int, verify.DefaultBudget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before int64
+	for i := range rounds {
+		pl, err := d.Plan(t.Context(), c.Problem, driver.PlanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		job, err := c.Prepare(t.Context(), pl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if _, err := pl.Run(t.Context(), job.Stream, job.Args); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closes := []func() error{job.Close, pl.Close}
+		if i%2 == 0 {
+			slices.Reverse(closes)
+		}
+		for _, stop := range closes {
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if m, ok := d.Driver().(driver.MemoryReporter); ok {
+			if used, _ := m.MemoryInUse(); used != 0 {
+				t.Fatalf("%d bytes are in use after round %d", used, i)
+			}
+		}
+		if i == rounds/5 {
+			before = resident()
+		}
+	}
+	grown := resident() - before
+	t.Logf("resident memory grew by %d KiB in %d rounds", grown>>10, rounds-rounds/5)
+	// The validation layer itself takes 20 KiB a round until its device is closed.
+	if grown > 32<<20 {
+		t.Errorf("resident memory grew by %d MiB", grown>>20)
 	}
 }
