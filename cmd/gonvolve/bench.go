@@ -40,8 +40,10 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
   gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
-  gonvolve bench --format json -o before.json --min-time 1s`,
+  gonvolve bench --format json -o before.json --min-time 1s
+  gonvolve bench compare before.json after.json`,
 	}
+	cmd.AddCommand(newBenchCompareCommand())
 	device := deviceFlag(cmd, "all")
 	out := outputFlags(cmd)
 	problems := addProblemFlags(cmd)
