@@ -84,6 +84,13 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	if len(list) > 1 && list[1].name == "depthwise" && made(p) <= fewMade {
 		list[0], list[1] = list[1], list[0]
 	}
+	if list[0].name == "igemm" && p.Dir == problem.BackwardWeights && newGeometry(p).small() {
+		for i, a := range list {
+			if a.name == "direct" {
+				list[0], list[i] = list[i], list[0]
+			}
+		}
+	}
 	if list[0].name == "rows" && p.Axes[2].Out < fewColumns {
 		list[0], list[1] = list[1], list[0]
 	}

@@ -5,8 +5,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/x448/float16"
-
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -19,19 +18,24 @@ func view[T any](b *buffer, n int) []T {
 }
 
 func each(ctx context.Context, n int, f func(i int)) error {
-	return parallel(ctx, (n+edgeChunk-1)/edgeChunk, 1, func(c int) {
-		for i := c * edgeChunk; i < min(n, (c+1)*edgeChunk); i++ {
+	return chunks(ctx, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
 			f(i)
 		}
 	})
 }
 
+// chunks calls f for parts of 0 … n−1.
+func chunks(ctx context.Context, n int, f func(lo, hi int)) error {
+	return parallel(ctx, (n+edgeChunk-1)/edgeChunk, 1, func(c int) { f(c*edgeChunk, min(n, (c+1)*edgeChunk)) })
+}
+
 // widen turns the elements of a buffer into float32, which holds each exactly.
-func widen(ctx context.Context, dst []float32, b *buffer, from problem.DataType) error {
+func widen(ctx context.Context, isa simd.ISA, dst []float32, b *buffer, from problem.DataType) error {
 	switch n := len(dst); from {
 	case problem.F16:
-		src := view[float16.Float16](b, n)
-		return each(ctx, n, func(i int) { dst[i] = src[i].Float32() })
+		src := view[uint16](b, n)
+		return chunks(ctx, n, func(lo, hi int) { simd.Widen(isa, dst[lo:hi], src[lo:hi]) })
 	case problem.S8:
 		return numbers(ctx, dst, view[int8](b, n))
 	default:
@@ -52,12 +56,12 @@ func numbers[To float32 | int32, From int8 | uint8](ctx context.Context, dst []T
 }
 
 // narrow rounds float32 to the elements of a buffer: to nearest even, integers saturated.
-func narrow(ctx context.Context, b *buffer, src []float32, to problem.DataType) error {
+func narrow(ctx context.Context, isa simd.ISA, b *buffer, src []float32, to problem.DataType) error {
 	n := len(src)
 	switch to {
 	case problem.F16:
-		dst := view[float16.Float16](b, n)
-		return each(ctx, n, func(i int) { dst[i] = float16.Fromfloat32(src[i]) })
+		dst := view[uint16](b, n)
+		return chunks(ctx, n, func(lo, hi int) { simd.Narrow(isa, dst[lo:hi], src[lo:hi]) })
 	case problem.S8:
 		dst := view[int8](b, n)
 		return each(ctx, n, func(i int) { dst[i] = int8(saturate(float64(src[i]), problem.S8)) })

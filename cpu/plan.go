@@ -68,7 +68,7 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 		return nil, nil, err
 	}
 	w := &weights{plan: pl}
-	j := &job{p: &pl.p} // whose scratch memory becomes the weights
+	j := &job{p: &pl.p, isa: pl.dev.isa} // whose scratch memory becomes the weights
 	e, err := st.submit(ctx, func(ctx context.Context) error {
 		for _, r := range roles {
 			if err := j.copyOf(ctx, r, from[r]); err != nil {

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -65,6 +66,25 @@ func channelsLast[T any](ctx context.Context, dst, src []T, n, c, plane int) err
 	})
 }
 
+// channelsFirst is the function of that name by vectors, and channelsLast too.
+func (j *job) channelsFirst(ctx context.Context, dst, src []float32, n, c, plane int) error {
+	return transpose(ctx, j.isa, dst, src, n, plane, c)
+}
+
+func (j *job) channelsLast(ctx context.Context, dst, src []float32, n, c, plane int) error {
+	return transpose(ctx, j.isa, dst, src, n, c, plane)
+}
+
+// transpose turns n matrices of rows×cols.
+func transpose(ctx context.Context, isa simd.ISA, dst, src []float32, n, rows, cols int) error {
+	high := max(16, (1<<13)/max(1, cols)) // rows at a time
+	parts := (rows + high - 1) / high
+	return parallel(ctx, n*parts, 1, func(i int) {
+		r, at := i%parts*high, i/parts*rows*cols
+		simd.Transpose(isa, dst[at+r:], rows, src[at+r*cols:], cols, min(high, rows-r), cols)
+	})
+}
+
 const edgeChunk = 1 << 14
 
 // load makes a tensor of a buffer readable by the loops: the buffer's own memory if that is what they want, else a copy
@@ -91,11 +111,11 @@ func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 		v = view[float32](b, n)
 	} else {
 		v = j.floats(n)
-		if err = widen(ctx, v, b, typ); err != nil {
+		if err = widen(ctx, j.isa, v, b, typ); err != nil {
 			return err
 		}
 	}
-	j.t.f[r], err = reorder(ctx, p, r, v, j.floats, channelsFirst[float32])
+	j.t.f[r], err = reorder(ctx, p, r, v, j.floats, j.channelsFirst)
 	return err
 }
 
@@ -155,11 +175,11 @@ func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
 		copy(view[int32](b, n), v)
 		return err
 	}
-	v, err := reorder(ctx, j.p, r, j.t.f[r], j.floats, channelsLast[float32])
+	v, err := reorder(ctx, j.p, r, j.t.f[r], j.floats, j.channelsLast)
 	if err != nil {
 		return err
 	}
-	return narrow(ctx, b, v, j.p.TypeOf(r))
+	return narrow(ctx, j.isa, b, v, j.p.TypeOf(r))
 }
 
 // edgeBytes is the scratch memory that a tensor takes beside its buffer.
