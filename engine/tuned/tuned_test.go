@@ -199,7 +199,7 @@ func TestUser(t *testing.T) {
 	if err := User().Put(entry(t, "a", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if User() != User() || len(User().Entries()) != 1 {
+	if first, again := User(), User(); first != again || len(again.Entries()) != 1 {
 		t.Error("the user's database is not one")
 	}
 	t.Setenv("GONVOLVE_CACHE", "off")
