@@ -12,6 +12,12 @@ func pool(ctx context.Context, p *problem.Problem, t *tensors) error {
 	w := newWindows(p)
 	in, out := spatialSizes(p)
 	src, dst, ind := t.f[problem.Src], t.f[problem.Dst], t.i[problem.Ind]
+	if w.averagesAll(out) {
+		by, plane := float32(w.divideBy([3]int{})), volume(in)
+		return parallel(ctx, p.N*p.IC, 1+(1<<13)/plane, func(i int) {
+			dst[i] = sumOf(src[i*plane:][:plane]) / by
+		})
+	}
 	rows := p.N * p.IC * out[0] * out[1]
 	return parallel(ctx, rows, 1+(1<<14)/max(1, out[2]*int(p.Taps())), func(i int) {
 		zy, y := i/out[1], i%out[1]
@@ -32,6 +38,12 @@ func pool(ctx context.Context, p *problem.Problem, t *tensors) error {
 			}
 		}
 	})
+}
+
+// averagesAll says that there is one window, all of the plane, and its average is asked for.
+func (w *windows) averagesAll(out [3]int) bool {
+	one := [3]int{}
+	return volume(out) == 1 && w.count(one) == volume(w.in) && w.kind != problem.Max && w.kind != problem.Lp
 }
 
 // value is a max or average window's result.

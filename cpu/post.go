@@ -18,6 +18,11 @@ type chain struct {
 	plane    int
 	isa      simd.ISA
 	slopes   [problem.MaxPost][]float32 // of leaky ReLUs, for each channel
+	// A product adds the bias and clips, if that comes next, while results are in registers; rest is the other ops, nil if
+	// there are none.
+	clips  bool
+	lo, hi float32
+	rest   *chain
 }
 
 // newChain returns the problem's chain, nil if it is empty.
@@ -38,7 +43,29 @@ func newChain(p *problem.Problem, t *tensors, isa simd.ISA) *chain {
 			fill(c.slopes[i], op.Alpha)
 		}
 	}
+	c.part()
 	return c
+}
+
+// part sets what a product does in registers, and the rest.
+func (c *chain) part() {
+	rest := *c
+	rest.bias = nil
+	if len(c.ops) > 0 {
+		switch op := c.ops[0]; op.Kind {
+		case problem.ReLU:
+			c.clips, c.lo, c.hi = true, 0, float32(math.Inf(1))
+		case problem.Clip:
+			c.clips, c.lo, c.hi = true, op.Alpha, op.Beta
+		}
+	}
+	if c.clips {
+		rest.ops = c.ops[1:]
+		copy(rest.slopes[:], c.slopes[1:])
+	}
+	if len(rest.ops) > 0 {
+		c.rest = &rest
+	}
 }
 
 // finish is the chain as the loops call it.

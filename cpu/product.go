@@ -249,8 +249,15 @@ func (s *sweep) prepare(w *worker, image, at int, data, c []float32, ld int) {
 	w.columns = tapColumns{s.tileProduct, data}
 	w.call = simd.Call{A: s.packed[group*s.groupWeights():], B: &w.columns, C: c, LDC: ld}
 	if s.chain != nil && !s.interleaves() {
-		w.post = post{s.chain, image / s.groups, group * s.to, at}
-		w.call.Post = &w.post
+		c := s.chain
+		if c.bias != nil {
+			w.call.Bias = c.bias[group*s.to:][:s.to]
+		}
+		w.call.Clip, w.call.Lo, w.call.Hi = c.clips, c.lo, c.hi
+		if c.rest != nil {
+			w.post = post{c.rest, image / s.groups, group * s.to, at}
+			w.call.Post = &w.post
+		}
 	}
 }
 
