@@ -1,0 +1,241 @@
+package tiling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Options of Compute and Prepare.
+type Options struct {
+	// MemLimit is the most that tensors on the device, workspace, packed weights and staging memory may take together,
+	// in bytes; 0 is what the device has. The host's own tensors do not count.
+	MemLimit int64
+	// Progress is called after each tile, by one goroutine at a time: tiles done, of how many, and bytes moved so far.
+	Progress func(done, total int, bytes int64)
+	// Stage is called after each stage of each tile, by several goroutines at a time: what a trace shows.
+	Stage func(s Stage, tile int, from, to time.Time)
+}
+
+// Compute runs any problem once from host to host, as engine's Device.Compute does, in as many tiles as it takes.
+func Compute(ctx context.Context, dev *engine.Device, p problem.Problem, in engine.Operands, o Options) (engine.Operands, error) {
+	var out engine.Operands
+	j, err := Prepare(ctx, dev, p, o)
+	if err != nil {
+		return out, err
+	}
+	defer j.Close()
+	return j.RunHost(ctx, in)
+}
+
+// Job is a problem that is cut for a device, and compiled.
+type Job struct {
+	Tiles *Tiles
+	o     Options
+	dev   *engine.Device // where the tiles run
+	plans plans
+
+	mu      sync.Mutex
+	running bool
+
+	info driver.PlanInfo // of the largest tile
+	why  string
+	fell *engine.Fallback
+}
+
+// attempts limits how often a cut is made smaller because the device refuses it or takes more workspace than there is.
+const attempts = 12
+
+// Prepare cuts a problem for a device, such that it holds the tiles and they keep to the memory limit with all that the
+// device's algorithms take, and compiles them. A problem that is small enough becomes one tile.
+func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
+	if o.MemLimit < 0 {
+		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
+	}
+	info := dev.Info()
+	l := Limits{TensorBytes: info.MaxTensorBytes, MemoryBytes: o.MemLimit}
+	if most := info.MemoryBytes / 4 * 3; most > 0 && (l.MemoryBytes == 0 || most < l.MemoryBytes) {
+		l.MemoryBytes = most // the rest is for what others hold
+	}
+	limit, why := l.MemoryBytes, ""
+	for range attempts {
+		tiles, err := Cut(p, l)
+		if err != nil {
+			if why != "" {
+				err = fmt.Errorf("%w (smaller because %s)", err, why)
+			}
+			return nil, err
+		}
+		j := &Job{Tiles: tiles, o: o, dev: dev, why: why}
+		over, err := j.compile(ctx, limit)
+		if err == nil && over == 0 {
+			return j, nil
+		}
+		if cerr := j.Close(); cerr != nil {
+			return nil, errors.Join(err, cerr)
+		}
+		f := tiles.Footprint()
+		switch {
+		case err == nil: // bring the tensors down by as much as all are over
+			why = fmt.Sprintf("workspace and packed weights take %d bytes", over-f.Total())
+			l.MemoryBytes = int64(float64(f.Total()) * min(0.9, float64(limit)/float64(over)))
+		case refused(err) && ctx.Err() == nil:
+			why = err.Error()
+			l.MemoryBytes = f.Total() / 2
+		default:
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %s: no tiles found that keep to %d bytes: %s", driver.ErrUnsupported, p.String(), limit, why)
+}
+
+// refused says whether smaller tiles may do.
+func refused(err error) bool {
+	return errors.Is(err, driver.ErrUnsupported) || errors.Is(err, driver.ErrOutOfMemory)
+}
+
+// compile plans every kind of tile. over is what they take if that is more than the limit, or 0.
+func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) {
+	kinds := j.Tiles.kinds()
+	f := j.Tiles.Footprint()
+	var weights, workspace int64
+	largest := int64(-1)
+	for _, i := range kinds {
+		t := j.Tiles.Tile(i)
+		// What is too large is to be cut smaller, not to fall back: so the driver is asked before the engine.
+		if pl, err := j.dev.Driver().Plan(ctx, t.Problem, driver.PlanOptions{}); err == nil {
+			if err := pl.Close(); err != nil {
+				return 0, err
+			}
+		} else if j.Tiles.canShrink() && refused(err) {
+			return 0, err
+		}
+		pl, err := j.plans.get(ctx, j, &t)
+		if err != nil {
+			return 0, err
+		}
+		info := pl.Info()
+		weights, workspace = max(weights, info.WeightsBytes), max(workspace, info.WorkspaceBytes)
+		if n := t.Problem.Bytes(); n > largest {
+			largest, j.info, j.fell = n, info, pl.Fallback()
+		}
+	}
+	// As many plans keep their weights as there is memory for.
+	total := f.Total() + workspace
+	if limit > 0 && total+weights > limit {
+		return total + weights, nil
+	}
+	j.plans.keep = len(kinds)
+	if limit > 0 && weights > 0 {
+		j.plans.keep = int(min(int64(len(kinds)), (limit-total)/weights))
+	}
+	return 0, j.plans.trim(nil)
+}
+
+// canShrink says whether there is any dimension left to cut.
+func (c *Tiles) canShrink() bool {
+	for d, e := range c.grid.of {
+		if e.cut && c.grid.half(dim(d)) < e.step {
+			return true
+		}
+	}
+	return false
+}
+
+// maxKinds limits how many different tiles are compiled before the first one runs.
+const maxKinds = 64
+
+// kinds are tiles of which all others are copies elsewhere; a part of them if there are too many.
+func (c *Tiles) kinds() []int {
+	known := map[problem.Problem]bool{}
+	var list []int
+	at := [dims][]int{}
+	for d, e := range c.grid.of {
+		n := e.parts()
+		for _, k := range []int{0, n / 2, n - 2, 1, n - 1} { // the second and the last but one may differ by a halo
+			if k >= 0 && k < n {
+				at[d] = append(at[d], k)
+			}
+		}
+	}
+	var visit func(k, i int)
+	visit = func(k, i int) {
+		if len(list) == maxKinds {
+			return
+		}
+		if k == int(dims) {
+			if t := c.Tile(i); !known[t.Problem] {
+				known[t.Problem] = true
+				list = append(list, i)
+			}
+			return
+		}
+		d := c.grid.order[k]
+		for _, x := range at[d] {
+			visit(k+1, i*c.grid.of[d].parts()+x)
+		}
+	}
+	visit(0, 0)
+	return list
+}
+
+// Info is how the largest tile is computed. Tile also says how the problem is cut, where it is.
+func (j *Job) Info() driver.PlanInfo {
+	i := j.info
+	if j.Tiles.Len() > 1 {
+		if i.Tile != "" {
+			i.Tile += "; "
+		}
+		i.Tile += j.Tiles.String()
+	}
+	return i
+}
+
+// Why is empty, or why tiles are smaller than the limits alone would have them.
+func (j *Job) Why() string { return j.why }
+
+// Fallback is nil, or why tiles run on another device than asked.
+func (j *Job) Fallback() *engine.Fallback { return j.fell }
+
+// Close frees the plans.
+func (j *Job) Close() error {
+	j.plans.keep = 0
+	return j.plans.trim(nil)
+}
+
+// RunHost computes the problem's Outputs from its Inputs and Constants, all in host memory.
+func (j *Job) RunHost(ctx context.Context, in engine.Operands) (out engine.Operands, err error) {
+	p := j.Tiles.Problem()
+	var from [problem.Roles]Source
+	var to [problem.Roles]Sink
+	for _, list := range [2][]problem.Role{p.Constants(), p.Inputs()} {
+		for _, r := range list {
+			t := in[r]
+			if t == nil {
+				return out, fmt.Errorf("%w: %v is missing", engine.ErrInvalid, r)
+			}
+			if t.Type() != p.TypeOf(r) || !slices.Equal(t.Shape(), p.Shape(r)) {
+				return out, fmt.Errorf("%w: %v is %v %v, the problem wants %v %v", engine.ErrInvalid, r, t.Type(), t.Shape(), p.TypeOf(r), p.Shape(r))
+			}
+			from[r] = Memory{t}
+		}
+	}
+	var result engine.Operands
+	for _, r := range p.Outputs() {
+		if result[r], err = engine.NewTensor(p.TypeOf(r), p.Shape(r)...); err != nil {
+			return out, err
+		}
+		to[r] = Memory{result[r]}
+	}
+	if err := j.Run(ctx, from, to); err != nil {
+		return out, err
+	}
+	return result, nil
+}

@@ -1,0 +1,11 @@
+// Package tiling computes problems that a device cannot hold, or that a memory limit forbids, in exact tiles.
+//
+// [Cut] divides a problem into tiles: problems of their own, each with the boxes of the whole's tensors that it reads and
+// writes. It cuts along batch, groups (channels, where there are no weights), output channels and space. A tile's source
+// has the halo that its windows reach, and paddings of its own, such that every window covers the cells it covers in the
+// whole. Where the whole sums over what is cut (batch and space of a gradient of weights, and, where nothing else is left
+// to cut, input channels) tiles are partial sums: the host adds them in f32 (integers: s32) in the order of the tiles,
+// and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
+//
+// [Compute] and [Stream] run the tiles: while one is computed, the next is uploaded and the one before is downloaded.
+package tiling

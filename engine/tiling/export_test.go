@@ -1,0 +1,54 @@
+package tiling
+
+import (
+	"math/rand/v2"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Shred cuts a problem at random along everything that it can be cut along.
+func Shred(r *rand.Rand, p problem.Problem) *Tiles {
+	g := newGrid(p)
+	for d := range g.of {
+		e := &g.of[d]
+		channels := (dim(d) == outs || dim(d) == ins) && g.of[groups].step > 1
+		if e.cut && !channels && r.IntN(2) == 0 {
+			e.step = min(e.size, (1+r.IntN(e.size/e.unit))*e.unit)
+		}
+	}
+	return &Tiles{g}
+}
+
+// NewJob is a job of tiles that are cut already.
+func NewJob(dev *engine.Device, t *Tiles) *Job {
+	j := &Job{Tiles: t, dev: dev}
+	j.plans.keep = 3
+	return j
+}
+
+// Dims are the names of what is cut.
+func (c *Tiles) Dims() (names []string) {
+	for d, e := range c.grid.of {
+		if e.parts() > 1 {
+			names = append(names, c.name(dim(d)))
+		}
+	}
+	return names
+}
+
+// Part is the axis of a part of an operation's axis, with what of source and destination it has: windows from … to−1 and
+// what they reach, or image cells and what touches them.
+func Part(op problem.Op, a problem.Axis, windows bool, from, to int) (part problem.Axis, inFrom, outFrom int) {
+	w := axisOf(op, a)
+	o := span{from, to}
+	x := w.reach(o)
+	if !windows {
+		x = o
+		o = w.touching(x)
+	}
+	if inFrom, outFrom = x.from, o.from; w.swapped {
+		inFrom, outFrom = outFrom, inFrom
+	}
+	return w.part(o, x), inFrom, outFrom
+}
