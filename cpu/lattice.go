@@ -262,10 +262,13 @@ func (p *patch) lines(dst, src []float32, x int) {
 		hi := max(lo, min(p.part, (wide-x)/2))
 		if hi > lo {
 			simd.Split(p.isa, dst[lo:], dst[p.part+lo:], p.line, src[x+2*lo:], wide, n, hi-lo)
-			for i := range 2 * n {
-				row, from := dst[i*p.part:][:p.part], src[i/2*wide:][:wide]
-				p.every(row[:lo], from, x+i%2, 2)
-				p.every(row[hi:], from, x+i%2+2*hi, 2)
+			for i := range 2 {
+				for t := range lo {
+					p.column(dst[i*p.part+t:], src, x+i+2*t, n)
+				}
+				for t := hi; t < p.part; t++ {
+					p.column(dst[i*p.part+t:], src, x+i+2*t, n)
+				}
 			}
 			return
 		}
@@ -276,10 +279,11 @@ func (p *patch) lines(dst, src []float32, x int) {
 		if hi > lo {
 			simd.CopyRows(p.isa, dst[lo:], p.line, src[x+lo:], p.sourceRows[:n], hi-lo)
 		}
-		for r := range n {
-			row := dst[r*p.line:][:p.line]
-			fill(row[:lo], p.outside)
-			fill(row[hi:], p.outside)
+		for t := range lo {
+			p.column(dst[t:], src, x+t, n)
+		}
+		for t := hi; t < p.part; t++ {
+			p.column(dst[t:], src, x+t, n)
 		}
 		return
 	}
@@ -289,6 +293,18 @@ func (p *patch) lines(dst, src []float32, x int) {
 				p.every(dst[r*p.line+i*p.part:][:p.part], src[r*wide:][:wide], x+i, len(p.parts))
 			}
 		}
+	}
+}
+
+// column copies cell x of n rows.
+func (p *patch) column(dst, src []float32, x, n int) {
+	wide := p.l.in[2]
+	for r := range n {
+		v := p.outside
+		if x >= 0 && x < wide {
+			v = src[r*wide+x]
+		}
+		dst[r*p.line] = v
 	}
 }
 
