@@ -16,11 +16,13 @@ TESTFLAGS   ?= -timeout 15m
 RACEFLAGS   ?= -timeout 20m
 FUZZTIME    ?= 15s
 BENCHFLAGS  ?=
+TUNED       ?= vulkan:0 opencl:0
+TUNED_AS    ?= software
 STATICCHECK := v0.8.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated bundle clean
+.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated bundle tuned clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +89,11 @@ lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds with
 	CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) build -tags novulkan ./...
 	$(GO) build -tags noopencl ./...
+
+tuned: setup-bench build ## measure the built-in tuned choices of TUNED devices again, after kernels changed (an hour)
+	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && for d in $(TUNED); do \
+		GONVOLVE_CACHE="$$cache" ./bin/gonvolve tune --device "$$d" --suite resnet50 --budget 30s || exit; done && \
+	GONVOLVE_CACHE="$$cache" ./bin/gonvolve tune --export engine/tuned/known/$(TUNED_AS).jsonl
 
 bundle: setup-bench build ## pack bin/gonvolve-bundle.tar.gz: verifies and times a machine with nothing else installed (.ci/measure)
 	@rm -rf bin/gonvolve-bundle && mkdir -p bin/gonvolve-bundle/golden
