@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"Transfers", s.transfers},
 		{"Refusals", s.refusals},
 		{"UseAfterFree", s.useAfterFree},
+		{"Candidates", s.candidates},
 		{"Repeated", s.repeated},
 		{"Concurrent", s.concurrent},
 		{"Cancelled", s.cancelled},
