@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -54,6 +55,23 @@ func TestTuneCommand(t *testing.T) {
 		if code, _, stderr := gonvolve(t, dir, "tune", "--merge", "tuned.jsonl"); code != exitDone || !strings.Contains(stderr, want) {
 			t.Errorf("--merge: exit %d, %s", code, stderr)
 		}
+	}
+	// What the database says is what runs.
+	kept, err := os.ReadFile(filepath.Join(dir, "tuned.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := strings.Replace(string(kept), `"algorithm":"`+first.Algorithm, `"algorithm":"reference`, 1)
+	quick = regexp.MustCompile(`"ms":[^,]*`).ReplaceAllString(quick, `"ms":1e-9`)
+	if err := os.WriteFile(filepath.Join(dir, "quick.jsonl"), []byte(quick), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := gonvolve(t, dir, "tune", "--merge", "quick.jsonl"); code != exitDone || !strings.Contains(stderr, "1 of 1") {
+		t.Errorf("--merge: exit %d, %s", code, stderr)
+	}
+	code, out, stderr := gonvolve(t, dir, "bench", "--format", "json", "--mode", "device", tuneOne)
+	if code != exitDone || !strings.Contains(out, `"algorithm":"reference"`) || !strings.Contains(out, `"peak_pct":`) || strings.Contains(out, `"peak_pct":null`) {
+		t.Errorf("bench after tuning: exit %d, %s%s", code, stderr, out)
 	}
 	if merged := row(tuneOne); merged.Status != tune.Known {
 		t.Errorf("merged: %+v", merged)

@@ -74,6 +74,7 @@ func candidate(t *testing.T, d *engine.Device, c *verify.Case, x driver.Candidat
 		return err
 	}
 	r := report.New(&c.Problem, d)
+	r.Planned(pl)
 	if c.Judge(&r, got); r.Status != report.Passed {
 		return errors.New(r.Reason)
 	}

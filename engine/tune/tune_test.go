@@ -239,6 +239,25 @@ func TestOwnChoiceStays(t *testing.T) {
 	}
 }
 
+func TestBeats(t *testing.T) {
+	ms := func(v ...int) (d []time.Duration) {
+		for _, x := range v {
+			d = append(d, time.Duration(x)*time.Millisecond)
+		}
+		return d
+	}
+	own := ms(10, 10, 10, 10)
+	for _, c := range []struct {
+		took []time.Duration
+		ms   float64
+		want bool
+	}{{ms(5, 5, 5, 5), 5, true}, {ms(5, 5, 5, 50), 5, true}, {ms(5, 5, 20, 20), 9, false}, {ms(9, 9, 9, 9), 9.8, false}} {
+		if got := beats(&Candidate{MS: c.ms}, &Candidate{MS: 10}, c.took, own); got != c.want {
+			t.Errorf("%v: %v", c.took, got)
+		}
+	}
+}
+
 func TestBudget(t *testing.T) {
 	f := &fake{own: "a", by: map[string]*behaviour{}}
 	for i := range 50 {
