@@ -4,13 +4,14 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 // BenchmarkAlgorithms runs what networks are made of, by each algorithm.
 func BenchmarkAlgorithms(b *testing.B) {
-	d := &Device{info: info()}
+	d := &Device{info: info(), isa: simd.Best()}
 	s, err := d.NewStream()
 	if err != nil {
 		b.Fatal(err)
