@@ -15,6 +15,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tensorio"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
 func newRunCommand() *cobra.Command {
@@ -43,6 +44,7 @@ clamps to 0 to 255 and rounds (see --map).`,
 type runFlags struct {
 	alg, mapping string
 	noFallback   bool
+	memLimit     string
 	device       *string
 	out          *output
 }
@@ -53,6 +55,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 		"to greatest becomes 0 to 255); auto is abs for the filters that find edges, else clamp")
 	fl.StringVar(&f.alg, "alg", "", "force an `algorithm`; without it the device chooses")
 	fl.BoolVar(&f.noFallback, "no-fallback", false, "fail rather than run on the cpu what the device cannot")
+	fl.StringVar(&f.memLimit, "mem-limit", "", "most `memory` for tensors on the device, weights, workspace and staging together, such as "+
+		"512MiB: what is larger is computed in tiles; the files' own contents do not count")
 	f.device = deviceFlag(cmd, "auto")
 	fl.Lookup("device").Usage = "`device`: cpu, vulkan:0, opencl:*name*, auto; the first that matches"
 	f.out = outputFlags(cmd)
@@ -88,6 +92,9 @@ func (f *runFlags) check(out *files) error {
 		if pictures == 0 {
 			return fmt.Errorf("%w: --map is for pictures and %s is none; leave it out", engine.ErrInvalid, strings.Join(paths, ", "))
 		}
+	}
+	if _, err := parseBytes(f.memLimit); err != nil {
+		return fmt.Errorf("--mem-limit: %w", err)
 	}
 	return f.out.check()
 }
@@ -159,6 +166,15 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (results engine.Operand
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	r = report.New(&j.problem, dev)
 	start := time.Now()
+	if f.memLimit != "" || tiling.TooLarge(dev, j.problem) {
+		job, err := f.cut(cmd, dev, j)
+		if err == nil {
+			return f.tiled(cmd, job, j, r, start)
+		}
+		if f.memLimit != "" || !errors.Is(err, engine.ErrUnsupported) {
+			return results, r, err
+		} // else the whole may do elsewhere
+	}
 	plan, err := f.plan(ctx, dev, j)
 	if err != nil {
 		return results, r, err
@@ -190,11 +206,9 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (results engine.Operand
 
 // plan compiles the job by the algorithm asked for.
 func (f *runFlags) plan(ctx context.Context, dev *engine.Device, j runJob) (*engine.Plan, error) {
-	known := dev.Algorithms(j.problem)
 	if f.alg != "" {
-		// A device that can run nothing of the kind says why itself.
-		if len(known) > 0 && !slices.Contains(known, f.alg) {
-			return nil, fmt.Errorf("%w: --alg %q cannot run this on %s; there are %s", engine.ErrInvalid, f.alg, dev.Spec(), strings.Join(known, ", "))
+		if err := f.known(dev, j); err != nil {
+			return nil, err
 		}
 		return dev.Plan(ctx, j.problem, driver.PlanOptions{Algorithm: f.alg})
 	}
@@ -209,6 +223,16 @@ func (f *runFlags) plan(ctx context.Context, dev *engine.Device, j runJob) (*eng
 		}
 	}
 	return plan, nil
+}
+
+// known refuses an algorithm that the device does not have for the job.
+func (f *runFlags) known(dev *engine.Device, j runJob) error {
+	known := dev.Algorithms(j.problem)
+	// A device that can run nothing of the kind says why itself.
+	if f.alg != "" && len(known) > 0 && !slices.Contains(known, f.alg) {
+		return fmt.Errorf("%w: --alg %q cannot run this on %s; there are %s", engine.ErrInvalid, f.alg, dev.Spec(), strings.Join(known, ", "))
+	}
+	return nil
 }
 
 // rounds says whether an algorithm rounds where plain products and sums would be exact.

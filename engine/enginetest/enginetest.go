@@ -58,6 +58,8 @@ func Run(t *testing.T, open Open) {
 		{"Refusals", s.refusals},
 		{"UseAfterFree", s.useAfterFree},
 		{"Candidates", s.candidates},
+		{"Tiled", s.tiled},
+		{"TiledMemory", s.tiledMemory},
 		{"Repeated", s.repeated},
 		{"Concurrent", s.concurrent},
 		{"Cancelled", s.cancelled},

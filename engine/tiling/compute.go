@@ -18,6 +18,8 @@ type Options struct {
 	// MemLimit is the most that tensors on the device, workspace, packed weights and staging memory may take together,
 	// in bytes; 0 is what the device has. The host's own tensors do not count.
 	MemLimit int64
+	// Algorithm forces one of the device's algorithms, and rules out another device; empty lets the device choose.
+	Algorithm string
 	// Progress is called after each tile, by one goroutine at a time: tiles done, of how many, and bytes moved so far.
 	Progress func(done, total int, bytes int64)
 	// Stage is called after each stage of each tile, by several goroutines at a time: what a trace shows.
@@ -59,11 +61,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
 	}
-	info := dev.Info()
-	l := Limits{TensorBytes: info.MaxTensorBytes, MemoryBytes: o.MemLimit}
-	if most := info.MemoryBytes / 4 * 3; most > 0 && (l.MemoryBytes == 0 || most < l.MemoryBytes) {
-		l.MemoryBytes = most // the rest is for what others hold
-	}
+	l := limits(dev, o.MemLimit)
 	limit, why := l.MemoryBytes, ""
 	for range attempts {
 		tiles, err := Cut(p, l)
@@ -96,6 +94,21 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	return nil, fmt.Errorf("%w: %s: no tiles found that keep to %d bytes: %s", driver.ErrUnsupported, p.String(), limit, why)
 }
 
+// limits are the device's, and the user's.
+func limits(dev *engine.Device, memory int64) Limits {
+	info := dev.Info()
+	if most := info.MemoryBytes / 4 * 3; most > 0 && (memory == 0 || most < memory) {
+		memory = most // the rest is for what others hold
+	}
+	return Limits{TensorBytes: info.MaxTensorBytes, MemoryBytes: memory}
+}
+
+// TooLarge says whether tensors are more or larger than the device holds, so that the problem has to be cut.
+func TooLarge(dev *engine.Device, p problem.Problem) bool {
+	tiles, err := Cut(p, limits(dev, 0))
+	return errors.Is(err, driver.ErrUnsupported) || err == nil && tiles.Len() > 1
+}
+
 // refused says whether smaller tiles may do.
 func refused(err error) bool {
 	return errors.Is(err, driver.ErrUnsupported) || errors.Is(err, driver.ErrOutOfMemory)
@@ -110,7 +123,7 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 	for _, i := range kinds {
 		t := j.Tiles.Tile(i)
 		// What is too large is to be cut smaller, not to fall back: so the driver is asked before the engine.
-		if pl, err := j.dev.Driver().Plan(ctx, t.Problem, driver.PlanOptions{}); err == nil {
+		if pl, err := j.dev.Driver().Plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm}); err == nil {
 			if err := pl.Close(); err != nil {
 				return 0, err
 			}

@@ -7,5 +7,5 @@
 // to cut, input channels) tiles are partial sums: the host adds them in f32 (integers: s32) in the order of the tiles,
 // and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
 //
-// [Compute] and [Stream] run the tiles: while one is computed, the next is uploaded and the one before is downloaded.
+// [Compute] and [Job.Run] run the tiles: while one is computed, the next is uploaded and the one before is downloaded.
 package tiling

@@ -30,7 +30,7 @@ func (s *plans) get(ctx context.Context, j *Job, t *Tile) (*planned, error) {
 		s.list = append(slices.Delete(s.list, i, i+1), pl)
 		return pl, nil
 	}
-	made, err := j.dev.Plan(ctx, t.Problem, driver.PlanOptions{})
+	made, err := j.dev.Plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm})
 	if err != nil {
 		return nil, err
 	}

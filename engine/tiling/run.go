@@ -17,9 +17,9 @@ type Stage string
 
 // The stages. Each has one goroutine and one stream, so that the stages of different tiles overlap.
 const (
-	Upload   Stage = "upload" // read, and copied to the device
-	Run      Stage = "compute"
-	Download Stage = "download" // copied from the device, and written
+	Uploading   Stage = "upload" // read, and copied to the device
+	Computing   Stage = "compute"
+	Downloading Stage = "download" // copied from the device, and written
 )
 
 // slot is the device memory of one tile in flight, and the tile that is in it.
@@ -93,7 +93,7 @@ func (r *runner) run(ctx context.Context) error {
 				case <-ctx.Done():
 					return
 				}
-				if name == Upload {
+				if name == Uploading {
 					s.tile = r.Tiles.Tile(i)
 				}
 				start := time.Now()
@@ -112,9 +112,9 @@ func (r *runner) run(ctx context.Context) error {
 			}
 		})
 	}
-	stage(Upload, free, ready, r.upload)
-	stage(Run, ready, done, r.compute)
-	stage(Download, done, free, r.download)
+	stage(Uploading, free, ready, r.upload)
+	stage(Computing, ready, done, r.compute)
+	stage(Downloading, done, free, r.download)
 	wg.Wait()
 	for i := range slots {
 		for _, t := range slots[i].args {

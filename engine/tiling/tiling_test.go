@@ -64,42 +64,41 @@ func differing(a, b *engine.Tensor) int {
 	return -1
 }
 
-// checkRandom compares tiled with whole results of n random problems that are cut: half of them at random along all that
-// they can be cut along, half by a memory limit. It counts what was cut.
+// checkRandom compares tiled with whole results of random problems: n that are cut at random along all that they can be cut
+// along, and n by a memory limit. It counts what was cut at random.
 func checkRandom(t *testing.T, spec string, n int) map[string]int {
 	dev, oracle := open(t, spec), open(t, "cpu")
-	r := rand.New(rand.NewPCG(*seed, 7))
 	counts := map[string]int{}
-	for cut := 0; cut < n && !t.Failed(); {
+	random, limited := 0, 0
+	for i := uint64(0); (random < n || limited < n) && !t.Failed(); i++ {
+		r := rand.New(rand.NewPCG(*seed, i))
 		p := problem.Random(r, 12)
-		if len(dev.Algorithms(p)) == 0 {
+		if j := tiling.NewJob(dev, tiling.Shred(r, p)); random < n && j.Tiles.Len() > 1 {
+			random++
+			compare(t, dev, oracle, p, j)
+			for _, what := range append(j.Tiles.Dims(), fmt.Sprint(p.Op, " ", p.Dir)) {
+				counts[what]++
+			}
+		}
+		limit := 64 + int64(float64(3*p.Bytes())*(0.05+r.Float64()))
+		j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{MemLimit: limit})
+		if errors.Is(err, driver.ErrUnsupported) {
 			continue
 		}
-		j := tiling.NewJob(dev, tiling.Shred(r, p))
-		if cut%2 == 0 {
-			var err error
-			limit := 64 + int64(float64(3*p.Bytes())*(0.05+r.Float64()))
-			if j, err = tiling.Prepare(t.Context(), dev, p, tiling.Options{MemLimit: limit}); errors.Is(err, driver.ErrUnsupported) {
-				continue
-			}
-			if err != nil {
-				t.Fatalf("%s in %d bytes: %v", p.String(), limit, err)
-			}
+		if err != nil {
+			t.Fatalf("%s in %d bytes: %v", p.String(), limit, err)
 		}
-		if j.Tiles.Len() > 1 {
-			cut++
+		if limited < n && j.Tiles.Len() > 1 {
+			limited++
 			compare(t, dev, oracle, p, j)
-			for _, d := range j.Tiles.Dims() {
-				counts[fmt.Sprint(p.Op, " ", p.Dir, " ", d)]++
-			}
-		}
-		if err := j.Close(); err != nil {
+		} else if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return counts
 }
 
+// compare runs a job and closes it.
 func compare(t *testing.T, dev, oracle *engine.Device, p problem.Problem, j *tiling.Job) {
 	t.Helper()
 	in := inputs(t, oracle, &p)
@@ -116,17 +115,20 @@ func compare(t *testing.T, dev, oracle *engine.Device, p problem.Problem, j *til
 			t.Errorf("%s, %v: %v differs at element %d", p.String(), j.Tiles, r, i)
 		}
 	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestRandomProblemsTiledAreWhole(t *testing.T) {
-	counts := checkRandom(t, "cpu", 400)
+	counts := checkRandom(t, "cpu", 200)
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		t.Logf("%s: %d", name, counts[name])
 	}
-	for _, name := range []string{"conv FWD batch", "conv FWD groups", "conv FWD input channels", "conv FWD height", "conv BWD_D height",
-		"conv BWD_W batch", "deconv BWD_W height", "deconv FWD width", "pool FWD height", "pool BWD_D width", "pool FWD channels"} {
-		if counts[name] == 0 {
-			t.Errorf("nothing was cut like %s", name)
+	for _, name := range []string{"batch", "groups", "channels", "output channels", "input channels", "depth", "height", "width",
+		"conv FWD", "conv BWD_D", "conv BWD_W", "deconv FWD", "deconv BWD_D", "deconv BWD_W", "pool FWD", "pool BWD_D", "unpool FWD"} {
+		if *seed == 1 && counts[name] == 0 { // other seeds may miss one
+			t.Errorf("nothing was cut of %s", name)
 		}
 	}
 }

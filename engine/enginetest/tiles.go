@@ -1,0 +1,93 @@
+package enginetest
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/tiling"
+	"github.com/gonvolve/gonvolve/engine/verify"
+)
+
+// tiled computes random problems under a memory limit that has them cut, and judges them as if they were whole.
+func (s *suite) tiled(t *testing.T) {
+	o, d := oracle(t), s.device(t)
+	r := rand.New(rand.NewPCG(5, 5))
+	want := 20
+	if testing.Short() {
+		want = 5
+	}
+	for ran := 0; ran < want; {
+		p := problem.Random(r, 12)
+		if len(d.Algorithms(p)) == 0 {
+			continue
+		}
+		limit := 64 + int64(float64(p.Bytes())*(1+2*r.Float64()))
+		if c, err := tiling.Cut(p, tiling.Limits{MemoryBytes: limit}); err != nil || c.Len() == 1 || c.Len() > 50 {
+			continue
+		}
+		c, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
+		if err != nil {
+			t.Fatalf("%s: %v", p.String(), err)
+		}
+		got, err := tiling.Compute(t.Context(), d, p, c.In, tiling.Options{MemLimit: limit})
+		if errors.Is(err, engine.ErrUnsupported) { // with the device's workspace there is no room
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s in %d bytes: %v", p.String(), limit, err)
+		}
+		var rec report.Record
+		if c.Judge(&rec, got); rec.Status != report.Passed {
+			t.Errorf("%s in %d bytes: %s", p.String(), limit, rec.Reason)
+		}
+		ran++
+	}
+}
+
+// tiledMemory measures what a device holds while tiles stream through it.
+func (s *suite) tiledMemory(t *testing.T) {
+	o, d := oracle(t), s.device(t)
+	m, ok := d.Driver().(driver.MemoryReporter)
+	if !ok {
+		t.Skip("the device does not report its memory")
+	}
+	const limit = 8 << 20
+	p := parse(t, "mb1ic8ih512oc8kh3ph1")
+	c, err := verify.NewCase(t.Context(), o, p, verify.Int, 1e6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var most atomic.Int64
+	j, err := tiling.Prepare(t.Context(), d, p, tiling.Options{MemLimit: limit, Stage: func(tiling.Stage, int, time.Time, time.Time) {
+		used, _ := m.MemoryInUse()
+		for old := most.Load(); used > old && !most.CompareAndSwap(old, used); old = most.Load() {
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := j.RunHost(t.Context(), c.In)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec report.Record
+	if c.Judge(&rec, got); rec.Status != report.Passed {
+		t.Error(rec.Reason)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if used := most.Load(); used == 0 || used > limit-j.Tiles.Footprint().Staging {
+		t.Errorf("%v used %d bytes, the limit is %d with staging memory of %d", j.Tiles, used, limit, j.Tiles.Footprint().Staging)
+	}
+	if used, _ := m.MemoryInUse(); used != 0 {
+		t.Errorf("%d bytes are still in use", used)
+	}
+}
