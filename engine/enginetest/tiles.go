@@ -32,7 +32,11 @@ func (s *suite) tiled(t *testing.T) {
 		if c, err := tiling.Cut(p, tiling.Limits{MemoryBytes: limit}); err != nil || c.Len() == 1 || c.Len() > 50 {
 			continue
 		}
-		c, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
+		fill := verify.Int
+		if ran%4 == 0 {
+			fill = verify.Uniform
+		}
+		c, err := verify.NewCase(t.Context(), o, p, fill, verify.DefaultBudget)
 		if err != nil {
 			t.Fatalf("%s: %v", p.String(), err)
 		}
@@ -45,7 +49,7 @@ func (s *suite) tiled(t *testing.T) {
 		}
 		var rec report.Record
 		if c.Judge(&rec, got); rec.Status != report.Passed {
-			t.Errorf("%s in %d bytes: %s", p.String(), limit, rec.Reason)
+			t.Errorf("%s in %d bytes, %s: %s", p.String(), limit, fill, rec.Reason)
 		}
 		ran++
 	}

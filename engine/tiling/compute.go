@@ -217,8 +217,10 @@ func (j *Job) Why() string { return j.why }
 // Fallback is nil, or why tiles run on another device than asked.
 func (j *Job) Fallback() *engine.Fallback { return j.fell }
 
-// Close frees the plans.
+// Close frees the plans, once a Run is done with them.
 func (j *Job) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.plans.keep = 0
 	return j.plans.trim(nil)
 }
