@@ -265,10 +265,9 @@ func TestBudget(t *testing.T) {
 		f.by[fmt.Sprint(i)] = after(20)
 	}
 	f.by["a"] = after(20)
-	start := time.Now()
 	r := laboratory(t, f, tuned.Load(nil), Options{Budget: 400 * time.Millisecond})
-	if r.Status != Tuned || r.Tried < 2 || r.Tried > 10 || r.Total != 51 || time.Since(start) > 5*time.Second {
-		t.Errorf("after %v: %+v", time.Since(start), r)
+	if r.Status != Tuned || r.Tried < 2 || r.Tried > 10 || r.Total != 51 {
+		t.Errorf("%+v", r)
 	}
 }
 
@@ -301,7 +300,7 @@ func TestInterrupted(t *testing.T) {
 			if runs++; runs == at {
 				cancel()
 			}
-		}, by: map[string]*behaviour{"a": after(10), "b": after(10)}}
+		}, by: map[string]*behaviour{"a": after(1), "b": after(1)}}
 		current = f
 		oracle, err := verify.Oracle(t.Context())
 		if err != nil {
@@ -315,7 +314,7 @@ func TestInterrupted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := Problem(ctx, oracle, dev, p, db, Options{Budget: 100 * time.Millisecond}); r.Status != Interrupted || len(db.Entries()) != 0 {
+		if r := Problem(ctx, oracle, dev, p, db, Options{Budget: time.Minute}); r.Status != Interrupted || len(db.Entries()) != 0 {
 			t.Errorf("at run %d: %+v", at, r)
 		}
 		if err := errors.Join(dev.Close(), oracle.Close()); err != nil {
