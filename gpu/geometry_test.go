@@ -3,6 +3,7 @@ package gpu
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -130,14 +131,17 @@ func shape(t *testing.T, rnd *rand.Rand) problem.Problem {
 	}
 }
 
-// The tiles cover the result and what they read is inside of the planes that they read from.
+// The tiles of all chunks and phases cover the result once, and what they read is inside of what was copied.
 func TestIgemmGeometry(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	for name, f := range classes() {
 		d := f.open(t)
-		inPlace := 0
-		for range 500 {
+		inPlace, cut, apart := 0, 0, 0
+		for i := range 600 {
 			p := shape(t, rnd)
+			if i%3 == 0 {
+				p.Dir = problem.BackwardData
+			}
 			if canIgemm(d, &p) != nil {
 				continue
 			}
@@ -146,36 +150,102 @@ func TestIgemmGeometry(t *testing.T) {
 				t.Helper()
 				t.Fatalf("%s, %s: %s in %+v", name, p.String(), fmt.Sprintf(format, args...), g)
 			}
-			if g.tx < 1 || g.ty < 1 || g.tn < 1 || g.cu < 1 || g.ku < 1 || g.lx < 1 {
+			if i%2 == 0 && !g.inPlace { // as a map too large for the cache would be
+				g.chunk = [3]int{1 + rnd.IntN(p.N), 1, g.ty * (1 + rnd.IntN(3))}
+				g.slices, g.rows = g.spans(0, 1), g.spans(1, g.chunk[2])
+				g.rebase()
+				cut++
+			}
+			if g.tx < 1 || g.ty < 1 || g.tn < 1 || g.lx < 1 {
 				fault("empty tile")
 			}
 			if n := g.ocb * g.tn * g.vw; n < g.ocg || n-g.ocg >= g.tn*g.vw {
 				fault("%d channels in blocks", n)
 			}
-			if want := int64(p.Groups*g.ocb*g.icg*g.h.Kernel*g.w.Kernel*g.tn + g.share); g.packed != want*int64(g.vw) {
-				fault("%d packed weights", g.packed)
+			quad := 1 // whole vectors are read
+			if f.info.GLSL {
+				quad = 4
 			}
-			if p.Shape(problem.Dst)[2]*p.Shape(problem.Dst)[3] != g.h.Out*g.w.Out {
-				fault("%d×%d pixels", g.h.Out, g.w.Out)
-			}
-			lastRow := (ceilDiv(g.h.Out, g.ty)*g.ty-1)*g.h.Stride + g.h.Extent() - 1
-			lastColumn := (ceilDiv(g.w.Out, g.tx)*g.tx-1)*g.w.Stride + g.w.Extent() - 1
-			if f.info.GLSL { // whole vectors are read
-				lastColumn |= 3
-			}
-			if first, last := g.base, g.base+lastRow*g.pitch+lastColumn; first < 0 || last >= g.plane {
-				fault("reads %d to %d of %d", first, last, g.plane)
+			seen := make([]int, p.N*volume(g.out))
+			chunks(g.all(), g.chunk, func(first, size [3]int) {
+				for i := range g.phases {
+					ph := &g.phases[i]
+					rows := min(size[2], ph.axis[1].Out-first[2])
+					if rows <= 0 {
+						continue
+					}
+					a := ph.axis
+					last := [3]int{(size[1]-1)*a[0].Stride + a[0].Extent() - 1, (roundUp(rows, g.ty)-1)*a[1].Stride + a[1].Extent() - 1,
+						roundUp((roundUp(a[2].Out, g.tx)-1)*a[2].Stride+a[2].Extent(), quad) - 1}
+					end := ph.base + (last[0]*g.rows+last[1])*g.pitch + last[2]
+					if !ph.empty && (ph.base < 0 || end >= g.slices*g.rows*g.pitch || ph.base%quad != 0 || g.pitch%quad != 0) {
+						fault("phase %d reads %d to %d of %d", i, ph.base, end, g.slices*g.rows*g.pitch)
+					}
+					if g.inPlace && !ph.empty && (last[1]-a[1].PadL >= g.in[1] || last[2]-a[2].PadL >= g.in[2] || a[1].PadL > 0 || a[2].PadL > 0) {
+						fault("phase %d reads past a row", i)
+					}
+					for n := range size[0] {
+						for y := range rows {
+							for x := range a[2].Out {
+								row, column := ph.at[1]+(first[2]+y)*ph.every[1], ph.at[2]+x*ph.every[2]
+								seen[((first[0]+n)*g.out[1]+row)*g.out[2]+column]++
+							}
+						}
+					}
+				}
+			})
+			for i, n := range seen {
+				if n != 1 {
+					fault("result %d is computed %d times", i, n)
+				}
 			}
 			if g.inPlace {
 				inPlace++
-				if g.plane != g.h.In*g.w.In || g.work != 0 {
-					fault("in place")
-				}
-			} else if g.work != int64(p.N*p.IC*g.plane) || g.pitch%g.vw != 0 || g.pitch < g.w.PadL+g.w.In && g.pitch <= lastColumn {
-				fault("padded copy")
+			} else if g.pitch%g.vw != 0 {
+				fault("rows of parts of vectors")
+			}
+			if len(g.phases) > 1 {
+				apart++
 			}
 		}
-		t.Logf("%s: %d in place", name, inPlace)
+		if cut < 30 || apart < 30 {
+			t.Errorf("%s: %d in place, %d cut, %d of phases", name, inPlace, cut, apart)
+		}
+	}
+}
+
+// Each tap of a transposed convolution with strides is in one phase for each result that it reaches, and reads what the
+// definition says.
+func TestPhases(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(17, 18))
+	for range 2000 {
+		k, s, d, p, narrow, wide := 1+rnd.IntN(7), 1+rnd.IntN(5), 1+rnd.IntN(5), rnd.IntN(9)-4, 1+rnd.IntN(9), 1+rnd.IntN(40)
+		one := [3]int{1, 1, 1}
+		c := &conv{wide: one, narrow: one, k: one, s: one, d: one, transposed: true}
+		c.wide[2], c.narrow[2], c.k[2], c.s[2], c.p[2], c.d[2] = wide, narrow, k, s, p, d
+		type term struct{ result, tap, source int }
+		want, got := map[term]int{}, map[term]int{}
+		for x := range narrow {
+			for tap := range k {
+				if w := x*s - p + tap*d; w >= 0 && w < wide {
+					want[term{w, tap, x}]++
+				}
+			}
+		}
+		for _, ph := range phasesOf(c) {
+			a := ph.axis[2]
+			for q := range a.Out {
+				for i := range a.Kernel {
+					x := q - a.PadL + i*a.Dilation
+					if w := ph.at[2] + q*ph.every[2]; !ph.empty && x >= 0 && x < narrow {
+						got[term{w, ph.first[2] + i*ph.step[2], x}]++
+					}
+				}
+			}
+		}
+		if !maps.Equal(want, got) {
+			t.Fatalf("%+v: %v, want %v", c, got, want)
+		}
 	}
 }
 
@@ -193,7 +263,8 @@ func TestPlansFitTheKernels(t *testing.T) {
 		}
 		problems := []string{
 			"mb2ic3ih9oc5oh9kh3ph1", "mb1ic8ih8oc16oh8kh1", "mb1ic40ih30oc8oh1kh30", "g3mb2ic3ih70iw9oc6oh34ow9kh3kw3sh2sw1ph0pw1", "pool:max:mb2ic3ih7oh4kh3sh2ph1",
-			"pool:avg_np:mb1ic2ih200oh1kh200", "conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1",
+			"pool:avg_np:mb1ic2ih200oh1kh200", "conv:BWD_D:g2mb1ic40id5oc8kd3pd1", "conv:BWD_D:mb1ic16ih9oc16kh3ph1", "conv:BWD_D:mb2ic16ih19oc16kh3sh2ph1",
+			"deconv:bias:mb1ic16ih9oc16kh1sh3", "mb1ic16id6oc32kd3sd2pd1", "mb1ic64ih200oc8kh3ph1",
 			"conv:BWD_W:mb1ic1ih200oc1kh3", "conv:BWD_W:mb1ic1iw90000oc1kw3", "conv:BWD_B:mb70000ic1ih1oc3kh1",
 			"deconv:post=add:mb1ic4ih5oc16kh3ph1", "conv:BWD_D:pad=replicate:f16:nhwc:mb1ic2iw5oc3kw3pw7000",
 			"conv:pad=circular:mb1ic2id5oc3kd3pd1", "conv:u8-s8-s8:mb1ic3ih7oc5kh3",

@@ -104,6 +104,7 @@ const (
 // tilable says why the kernel cannot run with its tile, or nil.
 func (g *igemm) tilable(d *Device) error {
 	sums := g.tx * g.ty * g.tn
+	kh, stride := g.kernelAcross(1), g.phases[0].axis[2].Stride
 	quad := 1
 	if d.limits.GLSL {
 		quad = 4
@@ -113,12 +114,12 @@ func (g *igemm) tilable(d *Device) error {
 		return unsupported("groups of %d work-items: the device has up to %d", g.lx, min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0]))
 	case g.share > 0 && g.lx%g.share != 0:
 		return unsupported("groups of %d work-items that share by %d", g.lx, g.share)
-	case sums*g.vw > maxTileFloats || sums*g.cu*g.ku*g.w.Kernel > maxUnrolled:
-		return unsupported("a tile of %d sums and %d taps is too large to compile", sums*g.vw, g.cu*g.ku*g.w.Kernel)
-	case g.icg%g.cu != 0 || g.h.Kernel%g.ku != 0 || g.cu > 1 && g.ku != g.h.Kernel:
-		return unsupported("%d channels by %d rows at a time do not divide %d by %d", g.cu, g.ku, g.icg, g.h.Kernel)
-	case g.tx*g.w.Stride%quad != 0:
-		return unsupported("%d pixels with a stride of %d are no multiple of %d", g.tx, g.w.Stride, quad)
+	case sums*g.vw > maxTileFloats || sums*g.cu*g.ku*g.kernelAcross(2) > maxUnrolled:
+		return unsupported("a tile of %d sums and %d taps is too large to compile", sums*g.vw, g.cu*g.ku*g.kernelAcross(2))
+	case g.icg%g.cu != 0 || kh%g.ku != 0 || g.cu > 1 && (g.ku != kh || g.kernelAcross(0) > 1 || len(g.phases) > 1):
+		return unsupported("%d channels by %d rows at a time do not divide %d by %d", g.cu, g.ku, g.icg, kh)
+	case g.tx*stride%quad != 0:
+		return unsupported("%d pixels with a stride of %d are no multiple of %d", g.tx, stride, quad)
 	}
 	return nil
 }
@@ -127,6 +128,7 @@ func (g *igemm) tilable(d *Device) error {
 // have many sums for each load come first.
 func igemmTiles(d *Device, p *problem.Problem) []string {
 	own := newIgemm(d, p)
+	height, width := own.outs(1), own.outs(2)
 	groups, most := []int{own.lx}, 16 // sums that fit the registers beside their operands
 	switch d.class() {
 	case lanes:
@@ -137,16 +139,16 @@ func igemmTiles(d *Device, p *problem.Problem) []string {
 	cost := map[string]float64{}
 	try := func(g igemm) {
 		sums := g.tx * g.ty * g.tn
-		if sums < 4 || sums > most || g.tx > g.w.Out || g.ty > g.h.Out || (g.tn-1)*g.vw >= g.ocg || g.tilable(d) != nil {
+		if sums < 4 || sums > most || g.tx > width || g.ty > height || (g.tn-1)*g.vw >= g.ocg || g.tilable(d) != nil {
 			return
 		}
 		// Work, overhang included, and loads: one for each row and each column of sums.
-		work := roundUp(g.w.Out, g.tx) * roundUp(g.h.Out, g.ty) * roundUp(g.ocg, g.tn*g.vw)
+		work := roundUp(width, g.tx) * roundUp(height, g.ty) * roundUp(g.ocg, g.tn*g.vw)
 		cost[tileText(g.tunables())] = float64(work) * (1 + float64(g.tx*g.ty+g.tn)/float64(sums))
 	}
 	for _, pixels := range [][2]int{{1, 1}, {2, 1}, {4, 1}, {7, 1}, {8, 1}, {14, 1}, {16, 1}, {2, 2}, {4, 2}, {7, 2}, {8, 2}, {2, 4}, {4, 4}} {
 		for _, tn := range []int{1, 2, 4, 8} {
-			for _, ku := range []int{1, own.h.Kernel} {
+			for _, ku := range []int{1, own.kernelAcross(1)} {
 				for _, lx := range groups {
 					g := *own
 					g.tx, g.ty, g.tn, g.ku, g.lx = pixels[0], pixels[1], tn, ku, lx
