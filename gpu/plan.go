@@ -69,6 +69,7 @@ type algorithm struct {
 var algorithms = []algorithm{
 	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
+	{"igemm", canTileWeights, worthIgemm, buildTileWeights},
 	{"fused", canFused, worthFused, buildFused},
 	{"conv+pool", canConvThenPool, nil, buildConvThenPool},
 	{"direct", canDirect, nil, buildDirect},
