@@ -12,7 +12,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
-	"github.com/gonvolve/gonvolve/internal/machine"
+	"github.com/gonvolve/gonvolve/engine/machine"
 )
 
 // Driver is the cpu driver: one device, the machine's processors together.

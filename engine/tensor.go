@@ -9,8 +9,8 @@ import (
 	"github.com/x448/float16"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/machine"
 	"github.com/gonvolve/gonvolve/engine/problem"
-	"github.com/gonvolve/gonvolve/internal/machine"
 )
 
 // Tensor is an array in host memory: [N, C, spatial…], or any other shape, flat in row-major order.

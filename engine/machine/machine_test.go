@@ -3,7 +3,7 @@ package machine_test
 import (
 	"testing"
 
-	"github.com/gonvolve/gonvolve/internal/machine"
+	"github.com/gonvolve/gonvolve/engine/machine"
 )
 
 func TestMachine(t *testing.T) {
