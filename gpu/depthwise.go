@@ -74,15 +74,7 @@ func buildDepthwise(ctx context.Context, pl *plan) error {
 // depthwise adds a depthwise convolution.
 func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst operand) error {
 	c := convOf(p)
-	post, err := pl.posts(ctx, p, true)
-	if err != nil {
-		return err
-	}
-	src, err := pl.input(ctx, c.src)
-	if err != nil {
-		return err
-	}
-	wei, err := pl.constant(ctx, problem.Wei)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, true)
 	if err != nil {
 		return err
 	}

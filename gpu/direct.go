@@ -87,15 +87,7 @@ func buildDirect(ctx context.Context, pl *plan) error {
 // directConv adds a convolution or a transposed one by the general kernels.
 func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst operand) error {
 	c := convOf(p)
-	post, err := pl.posts(ctx, p, false)
-	if err != nil {
-		return err
-	}
-	src, err := pl.input(ctx, c.src)
-	if err != nil {
-		return err
-	}
-	wei, err := pl.constant(ctx, problem.Wei)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
 	if err != nil {
 		return err
 	}
@@ -158,6 +150,18 @@ const postScalars = 2 * (1 + problem.MaxPost)
 type posts struct {
 	chain    int32
 	par, res operand
+}
+
+// convInputs are what a convolution's kernels read: the tensor of role from, the weights, and what posts packs.
+func (pl *plan) convInputs(ctx context.Context, p *problem.Problem, from problem.Role, apart bool) (src, wei operand, post posts, err error) {
+	if post, err = pl.posts(ctx, p, apart); err != nil {
+		return none, none, post, err
+	}
+	if src, err = pl.input(ctx, from); err != nil {
+		return none, none, post, err
+	}
+	wei, err = pl.constant(ctx, problem.Wei)
+	return src, wei, post, err
 }
 
 // posts packs bias and post-operations. The bias of a float convolution is the first of them, or, apart, a row before

@@ -76,15 +76,7 @@ var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1
 func buildFused(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	post, err := pl.posts(ctx, p, false)
-	if err != nil {
-		return err
-	}
-	wei, err := pl.constant(ctx, problem.Wei)
-	if err != nil {
-		return err
-	}
-	src, err := pl.input(ctx, problem.Src)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
 	if err != nil {
 		return err
 	}

@@ -74,19 +74,25 @@ func canWeights(_ *Device, p *problem.Problem) error {
 	return nil
 }
 
+// sides are the two tensors that a gradient by weights is the product of, as conv has them.
+func (pl *plan) sides(ctx context.Context) (wide, narrow operand, err error) {
+	if wide, err = pl.input(ctx, problem.Src); err != nil {
+		return none, none, err
+	}
+	if narrow, err = pl.input(ctx, problem.DiffDst); err != nil {
+		return none, none, err
+	}
+	if pl.core.Op == problem.Deconv {
+		wide, narrow = narrow, wide
+	}
+	return wide, narrow, nil
+}
+
 func buildWeights(ctx context.Context, pl *plan) error {
 	c := convOf(&pl.core)
-	src, err := pl.input(ctx, problem.Src)
+	wide, narrow, err := pl.sides(ctx)
 	if err != nil {
 		return err
-	}
-	diff, err := pl.input(ctx, problem.DiffDst)
-	if err != nil {
-		return err
-	}
-	wide, narrow := src, diff
-	if pl.core.Op == problem.Deconv {
-		wide, narrow = diff, src
 	}
 	count := c.weights()
 	r := reduce(count, c.n*c.narrow[0]*c.narrow[1], c.narrow[2], pl.dev.busy(), pl.dev.proof.LoopLimit)

@@ -150,17 +150,9 @@ func canTileWeights(d *Device, p *problem.Problem) error {
 func buildTileWeights(ctx context.Context, pl *plan) error {
 	g := newWeightsTile(pl.dev, &pl.core)
 	c := g.conv
-	src, err := pl.input(ctx, problem.Src)
+	wide, narrow, err := pl.sides(ctx)
 	if err != nil {
 		return err
-	}
-	diff, err := pl.input(ctx, problem.DiffDst)
-	if err != nil {
-		return err
-	}
-	wide, narrow := src, diff
-	if pl.core.Op == problem.Deconv {
-		wide, narrow = diff, src
 	}
 	tunables := append([]int32{int32(g.lx), 1, 1}, words(c.wideG, c.narrowG, c.narrow[2], c.k, c.s, c.d, g.volume[0], g.volume[1]*g.volume[2],
 		g.volume[2], g.tc, g.ti, g.tj, g.tn, g.ux, g.share)...)

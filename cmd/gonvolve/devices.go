@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -132,13 +131,7 @@ func selfTest(checks []driver.Check) string {
 
 func printDevices(w io.Writer, format string, rows []deviceRow, details bool, width int) error {
 	if format == "json" {
-		enc := json.NewEncoder(w)
-		for _, r := range rows {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return report.JSONLines(w, rows)
 	}
 	t := report.Table{
 		Head:  []string{"device", "name", "type", "API", "driver", "memory", "largest tensor", "units", "self-test"},

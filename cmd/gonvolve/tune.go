@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -238,13 +237,7 @@ func shown(text string) string {
 
 func printTuned(w io.Writer, format string, rows []tuneRow, width int) error {
 	if format == "json" {
-		enc := json.NewEncoder(w)
-		for _, r := range rows {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return report.JSONLines(w, rows)
 	}
 	t := report.Table{
 		Head:  []string{"problem", "device", "default", "ms", "winner", "ms", "× faster", "tried", "proven"},

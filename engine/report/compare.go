@@ -239,13 +239,7 @@ func WriteChanges(w io.Writer, format string, changes []Change, width int) error
 		}
 	}
 	if format == "json" {
-		enc := json.NewEncoder(w)
-		for _, c := range rows {
-			if err := enc.Encode(c); err != nil {
-				return err
-			}
-		}
-		return nil
+		return JSONLines(w, rows)
 	}
 	t := Table{
 		Head:  []string{"problem", "device", "algorithm", "clock", "before ms", "after ms", "× faster", "change"},

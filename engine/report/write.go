@@ -124,17 +124,22 @@ type Options struct {
 	Width   int // of the terminal; 0 does not limit
 }
 
+// JSONLines writes one JSON object a line.
+func JSONLines[T any](w io.Writer, rows []T) error {
+	enc := json.NewEncoder(w)
+	for _, r := range rows {
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Write writes the records in one of Formats.
 func Write(w io.Writer, format string, records []Record, o Options) error {
 	switch format {
 	case "json":
-		enc := json.NewEncoder(w)
-		for _, r := range records {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return JSONLines(w, records)
 	case "csv":
 		return writeCSV(w, records)
 	case "table", "markdown":
