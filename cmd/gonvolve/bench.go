@@ -90,16 +90,11 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 		return err
 	}
 	ctx := cmd.Context()
-	devs, closeAll, err := devices(ctx, specs, j.options)
+	devs, oracle, closeAll, err := devices(ctx, specs, j.options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	oracle, err := verify.Oracle(ctx)
-	if err != nil {
-		return err
-	}
-	defer oracle.Close()
 	bar := newProgress(cmd, len(list)*len(devs))
 	if j.peaks != nil {
 		for _, d := range devs {

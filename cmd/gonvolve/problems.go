@@ -15,6 +15,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/bench"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
 // problemFlags say which problems a command works on.
@@ -189,14 +190,14 @@ func readBatchFile(file string) ([]problem.Problem, error) {
 }
 
 // devices opens the devices of a list of specs, without fallback: what a device cannot run is reported, not run
-// elsewhere. The returned function closes them.
-func devices(ctx context.Context, specs string, o driver.Options, more ...engine.Option) ([]*engine.Device, func() error, error) {
+// elsewhere. With them comes the oracle that judges their results. The returned function closes all.
+func devices(ctx context.Context, specs string, o driver.Options, more ...engine.Option) (open []*engine.Device, oracle *engine.Device,
+	closeAll func() error, err error) {
 	found, err := engine.Resolve(specs)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	var open []*engine.Device
-	closeAll := func() error {
+	closeDevices := func() error {
 		var errs []error
 		for _, d := range open {
 			if err := d.Close(); err != nil {
@@ -208,11 +209,14 @@ func devices(ctx context.Context, specs string, o driver.Options, more ...engine
 	for _, s := range found {
 		d, err := engine.Open(ctx, s, append(more, engine.NoFallback(), engine.WithDriverOptions(o))...)
 		if err != nil {
-			return nil, nil, errors.Join(err, closeAll())
+			return nil, nil, nil, errors.Join(err, closeDevices())
 		}
 		open = append(open, d)
 	}
-	return open, closeAll, nil
+	if oracle, err = verify.Oracle(ctx); err != nil {
+		return nil, nil, nil, errors.Join(err, closeDevices())
+	}
+	return open, oracle, func() error { return errors.Join(oracle.Close(), closeDevices()) }, nil
 }
 
 // algorithms lists what --alg asks of a device: auto (one empty name), all, or a name.

@@ -21,7 +21,6 @@ import (
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tune"
 	"github.com/gonvolve/gonvolve/engine/tuned"
-	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
 func newTuneCommand() *cobra.Command {
@@ -141,16 +140,11 @@ func exportTo(file string, db *tuned.DB) error {
 // measure tunes problems on devices; an interruption keeps what is done.
 func (t *tuning) measure(cmd *cobra.Command, specs string, list []problem.Problem, db *tuned.DB) (rows []tuneRow, err error) {
 	ctx := cmd.Context()
-	devs, closeAll, err := devices(ctx, specs, driver.Options{}, engine.WithTuning(nil))
+	devs, oracle, closeAll, err := devices(ctx, specs, driver.Options{}, engine.WithTuning(nil))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	oracle, err := verify.Oracle(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer oracle.Close()
 	bar := newProgress(cmd, len(list)*len(devs))
 	defer bar.end()
 	for _, p := range list {

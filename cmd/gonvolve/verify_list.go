@@ -54,16 +54,11 @@ func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle
 		return err
 	}
 	ctx := cmd.Context()
-	devs, closeAll, err := devices(ctx, l.device, l.options)
+	devs, oracle, closeAll, err := devices(ctx, l.device, l.options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
-	oracle, err := verify.Oracle(ctx)
-	if err != nil {
-		return err
-	}
-	defer oracle.Close()
 	l.counts = map[string]*tally{}
 	err = check(ctx, oracle, devs)
 	printErr := l.out.write(cmd, func(w io.Writer, width int, colour bool) error {
