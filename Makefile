@@ -97,7 +97,7 @@ tuned: setup-bench build ## measure the built-in tuned choices of TUNED devices 
 
 bundle: setup-bench build ## pack bin/gonvolve-bundle.tar.gz: verifies and times a machine with nothing else installed (.ci/measure)
 	@rm -rf bin/gonvolve-bundle && mkdir -p bin/gonvolve-bundle/golden
-	@cp bin/gonvolve .ci/measure LICENSE bin/gonvolve-bundle/
+	@cp bin/gonvolve .ci/measure testdata/peers/cudnn.py LICENSE bin/gonvolve-bundle/
 	@if [ -d '$(CASES)/golden' ]; then cp '$(CASES)'/golden/*.csv bin/gonvolve-bundle/golden/; fi
 	@tar -C bin -czf bin/gonvolve-bundle.tar.gz gonvolve-bundle && ls -l bin/gonvolve-bundle.tar.gz
 

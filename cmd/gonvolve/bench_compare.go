@@ -25,6 +25,8 @@ device and algorithm, and the geometric mean for each device.
 Faster or slower is what changed beyond the noise: the ranges from minimum to
 95th percentile do not overlap, and the medians differ by 2 % or more. Several
 results of the same in one file (cat run1.json run2.json) are taken together.
+Files without a common device, such as another library's times and ours, are
+compared by problem alone, with the fastest of the first file.
 
 The command ends with 0 whatever it finds, unless --fail-over says how much
 slower is too much; results that were right before and are not now are, too.`,

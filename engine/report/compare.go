@@ -134,9 +134,14 @@ func (m *measured) times(of func(*Record) *Times) *Times {
 }
 
 // Compare compares what two lists have of the same problems on the same devices by the same algorithms, in the order of
-// the second. Where a device ran a problem by one algorithm in each list, and not the same, these two are compared.
+// the second. Where a device ran a problem by one algorithm in each list, and not the same, these two are compared. Lists
+// that have no device in common, such as another library's times and ours, are compared by problem alone: everything in
+// the second list with the fastest that the first one has of the problem.
 func Compare(before, after []Record) []Change {
 	old, now := group(before), group(after)
+	if !slices.ContainsFunc(after, func(r Record) bool { return has(before, r.Device) }) {
+		return contest(old, now)
+	}
 	var changes []Change
 	used := make([]bool, len(old))
 	find := func(like func(key) bool) int {
@@ -170,6 +175,37 @@ func Compare(before, after []Record) []Change {
 	}
 	for i, m := range old {
 		if !used[i] {
+			changes = append(changes, Change{Problem: m.problem, Device: m.device, Algorithm: m.algorithm, Verdict: OnlyBefore})
+		}
+	}
+	return changes
+}
+
+// has says whether a list has records of a device.
+func has(list []Record, device string) bool {
+	return slices.ContainsFunc(list, func(r Record) bool { return r.Device == device })
+}
+
+// contest compares groups of different devices: each of now with the fastest of old.
+func contest(old, now []measured) (changes []Change) {
+	for i := range now {
+		m := &now[i]
+		c := Change{Problem: m.problem, Device: m.device, Algorithm: m.algorithm, Verdict: OnlyAfter}
+		for j := range old {
+			if old[j].problem != m.problem {
+				continue
+			}
+			with := Change{Problem: m.problem, Device: m.device}
+			with.compare(&old[j], m)
+			with.Algorithm = old[j].device + " → " + m.algorithm
+			if c.Verdict == OnlyAfter || with.Ratio > 0 && (c.Ratio == 0 || with.Ratio < c.Ratio) {
+				c = with
+			}
+		}
+		changes = append(changes, c)
+	}
+	for _, m := range old {
+		if !slices.ContainsFunc(now, func(n measured) bool { return n.problem == m.problem }) {
 			changes = append(changes, Change{Problem: m.problem, Device: m.device, Algorithm: m.algorithm, Verdict: OnlyBefore})
 		}
 	}

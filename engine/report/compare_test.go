@@ -114,3 +114,29 @@ func TestRead(t *testing.T) {
 type broken struct{}
 
 func (*broken) Read([]byte) (int, error) { return 0, errors.New("disk gone") }
+
+// TestCompareOtherDevices: lists without a common device are compared by problem, with the fastest of the first.
+func TestCompareOtherDevices(t *testing.T) {
+	failed := Record{Problem: "both", Device: "vulkan:0", Algorithm: "direct", Status: Failed, Reason: "wrong"}
+	before := []Record{
+		timing("both", "peer", "", 2, 2, 2), timing("both", "peer2", "", 4, 4, 4), timing("peer's", "peer", "", 1, 1, 1),
+	}
+	after := []Record{timing("both", "cpu", "gemm", 1, 1, 1), timing("both", "opencl:0", "igemm", 8, 8, 8), failed, timing("ours", "cpu", "gemm", 1, 1, 1)}
+	want := []Change{
+		{Problem: "both", Device: "cpu", Algorithm: "peer → gemm", Ratio: 2, Verdict: Faster},
+		{Problem: "both", Device: "opencl:0", Algorithm: "peer → igemm", Ratio: 0.25, Verdict: Slower},
+		{Problem: "both", Device: "vulkan:0", Algorithm: "peer → direct", Verdict: Broken, Reason: "failed: wrong"},
+		{Problem: "ours", Device: "cpu", Algorithm: "gemm", Verdict: OnlyAfter},
+		{Problem: "peer's", Device: "peer", Verdict: OnlyBefore},
+	}
+	got := Compare(before, after)
+	if len(got) != len(want) {
+		t.Fatalf("%d changes, not %d: %+v", len(got), len(want), got)
+	}
+	for i, c := range got {
+		c.Clock, c.Before, c.After = "", nil, nil
+		if c != want[i] {
+			t.Errorf("%+v, not %+v", c, want[i])
+		}
+	}
+}

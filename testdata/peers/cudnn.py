@@ -1,0 +1,122 @@
+"""cuDNN's times, through PyTorch, of the problems in a file of gonvolve's records, as records of the same form:
+
+    gonvolve bench --suite field --format json -o ours.json
+    python3 cudnn.py ours.json > cudnn.json
+    gonvolve bench compare cudnn.json ours.json
+
+f32 without TF32, f16 with f32 accumulation, cuDNN's own choice of algorithm (benchmark mode), tensors in the problem's
+layout on the device, times by CUDA events around runs in a row. Problems that PyTorch has no one call for are left out,
+each with a line on stderr. --list prints what would be timed, without PyTorch.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+
+WARMUP, ROUNDS = 10, 30
+POOLS = {"max", "avg_np", "avg_p", "avg_ip"}
+WORDS = {"conv", "pool", "FWD", "f16", "nhwc", "bias"} | POOLS
+
+
+def parse(text):
+    """The fields of a problem's text, or why PyTorch isn't asked for it."""
+    text = re.sub(r'n"[^"]*"$', "", text)
+    *words, sizes = text.split(":")
+    strange = set(words) - WORDS
+    if strange:
+        return None, "it has " + ", ".join(sorted(strange))
+    fields = {k: int(v) for k, v in re.findall(r"([a-z]+)(-?\d+)", sizes)}
+    if any(k.endswith("d") for k in fields):
+        return None, "it is three-dimensional"
+    layer = {
+        "pool": next((w for w in words if w in POOLS), None),
+        "f16": "f16" in words, "nhwc": "nhwc" in words, "bias": "bias" in words,
+        "mb": fields.get("mb", 2), "g": fields.get("g", 1), "ic": fields["ic"], "oc": fields.get("oc", fields["ic"]),
+    }
+    for key, default in (("i", None), ("o", None), ("k", 1), ("s", 1), ("p", 0), ("d", 0)):
+        h = fields.get(key + "h", fields.get(key + "w", default))
+        layer[key] = (h, fields.get(key + "w", h))
+    need = [(i + 2 * p - (k - 1) * (d + 1) - 1) // s + 1
+            for i, p, k, d, s in zip(*(layer[key] for key in "ipkds"))]
+    if layer["o"] != (None, None) and list(layer["o"]) != need:
+        return None, "its padding is not the same on both sides"
+    return layer, ""
+
+
+def operation(torch, layer):
+    """A function that runs the layer on the GPU."""
+    F = torch.nn.functional
+    kind = {"device": "cuda", "dtype": torch.float16 if layer["f16"] else torch.float32}
+    order = torch.channels_last if layer["nhwc"] else torch.contiguous_format
+    x = torch.randn(layer["mb"], layer["ic"], *layer["i"], **kind).to(memory_format=order)
+    if layer["pool"] == "max":
+        return lambda: F.max_pool2d(x, layer["k"], layer["s"], layer["p"], tuple(d + 1 for d in layer["d"]))
+    if layer["pool"]:
+        include = layer["pool"] != "avg_np"
+        return lambda: F.avg_pool2d(x, layer["k"], layer["s"], layer["p"], count_include_pad=include)
+    w = torch.randn(layer["oc"], layer["ic"] // layer["g"], *layer["k"], **kind).to(memory_format=order)
+    b = torch.randn(layer["oc"], **kind) if layer["bias"] else None
+    dilation = tuple(d + 1 for d in layer["d"])
+    return lambda: F.conv2d(x, w, b, layer["s"], layer["p"], dilation, layer["g"])
+
+
+def timed(torch, run):
+    """Milliseconds of one run, ROUNDS times."""
+    for _ in range(WARMUP):
+        run()
+    torch.cuda.synchronize()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    repeat = max(1, min(50, int(2 / max(start.elapsed_time(end), 1e-3))))
+    times = []
+    for _ in range(ROUNDS):
+        start.record()
+        for _ in range(repeat):
+            run()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / repeat)
+    return sorted(times)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("records", help="written by gonvolve bench --format json")
+    options.add_argument("--list", action="store_true", help="print the layers, time nothing")
+    options = options.parse_args()
+    problems = {}
+    for line in open(options.records):
+        record = json.loads(line)
+        problems.setdefault(record["problem"], record)
+    torch = None
+    if not options.list:
+        import torch
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    for text, record in problems.items():
+        layer, reason = parse(text)
+        if layer is None:
+            print(f"cudnn.py: {text}: left out, {reason}", file=sys.stderr)
+            continue
+        if torch is None:
+            print(text, json.dumps(layer))
+            continue
+        with torch.inference_mode():
+            times = timed(torch, operation(torch, layer))
+        span = {"min": times[0], "median": statistics.median(times), "p95": times[int(0.95 * (len(times) - 1))]}
+        print(json.dumps({
+            "problem": text, "op": record["op"], "dir": record["dir"], "dt": record["dt"], "device": "cudnn",
+            "device_name": torch.cuda.get_device_name(), "api": "CUDA " + torch.version.cuda,
+            "driver": f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}", "algorithm": "",
+            "runs": len(times), "device_ms": span, "status": "passed",
+        }), flush=True)
+
+
+if __name__ == "__main__":
+    main()
