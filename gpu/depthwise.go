@@ -65,7 +65,7 @@ func canDepthwise(d *Device, p *problem.Problem) error {
 }
 
 // worthDepthwise says whether the work pays for a compilation.
-func worthDepthwise(p *problem.Problem) bool { return p.FLOPs() >= depthwiseWorth }
+func worthDepthwise(_ *Device, p *problem.Problem) bool { return p.FLOPs() >= depthwiseWorth }
 
 func buildDepthwise(ctx context.Context, pl *plan) error {
 	return pl.depthwise(ctx, &pl.core, pl.output(convOf(&pl.core).dst))

@@ -22,9 +22,9 @@ func buildConvThenPool(ctx context.Context, pl *plan) error {
 	between := pl.scratch(problem.Elems(p.Shape(problem.Dst)))
 	conv := pl.directConv
 	switch {
-	case canDepthwise(pl.dev, &p) == nil && worthDepthwise(&p):
+	case canDepthwise(pl.dev, &p) == nil && worthDepthwise(pl.dev, &p):
 		conv = pl.depthwise
-	case canIgemm(pl.dev, &p) == nil && worthIgemm(&p):
+	case canIgemm(pl.dev, &p) == nil && worthIgemm(pl.dev, &p):
 		conv = pl.igemmConv
 	}
 	if err := conv(ctx, &p, between); err != nil {
@@ -60,13 +60,13 @@ func canFused(d *Device, p *problem.Problem) error {
 }
 
 // worthFused says whether nothing is computed twice, and no faster convolution is to be had.
-func worthFused(p *problem.Problem) bool {
+func worthFused(d *Device, p *problem.Problem) bool {
 	for _, a := range p.Then.Axes {
 		if a.Stride < a.Extent() {
 			return false
 		}
 	}
-	return !worthIgemm(p)
+	return !worthIgemm(d, p)
 }
 
 // poolNumbers are the kernels' numbers of the kinds.

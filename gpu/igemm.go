@@ -445,7 +445,7 @@ func phasesIn(c *conv) int {
 }
 
 // worthIgemm says whether the work pays for its compilations.
-func worthIgemm(p *problem.Problem) bool {
+func worthIgemm(_ *Device, p *problem.Problem) bool {
 	kernels := 1
 	if c := convOf(p); c.transposed {
 		for i, s := range c.s { // phases with as many taps and results are one kernel

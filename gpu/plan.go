@@ -61,7 +61,7 @@ type plan struct {
 type algorithm struct {
 	name  string
 	can   func(*Device, *problem.Problem) error // nil, or why not
-	worth func(*problem.Problem) bool           // nil: always
+	worth func(*Device, *problem.Problem) bool  // nil: always
 	build func(context.Context, *plan) error
 }
 
@@ -124,7 +124,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 			why = fmt.Errorf("%s: %w", a.name, err)
 			continue
 		}
-		if auto && a.worth != nil && !a.worth(&core) {
+		if auto && a.worth != nil && !a.worth(d, &core) {
 			continue
 		}
 		if o.Tile != "" && tilings[a.name] == nil {

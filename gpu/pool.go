@@ -49,7 +49,7 @@ func buildPool(ctx context.Context, pl *plan) error {
 
 // addPool adds a forward pooling without indices.
 func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src, dst operand) error {
-	if canRowsForward(pl.dev, p) == nil && worthRows(p) {
+	if canRowsForward(pl.dev, p) == nil && worthRows(pl.dev, p) {
 		return pl.rows(ctx, p, src, dst)
 	}
 	return pl.pool(ctx, p, problem.NoIndices, src, dst, none)
