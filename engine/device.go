@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -265,6 +266,19 @@ func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, e
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}
 	return &DeviceTensor{d, typ, append([]int(nil), shape...), b}, nil
+}
+
+// Within is a tensor of any type and shape in the beginning of the same memory, which must be large enough. To Free one
+// of them frees all.
+func (t *DeviceTensor) Within(typ problem.DataType, shape ...int) (*DeviceTensor, error) {
+	bytes, err := sizeOf(typ, shape)
+	if err != nil {
+		return nil, err
+	}
+	if bytes > t.buf.Bytes() {
+		return nil, fmt.Errorf("%w: %v of type %v takes %d bytes, there are %d", ErrInvalid, shape, typ, bytes, t.buf.Bytes())
+	}
+	return &DeviceTensor{t.dev, typ, slices.Clone(shape), t.buf}, nil
 }
 
 // Type is the type of the elements.

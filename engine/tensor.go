@@ -79,6 +79,18 @@ func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 	return &Tensor{slices.Clone(shape), t.typ, t.data}, nil
 }
 
+// Within is a tensor of any type and shape in the beginning of the same memory, which must be large enough.
+func (t *Tensor) Within(typ problem.DataType, shape ...int) (*Tensor, error) {
+	bytes, err := sizeOf(typ, shape)
+	if err != nil {
+		return nil, err
+	}
+	if bytes > int64(len(t.data)) {
+		return nil, fmt.Errorf("%w: %v of type %v takes %d bytes, there are %d", ErrInvalid, shape, typ, bytes, len(t.data))
+	}
+	return &Tensor{slices.Clone(shape), typ, t.data[:bytes]}, nil
+}
+
 // Type is the type of the elements.
 func (t *Tensor) Type() problem.DataType { return t.typ }
 

@@ -88,6 +88,17 @@ func (d *Device) SelfTest() []driver.Check { return d.proof.Checks }
 // MemoryInUse implements driver.MemoryReporter.
 func (d *Device) MemoryInUse() (used, held int64) { return d.pool.usage() }
 
+// SaveMemory implements driver.MemorySaver.
+func (d *Device) SaveMemory() (stop func()) { return d.pool.save() }
+
+// StagingBytes implements driver.MemorySaver.
+func (d *Device) StagingBytes(transfer int64) int64 {
+	if d.limits.Unified {
+		return 0
+	}
+	return stagingSlots * slotBytes(transfer)
+}
+
 func (d *Device) openStreams() []*stream {
 	d.mu.Lock()
 	defer d.mu.Unlock()

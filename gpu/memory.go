@@ -26,6 +26,7 @@ type pool struct {
 	blocks []*block
 	used   int64 // bytes of live buffers, rounded up
 	held   int64 // bytes taken from the API
+	savers int   // who asked that nothing be held beside what is used
 }
 
 // block is one piece of memory of the API with its unused spans, by offset, never adjacent to each other.
@@ -57,7 +58,7 @@ func (p *pool) alloc(bytes int64) (region, error) {
 		return r, nil
 	}
 	want := size
-	if info := p.dev.Info(); size <= blockBytes/2 {
+	if info := p.dev.Info(); size <= blockBytes/2 && p.savers == 0 {
 		want = min(blockBytes, max(size, info.MaxBufferBytes/p.align*p.align))
 	}
 	if p.held+want > p.limit {
@@ -121,7 +122,28 @@ func (p *pool) release(r region) {
 		b.free = slices.Delete(b.free, i, i+1)
 	}
 	p.used -= r.size
-	p.trim(idleBytes)
+	p.trim(p.idle())
+}
+
+// idle is how much may be held that is not used. The caller holds mu.
+func (p *pool) idle() int64 {
+	if p.savers > 0 {
+		return 0
+	}
+	return idleBytes
+}
+
+// save holds nothing that is not used, until stop is called.
+func (p *pool) save() (stop func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.savers++
+	p.trim(0)
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.savers--
+	})
 }
 
 // trim returns wholly unused blocks to the API while more than keep bytes are unused; it tells whether any was.

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxInFlight  = 64      // submissions of a stream; one more waits for the oldest
-	stagingBytes = 4 << 20 // of one staging slot
+	stagingBytes = 4 << 20 // of one staging slot, at most
 	stagingSlots = 3       // so that one is filled while another is copied
 )
 
@@ -28,7 +28,7 @@ type stream struct {
 	mu       sync.Mutex
 	queue    hal.Queue
 	inFlight []*event // oldest first
-	slots    []slot
+	slots    [stagingSlots]slot
 	next     int
 	closed   bool
 }
@@ -257,11 +257,11 @@ func (s *stream) Write(ctx context.Context, dst driver.Buffer, off int64, src []
 		return nil
 	}
 	for len(src) > 0 {
-		sl, err := s.slot(ctx)
+		sl, err := s.slot(ctx, int64(len(src)))
 		if err != nil {
 			return err
 		}
-		n := copy(sl.mem.Bytes(), src)
+		n := copy(sl.mem.Bytes()[:min(len(src), stagingBytes)], src)
 		sl.busy, err = s.submit(ctx, []hal.Command{{
 			Op: hal.Copy, Dst: b.at.block.mem, DstOff: b.at.off + off, Src: sl.mem, Bytes: int64(n),
 		}}, b.ref)
@@ -309,7 +309,7 @@ func (s *stream) Read(ctx context.Context, dst []byte, src driver.Buffer, off in
 				return err
 			}
 		}
-		sl, err := s.slot(ctx)
+		sl, err := s.slot(ctx, int64(len(dst)))
 		if err != nil {
 			return err
 		}
@@ -331,28 +331,33 @@ func (s *stream) Read(ctx context.Context, dst []byte, src driver.Buffer, off in
 	return nil
 }
 
-// slot returns the next staging slot, idle.
-func (s *stream) slot(ctx context.Context) (*slot, error) {
-	if s.slots == nil {
-		slots := make([]slot, stagingSlots)
-		for i := range slots {
-			mem, err := s.dev.hal.Alloc(stagingBytes, hal.StagingMemory)
-			if err != nil {
-				for _, sl := range slots[:i] {
-					sl.mem.Free()
-				}
-				return nil, fmt.Errorf("staging memory: %w", err)
-			}
-			slots[i].mem = mem
-		}
-		s.slots = slots
+// slotBytes is the size of a staging slot for a transfer: a power of two, so that it is seldom made larger.
+func slotBytes(transfer int64) int64 {
+	size := int64(1 << 12)
+	for size < min(transfer, stagingBytes) {
+		size *= 2
 	}
+	return size
+}
+
+// slot returns the next staging slot, idle, for a transfer of bytes or the beginning of one.
+func (s *stream) slot(ctx context.Context, bytes int64) (*slot, error) {
 	sl := &s.slots[s.next]
 	s.next = (s.next + 1) % len(s.slots)
 	if sl.busy != nil {
 		if err := sl.busy.Wait(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if size := slotBytes(bytes); sl.mem == nil || sl.mem.Size() < size {
+		mem, err := s.dev.hal.Alloc(size, hal.StagingMemory)
+		if err != nil {
+			return nil, fmt.Errorf("staging memory: %w", err)
+		}
+		if sl.mem != nil {
+			sl.mem.Free()
+		}
+		sl.mem = mem
 	}
 	return sl, nil
 }
@@ -386,8 +391,10 @@ func (s *stream) Close() error {
 	s.kept.clear(true)
 	err := s.drain(context.Background())
 	s.closed = true
-	for _, sl := range s.slots {
-		sl.mem.Free()
+	for i := range s.slots {
+		if m := s.slots[i].mem; m != nil {
+			m.Free()
+		}
 	}
 	s.queue.Free()
 	s.dev.mu.Lock()

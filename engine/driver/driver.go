@@ -246,3 +246,11 @@ type Timer interface {
 type MemoryReporter interface {
 	MemoryInUse() (used, held int64)
 }
+
+// MemorySaver is an optional interface of a Device that takes memory beside what it is asked for.
+type MemorySaver interface {
+	// SaveMemory has the device keep nothing for reuse and take no more at a time than it is asked for, until stop is called.
+	SaveMemory() (stop func())
+	// StagingBytes is what a stream takes and keeps to transfer so many bytes; 0 where host and device share memory.
+	StagingBytes(transfer int64) int64
+}

@@ -20,9 +20,16 @@ type Options struct {
 	MemLimit int64
 	// Algorithm forces one of the device's algorithms, and rules out another device; empty lets the device choose.
 	Algorithm string
-	// Progress is called after each tile, by one goroutine at a time: tiles done, of how many, and bytes moved so far.
+	// Steps has the problem cut as an earlier run had it, whose Tiles.Steps they are, on whatever device. If that takes more
+	// than there is, it is an error that wraps driver.ErrUnsupported.
+	Steps []int
+	// Skip says which results are there already: their tiles are left out. See Tiles.Results.
+	Skip func(result int) bool
+	// Written is called once a result is in its sinks.
+	Written func(result int)
+	// Progress is called after each tile, by one goroutine at a time: tiles done or left out, of how many, and bytes moved.
 	Progress func(done, total int, bytes int64)
-	// Stage is called after each stage of each tile, by several goroutines at a time: what a trace shows.
+	// Stage is called after each stage of each tile, by several goroutines at a time; see Trace.
 	Stage func(s Stage, tile int, from, to time.Time)
 }
 
@@ -64,7 +71,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	l := limits(dev, o.MemLimit)
 	limit, why := l.MemoryBytes, ""
 	for range attempts {
-		tiles, err := Cut(p, l)
+		tiles, err := o.cut(p, l)
 		if err != nil {
 			if why != "" {
 				err = fmt.Errorf("%w (smaller because %s)", err, why)
@@ -81,6 +88,10 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 		}
 		f := tiles.Footprint()
 		switch {
+		case o.Steps != nil && err == nil:
+			return nil, fmt.Errorf("%w: %v take %d bytes, the limit is %d", driver.ErrUnsupported, tiles, over, limit)
+		case o.Steps != nil:
+			return nil, err
 		case err == nil: // bring the tensors down by as much as all are over
 			why = fmt.Sprintf("workspace and packed weights take %d bytes", over-f.Total())
 			l.MemoryBytes = int64(float64(f.Total()) * min(0.9, float64(limit)/float64(over)))
@@ -92,6 +103,14 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 		}
 	}
 	return nil, fmt.Errorf("%w: %s: no tiles found that keep to %d bytes: %s", driver.ErrUnsupported, p.String(), limit, why)
+}
+
+// cut is the cut by the options' steps, or else by the limits.
+func (o *Options) cut(p problem.Problem, l Limits) (*Tiles, error) {
+	if o.Steps != nil {
+		return CutBy(p, o.Steps)
+	}
+	return Cut(p, l)
 }
 
 // limits are the device's, and the user's.
@@ -141,7 +160,7 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 		}
 	}
 	// As many plans keep their weights as there is memory for.
-	total := f.Total() + workspace
+	total := f.Total() + workspace + j.staging()
 	if limit > 0 && total+weights > limit {
 		return total + weights, nil
 	}
@@ -150,6 +169,17 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 		j.plans.keep = int(min(int64(len(kinds)), (limit-total)/weights))
 	}
 	return 0, j.plans.trim(nil)
+}
+
+// staging is what the device's streams take to transfer tiles and weights.
+func (j *Job) staging() (bytes int64) {
+	m, ok := j.dev.Driver().(driver.MemorySaver)
+	if !ok {
+		return 0
+	}
+	var largest int64
+	j.Tiles.grid.measure(func(_ problem.Role, _, n int64) { largest = max(largest, n) })
+	return streams * m.StagingBytes(largest)
 }
 
 // canShrink says whether there is any dimension left to cut.

@@ -19,13 +19,14 @@ type Limits struct {
 // maxElements leaves room for what kernels add to an index before they compare it.
 const maxElements = 1<<31 - 4096
 
-// inFlight is how many tiles are on the device at a time: one comes, one is computed, one goes.
-const inFlight = 3
+// holders is how many tiles' inputs, and how many tiles' outputs, there are in host memory and on the device at a time: one
+// is filled while another is read.
+const holders = 2
 
 // Footprint is the memory that running a tiling takes, in bytes.
 type Footprint struct {
 	Device    int64 // tensors of the tiles in flight
-	Staging   int64 // on the host: a tile's tensors, and a partial sum
+	Staging   int64 // on the host: tensors as they are read and written, and a partial sum
 	Constants int64 // a tile's weights and the like: on the host, uploaded, and packed
 }
 
@@ -66,7 +67,7 @@ func (c *Tiles) name(d dim) string {
 // Footprint is the memory that running the tiles takes, without the device's workspace.
 func (c *Tiles) Footprint() Footprint { return c.grid.measure(nil) }
 
-// measure adds up what tiles take, and calls each (nil: nobody) with the largest tensors.
+// measure adds up what tiles take, and calls each (nil: nobody) with the largest tensors and their bytes in whole words.
 func (g *grid) measure(each func(role problem.Role, elems, bytes int64)) Footprint {
 	t := g.largest()
 	q := &t
@@ -90,9 +91,16 @@ func (g *grid) measure(each func(role problem.Role, elems, bytes int64)) Footpri
 			sums *= e.parts()
 		}
 	}
-	f.Device = tile * int64(min(inFlight, tiles))
-	if f.Staging = tile; sums > 1 {
+	if f.Device = tile; tiles > 1 || g.several {
+		f.Device *= holders
+	}
+	if f.Staging = f.Device; sums > 1 {
 		f.Staging += q.BytesOf(q.Outputs()[0])
+		for _, r := range q.Inputs() {
+			if q.TypeOf(r) != g.p.TypeOf(r) {
+				f.Staging += q.BytesOf(r) // once more, as f32
+			}
+		}
 	}
 	add(q.Constants(), &f.Constants, 3)
 	return f
@@ -140,6 +148,7 @@ func Cut(p problem.Problem, l Limits) (*Tiles, error) {
 		l.Elements = maxElements
 	}
 	g := newGrid(p)
+	g.several = g.excess(l) > 0
 	for over := g.excess(l); over > 0; over = g.excess(l) {
 		d, ok := g.best(l, over)
 		if !ok {
@@ -252,6 +261,7 @@ func (g *grid) traffic() float64 {
 // why names a limit that the tiles exceed.
 func (g *grid) why(l Limits) string {
 	reason := ""
+	g.several = g.cut()
 	f := g.measure(func(r problem.Role, elems, bytes int64) {
 		switch {
 		case elems > l.Elements:

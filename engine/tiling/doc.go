@@ -7,5 +7,8 @@
 // to cut, input channels) tiles are partial sums: the host adds them in f32 (integers: s32) in the order of the tiles,
 // and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
 //
-// [Compute] and [Job.Run] run the tiles: while one is computed, the next is uploaded and the one before is downloaded.
+// [Compute] and [Job.Run] run the tiles in stages that overlap: while one tile is computed others are read, uploaded,
+// downloaded and written. A [Trace] shows them. What is in flight, on the host and on the device, keeps to the memory limit:
+// twice the inputs and outputs of the largest tile on either side, a partial sum, weights three times (on the host,
+// uploaded, packed), the plans' workspace and the streams' staging memory.
 package tiling

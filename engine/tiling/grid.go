@@ -40,6 +40,8 @@ type grid struct {
 	p     problem.Problem
 	of    [dims]extent
 	order [dims]dim // outermost first: what changes the weights, then positions, then partial sums
+
+	several bool // there will be more than one tile
 }
 
 // weighted says whether there are weights, and thereby groups, output and input channels.

@@ -4,39 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
 // A stage is what happens to a tile, for Options.Stage.
 type Stage string
 
-// The stages. Each has one goroutine and one stream, so that the stages of different tiles overlap.
+// The stages. Each has one goroutine, so that the stages of different tiles overlap.
 const (
-	Uploading   Stage = "upload" // read, and copied to the device
-	Computing   Stage = "compute"
-	Downloading Stage = "download" // copied from the device, and written
+	Reading     Stage = "read"     // from the sources to the host's memory
+	Uploading   Stage = "upload"   // to the device
+	Computing   Stage = "compute"  // on the device, with what it takes to load other weights
+	Downloading Stage = "download" // to the host's memory
+	Writing     Stage = "write"    // to the sinks, or to a sum of several tiles
 )
 
-// slot is the device memory of one tile in flight, and the tile that is in it.
-type slot struct {
-	tile Tile
-	args engine.Args
+// Stages are all stages in their order.
+func Stages() []Stage { return []Stage{Reading, Uploading, Computing, Downloading, Writing} }
+
+// streams is how many there are: to upload, to compute, to download.
+const streams = 3
+
+// holder is memory for one tile's inputs or outputs, on the host or on the device. It is taken once, for the largest tile.
+type holder struct {
+	host, hostAll engine.Operands // of the tile, and all memory
+	dev, devAll   engine.Args
 }
 
 // runner is one run of a job.
 type runner struct {
 	*Job
-	from [problem.Roles]Source
-	to   [problem.Roles]Sink
+	from  [problem.Roles]Source
+	to    [problem.Roles]Sink
+	sizes [problem.Roles]int64 // bytes of the largest tensors, in whole words
 
 	up, work, down *engine.Stream
-	staging        [2]engine.Operands // as tiles read, and write
-	sum            *engine.Tensor     // of the tiles so far
+	sumAll         *engine.Tensor // memory of the sum
+	sum            *engine.Tensor // of the tiles so far
+	done           int            // tiles
 	bytes          int64
 }
 
@@ -64,6 +74,10 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 	j.running = true
 	defer func() { j.running = false }()
 	r := &runner{Job: j, from: from, to: to}
+	j.Tiles.grid.measure(func(role problem.Role, _, bytes int64) { r.sizes[role] = bytes })
+	if s, ok := j.dev.Driver().(driver.MemorySaver); ok && j.o.MemLimit > 0 {
+		defer s.SaveMemory()()
+	}
 	for _, s := range []**engine.Stream{&r.up, &r.work, &r.down} {
 		if *s, err = j.dev.NewStream(); err != nil {
 			return err
@@ -73,112 +87,180 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 	return r.run(ctx)
 }
 
-// run moves slots around: from upload to computation to download and back.
+// flight is a tile on its way, and the memory that it is in.
+type flight struct {
+	tile *Tile
+	in   *holder
+}
+
+// run sends the tiles through the stages. Between two stages there are holders: one is filled while another is read.
 func (r *runner) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n := r.Tiles.Len()
-	slots := make([]slot, min(inFlight, n))
-	free, ready, done := make(chan *slot, len(slots)), make(chan *slot, len(slots)), make(chan *slot, len(slots))
-	for i := range slots {
-		free <- &slots[i]
-	}
 	var wg sync.WaitGroup
-	stage := func(name Stage, in <-chan *slot, out chan<- *slot, do func(context.Context, *slot) error) {
+	var all []*holder
+	pool := func() chan *holder {
+		c := make(chan *holder, min(holders, r.Tiles.Len()))
+		for range cap(c) {
+			all = append(all, &holder{})
+			c <- all[len(all)-1]
+		}
+		return c
+	}
+	// A stage takes tiles in holders of the pool from, and fills those of the pool to, where there are such pools.
+	stage := func(name Stage, tiles <-chan flight, from chan<- *holder, to <-chan *holder, do func(context.Context, *Tile, *holder, *holder) error) <-chan flight {
+		next := make(chan flight, holders) // room for all
 		wg.Go(func() {
-			for i := range n {
-				var s *slot
-				select {
-				case s = <-in:
-				case <-ctx.Done():
+			defer close(next)
+			for {
+				f, ok := receive(ctx, tiles)
+				if !ok {
 					return
 				}
-				if name == Uploading {
-					s.tile = r.Tiles.Tile(i)
+				var h *holder
+				if to != nil {
+					if h, ok = receive(ctx, to); !ok {
+						return
+					}
 				}
 				start := time.Now()
-				err := ctx.Err()
-				if err == nil {
-					err = do(ctx, s)
-				}
-				if err != nil {
+				if err := do(ctx, f.tile, f.in, h); err != nil {
 					cancel(err)
 					return
 				}
 				if r.o.Stage != nil {
-					r.o.Stage(name, i, start, time.Now())
+					r.o.Stage(name, f.tile.Index, start, time.Now())
 				}
-				out <- s // there is room for all of them
+				if from != nil {
+					from <- f.in
+				}
+				if to != nil {
+					next <- flight{f.tile, h}
+				}
 			}
 		})
+		return next
 	}
-	stage(Uploading, free, ready, r.upload)
-	stage(Computing, ready, done, r.compute)
-	stage(Downloading, done, free, r.download)
+	read, up, out, down := pool(), pool(), pool(), pool()
+	list := r.tiles(ctx, &wg)
+	list = stage(Reading, list, nil, read, r.read)
+	list = stage(Uploading, list, read, up, r.upload)
+	list = stage(Computing, list, up, out, r.compute)
+	list = stage(Downloading, list, out, down, r.download)
+	stage(Writing, list, down, nil, r.write)
 	wg.Wait()
-	for i := range slots {
-		for _, t := range slots[i].args {
+	for _, h := range all {
+		for _, t := range h.devAll {
 			t.Free()
 		}
 	}
 	return context.Cause(ctx)
 }
 
-// tensor is a host tensor of the type and shape, the last one of the role if it fits.
-func tensor(t **engine.Tensor, typ problem.DataType, shape []int) (err error) {
-	if *t != nil && (*t).Type() == typ {
-		if slices.Equal((*t).Shape(), shape) {
-			return nil
-		}
-		if len((*t).Bytes()) == typ.Size()*elems(shape) {
-			*t, err = (*t).Reshape(shape...)
-			return err
-		}
+// receive takes from a channel until that is closed or ctx ends.
+func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
+	if ctx.Err() != nil { // else the choice would be at random
+		return v, false
 	}
-	*t = nil // so that it can go before the next one comes
-	*t, err = engine.NewTensor(typ, shape...)
-	return err
+	select {
+	case v, ok = <-c:
+		return v, ok
+	case <-ctx.Done():
+		return v, false
+	}
 }
 
-// place is the slot's device memory for a role.
-func (r *runner) place(s *slot, role problem.Role) (*engine.DeviceTensor, error) {
-	typ, shape := s.tile.Problem.TypeOf(role), s.tile.Problem.Shape(role)
-	t := &s.args[role]
-	if *t != nil && (*t).Type() == typ && slices.Equal((*t).Shape(), shape) {
-		return *t, nil
+// tiles sends the tiles that are to be computed.
+func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup) <-chan flight {
+	parts, skip := r.Tiles.parts(), r.o.Skip
+	if skip == nil {
+		skip = func(int) bool { return false }
 	}
-	(*t).Free()
-	*t = nil
-	var err error
-	*t, err = r.dev.NewTensor(typ, shape...)
-	return *t, err
-}
-
-// upload reads the tile's inputs and copies them to the device.
-func (r *runner) upload(ctx context.Context, s *slot) error {
-	p, t := r.Tiles.Problem(), &s.tile
-	for _, role := range t.Problem.Inputs() {
-		b, in := t.Boxes[role], &r.staging[0][role]
-		if err := tensor(in, p.TypeOf(role), b.Size); err != nil {
-			return err
+	for i := range r.Tiles.Results() {
+		if skip(i) {
+			r.done += parts
 		}
-		if err := readPadded(ctx, r.from[role], p.Shape(role), b, p.PadMode, *in); err != nil {
-			return err
-		}
-		if role == problem.Ind && r.Tiles.Len() > 1 {
-			if err := newReindex(&p, t).toTile((*in).Int32s(), b.Size); err != nil {
-				return err
+	}
+	c := make(chan flight)
+	wg.Go(func() {
+		defer close(c)
+		for i := range r.Tiles.Len() {
+			if skip(i / parts) {
+				continue
+			}
+			t := r.Tiles.Tile(i)
+			select {
+			case c <- flight{tile: &t}:
+			case <-ctx.Done():
+				return
 			}
 		}
-		to, err := r.place(s, role)
+	})
+	return c
+}
+
+// onHost is the tensor of a role in the holder's memory.
+func (r *runner) onHost(h *holder, role problem.Role, typ problem.DataType, shape []int) (t *engine.Tensor, err error) {
+	if h.hostAll[role] == nil {
+		if h.hostAll[role], err = engine.NewTensor(problem.U8, int(r.sizes[role])); err != nil {
+			return nil, err
+		}
+	}
+	h.host[role], err = h.hostAll[role].Within(typ, shape...)
+	return h.host[role], err
+}
+
+// onDevice is the device tensor of a role in the holder's memory.
+func (r *runner) onDevice(h *holder, role problem.Role, typ problem.DataType, shape []int) (t *engine.DeviceTensor, err error) {
+	if h.devAll[role] == nil {
+		if h.devAll[role], err = r.dev.NewTensor(problem.U8, int(r.sizes[role])); err != nil {
+			return nil, err
+		}
+	}
+	h.dev[role], err = h.devAll[role].Within(typ, shape...)
+	return h.dev[role], err
+}
+
+// read reads the tile's inputs.
+func (r *runner) read(ctx context.Context, t *Tile, _, to *holder) error {
+	p := r.Tiles.Problem()
+	for _, role := range t.Problem.Inputs() {
+		b := t.Boxes[role]
+		in, err := r.onHost(to, role, p.TypeOf(role), b.Size)
 		if err != nil {
 			return err
 		}
-		from, err := widened(*in, t.Problem.TypeOf(role))
+		if err := readPadded(ctx, r.from[role], p.Shape(role), b, p.PadMode, in); err != nil {
+			return err
+		}
+		if role != problem.Ind {
+			continue
+		}
+		if r.Tiles.Len() > 1 {
+			err = newReindex(&p, t).toTile(in.Int32s(), b.Size)
+		} else {
+			err = p.CheckIndices(in.Int32s())
+		}
 		if err != nil {
 			return err
 		}
-		if err := r.up.Write(ctx, to, from); err != nil {
+	}
+	return nil
+}
+
+// upload copies the tile's inputs to the device.
+func (r *runner) upload(ctx context.Context, t *Tile, from, to *holder) error {
+	for _, role := range t.Problem.Inputs() {
+		typ := t.Problem.TypeOf(role)
+		dev, err := r.onDevice(to, role, typ, t.Problem.Shape(role))
+		if err != nil {
+			return err
+		}
+		host, err := widened(from.host[role], typ)
+		if err != nil {
+			return err
+		}
+		if err := r.up.Write(ctx, dev, host); err != nil {
 			return err
 		}
 	}
@@ -186,44 +268,56 @@ func (r *runner) upload(ctx context.Context, s *slot) error {
 }
 
 // compute runs the tile's plan.
-func (r *runner) compute(ctx context.Context, s *slot) error {
-	pl, err := r.plans.get(ctx, r.Job, &s.tile)
+func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
+	pl, err := r.plans.get(ctx, r.Job, t)
 	if err != nil {
 		return err
 	}
 	if err := r.plans.trim(pl); err != nil {
 		return err
 	}
-	if err := pl.load(ctx, r.Job, &s.tile, &r.from); err != nil {
+	if err := pl.load(ctx, r.Job, t, &r.from); err != nil {
 		return err
 	}
-	for _, role := range s.tile.Problem.Outputs() {
-		if _, err := r.place(s, role); err != nil {
+	var args engine.Args
+	for _, role := range t.Problem.Inputs() {
+		args[role] = from.dev[role]
+	}
+	for _, role := range t.Problem.Outputs() {
+		if args[role], err = r.onDevice(to, role, t.Problem.TypeOf(role), t.Problem.Shape(role)); err != nil {
 			return err
 		}
 	}
-	ev, err := pl.Run(ctx, r.work, s.args)
+	ev, err := pl.Run(ctx, r.work, args)
 	if err != nil {
 		return err
 	}
 	return ev.Wait(ctx)
 }
 
-// download copies the tile's outputs to the host, and writes them or adds them to those before.
-func (r *runner) download(ctx context.Context, s *slot) error {
-	p, t := r.Tiles.Problem(), &s.tile
+// download copies the tile's outputs to the host.
+func (r *runner) download(ctx context.Context, t *Tile, from, to *holder) error {
 	for _, role := range t.Problem.Outputs() {
-		out := &r.staging[1][role]
-		if err := tensor(out, t.Problem.TypeOf(role), t.Problem.Shape(role)); err != nil {
+		host, err := r.onHost(to, role, t.Problem.TypeOf(role), t.Problem.Shape(role))
+		if err != nil {
 			return err
 		}
-		if err := r.down.Download(ctx, *out, s.args[role]); err != nil {
+		if err := r.down.Download(ctx, host, from.dev[role]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// write writes the tile's outputs, or adds them to those of the tiles before it.
+func (r *runner) write(ctx context.Context, t *Tile, from, _ *holder) error {
+	p := r.Tiles.Problem()
+	for _, role := range t.Problem.Outputs() {
+		result := from.host[role]
 		if role == problem.Ind && r.Tiles.Len() > 1 {
-			newReindex(&p, t).toWhole((*out).Int32s(), t.Problem.Shape(role))
+			newReindex(&p, t).toWhole(result.Int32s(), result.Shape())
 		}
-		b, keep, result := t.Boxes[role], make([]int, len(t.Boxes[role].Size)), *out
+		b, keep := t.Boxes[role], make([]int, len(t.Boxes[role].Size))
 		if role == t.Problem.Outputs()[0] {
 			keep = t.Keep
 		}
@@ -240,9 +334,13 @@ func (r *runner) download(ctx context.Context, s *slot) error {
 			return err
 		}
 	}
+	if t.Part == t.Parts-1 && r.o.Written != nil {
+		r.o.Written(t.Index / t.Parts)
+	}
+	r.done++
 	r.bytes += t.Problem.Bytes()
 	if r.o.Progress != nil {
-		r.o.Progress(t.Index+1, r.Tiles.Len(), r.bytes)
+		r.o.Progress(r.done, r.Tiles.Len(), r.bytes)
 	}
 	return nil
 }
@@ -250,9 +348,18 @@ func (r *runner) download(ctx context.Context, s *slot) error {
 // add adds a partial sum to those before it, and returns their sum in the result's type once it is complete.
 func (r *runner) add(t *Tile, part *engine.Tensor, typ problem.DataType) (*engine.Tensor, error) {
 	if t.Part == 0 {
-		if err := tensor(&r.sum, part.Type(), part.Shape()); err != nil {
+		if r.sumAll == nil {
+			all, err := engine.NewTensor(problem.U8, int(r.sizes[t.Problem.Outputs()[0]]))
+			if err != nil {
+				return nil, err
+			}
+			r.sumAll = all
+		}
+		sum, err := r.sumAll.Within(part.Type(), part.Shape()...)
+		if err != nil {
 			return nil, err
 		}
+		r.sum = sum
 		copy(r.sum.Bytes(), part.Bytes())
 	} else {
 		to := r.sum.Float32s()

@@ -1,8 +1,12 @@
 package tiling_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
@@ -38,14 +42,14 @@ func (e *end) WriteBox(ctx context.Context, b tiling.Box, from *engine.Tensor, a
 }
 
 // stream runs a pooling in ten tiles or more between a source and a sink of its own.
-func stream(t *testing.T, dev *engine.Device, read, write func(n int) error) (tiles int, err error) {
+func stream(t *testing.T, dev *engine.Device, stage func(tiling.Stage, int, time.Time, time.Time), read, write func(n int) error) (tiles int, err error) {
 	t.Helper()
 	p, err := problem.Parse("pool:max:mb1ic20ih32kh2sh2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := inputs(t, dev, &p)
-	j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{MemLimit: 40 << 10})
+	j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{MemLimit: 40 << 10, Stage: stage})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +87,7 @@ func stream(t *testing.T, dev *engine.Device, read, write func(n int) error) (ti
 // The first tile is not written before the third is read: so three are on their way.
 func TestTilesOverlap(t *testing.T) {
 	third := make(chan struct{})
-	_, err := stream(t, open(t, "cpu"), func(n int) error {
+	_, err := stream(t, open(t, "cpu"), nil, func(n int) error {
 		if n == 3 {
 			close(third)
 		}
@@ -113,10 +117,10 @@ func TestErrorsOfSourcesAndSinksEndARun(t *testing.T) {
 	}
 	before := runtime.NumGoroutine()
 	for range 20 {
-		if _, err := stream(t, dev, fails, fine); !errors.Is(err, broken) {
+		if _, err := stream(t, dev, nil, fails, fine); !errors.Is(err, broken) {
 			t.Errorf("a source that fails: %v", err)
 		}
-		if _, err := stream(t, dev, fine, fails); !errors.Is(err, broken) {
+		if _, err := stream(t, dev, nil, fine, fails); !errors.Is(err, broken) {
 			t.Errorf("a sink that fails: %v", err)
 		}
 	}
@@ -125,5 +129,157 @@ func TestErrorsOfSourcesAndSinksEndARun(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines became %d", before, n)
+	}
+}
+
+// Each tile is written while the next but one is read: they meet, so events of different lanes overlap.
+func TestTrace(t *testing.T) {
+	dev := open(t, "cpu")
+	fine := func(int) error { return nil }
+	tiles, err := stream(t, dev, nil, fine, fine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	trace := tiling.NewTrace(&text)
+	met := make(chan struct{})
+	_, err = stream(t, dev, trace.Stage, func(n int) error {
+		if n > 2 {
+			select {
+			case met <- struct{}{}:
+			case <-time.After(20 * time.Second):
+				return errors.New("nobody writes a tile while the next but one is read")
+			}
+		}
+		return nil
+	}, func(n int) error {
+		if n <= tiles-2 {
+			<-met
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trace.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var events []struct {
+		Name, Ph string
+		TS, Dur  float64
+		TID      int
+		Args     struct {
+			Name  string
+			Stage tiling.Stage
+			Tile  int
+		}
+	}
+	if err := json.Unmarshal(text.Bytes(), &events); err != nil {
+		t.Fatal(err)
+	}
+	lanes, count := map[int]tiling.Stage{}, map[tiling.Stage]int{}
+	for _, e := range events {
+		switch {
+		case e.Name == "thread_name":
+			lanes[e.TID] = tiling.Stage(e.Args.Name)
+		case e.Ph == "X":
+			if count[e.Args.Stage]++; lanes[e.TID] != e.Args.Stage || e.Name != fmt.Sprintf("tile %d", e.Args.Tile) {
+				t.Errorf("%+v is in the lane %q", e, lanes[e.TID])
+			}
+		}
+	}
+	overlaps := 0
+	for _, a := range events {
+		for _, b := range events {
+			if a.Ph == "X" && b.Ph == "X" && a.TID < b.TID && a.Args.Tile != b.Args.Tile && a.TS < b.TS+b.Dur && b.TS < a.TS+a.Dur {
+				overlaps++
+			}
+		}
+	}
+	for _, s := range tiling.Stages() {
+		if count[s] != tiles {
+			t.Errorf("%d events of stage %s, %d tiles", count[s], s, tiles)
+		}
+	}
+	if overlaps < tiles-2 {
+		t.Errorf("%d overlapping events of %d tiles", overlaps, tiles)
+	}
+}
+
+// What a run leaves out because an earlier one made it comes out the same, wherever that one ended.
+func TestResults(t *testing.T) {
+	dev := open(t, "cpu")
+	for i := range uint64(60) {
+		r := rand.New(rand.NewPCG(*seed, i))
+		p := problem.Random(r, 10)
+		tiles := tiling.Shred(r, p)
+		again, err := tiling.CutBy(p, tiles.Steps())
+		if err != nil || again.String() != tiles.String() || again.Results() != tiles.Results() {
+			t.Fatalf("%s: %v cut again is %v: %v", p.String(), tiles, again, err)
+		}
+		in := inputs(t, dev, &p)
+		want, err := dev.Compute(t.Context(), p, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := r.IntN(tiles.Results() + 1)
+		var from [problem.Roles]tiling.Source
+		var to [problem.Roles]tiling.Sink
+		for role, x := range in {
+			if x != nil {
+				from[role] = tiling.Memory{Tensor: x}
+			}
+		}
+		var out engine.Operands
+		for _, role := range p.Outputs() {
+			if out[role], err = engine.NewTensor(p.TypeOf(role), p.Shape(role)...); err != nil {
+				t.Fatal(err)
+			}
+			to[role] = tiling.Memory{Tensor: out[role]}
+		}
+		var written []int
+		for _, skip := range []func(int) bool{func(i int) bool { return i >= done }, func(i int) bool { return i < done }} {
+			last := 0
+			j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{Steps: tiles.Steps(), Skip: skip,
+				Written: func(i int) { written = append(written, i) }, Progress: func(done, _ int, _ int64) { last = done }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(j.Run(t.Context(), from, to), j.Close()); err != nil {
+				t.Fatalf("%s, %v: %v", p.String(), tiles, err)
+			}
+			if ran := skip(0) != skip(tiles.Results()-1) || !skip(0); ran && last != tiles.Len() {
+				t.Errorf("%s, %v: %d tiles were done in the end", p.String(), tiles, last)
+			}
+		}
+		slices.Sort(written)
+		if len(slices.Compact(written)) != tiles.Results() {
+			t.Errorf("%s, %v: results %v were written of %d", p.String(), tiles, written, tiles.Results())
+		}
+		for _, role := range p.Outputs() {
+			if i := differing(out[role], want[role]); i >= 0 {
+				t.Errorf("%s, %v, the first %d before: %v differs at element %d", p.String(), tiles, done, role, i)
+			}
+		}
+	}
+	p, err := problem.Parse("conv:mb2ic4ih8oc4kh3ph1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := tiling.Cut(p, tiling.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good.Steps() {
+		for _, wrong := range []int{-1, 0, 1 << 40} {
+			steps := good.Steps()
+			steps[i] = wrong
+			if _, err := tiling.CutBy(p, steps); !errors.Is(err, driver.ErrInvalid) {
+				t.Errorf("steps %v: %v", steps, err)
+			}
+		}
+	}
+	if _, err := tiling.CutBy(p, []int{1}); !errors.Is(err, driver.ErrInvalid) {
+		t.Errorf("too few steps: %v", err)
 	}
 }

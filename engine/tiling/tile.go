@@ -1,6 +1,9 @@
 package tiling
 
 import (
+	"fmt"
+
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -27,6 +30,50 @@ func (c *Tiles) Len() int {
 		n *= e.parts()
 	}
 	return n
+}
+
+// Results is the number of boxes that the tiles make of the whole's outputs: of each tile one, or of each of its partial
+// sums' Parts. They are counted in the order in which they are made.
+func (c *Tiles) Results() int { return c.Len() / c.parts() }
+
+// parts is how many tiles make one box.
+func (c *Tiles) parts() int {
+	n := 1
+	for _, e := range c.grid.of {
+		if e.sum {
+			n *= e.parts()
+		}
+	}
+	return n
+}
+
+// Steps is what a tile has of each dimension that problems are cut along. CutBy makes the same cut of it.
+func (c *Tiles) Steps() []int {
+	s := make([]int, dims)
+	for d, e := range c.grid.of {
+		s[d] = e.step
+	}
+	return s
+}
+
+// CutBy divides a problem by another cut's Steps.
+func CutBy(p problem.Problem, steps []int) (*Tiles, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	g := newGrid(p)
+	bad := len(steps) != len(g.of)
+	for d := range g.of {
+		e := &g.of[d]
+		if bad = bad || steps[d] < 1 || steps[d] > e.size || steps[d]%e.unit != 0 || !e.cut && steps[d] != e.size; bad {
+			break
+		}
+		e.step = steps[d]
+	}
+	if channels := g.of[outs].parts() > 1 || g.of[ins].parts() > 1; bad || channels && g.of[groups].step > 1 {
+		return nil, fmt.Errorf("%w: %s cannot be cut by steps of %v", driver.ErrInvalid, p.String(), steps)
+	}
+	return &Tiles{g}, nil
 }
 
 // Tile is tile i, in the order in which they run.
