@@ -48,18 +48,23 @@ func (d *Device) class() class {
 	return lanes
 }
 
+// phased is a convolution, or a transposed one, as the phases that compute it.
+type phased struct {
+	conv     *conv
+	in, out  [3]int // the source's and the result's planes
+	icg, ocg int    // channels in a group that it reads and writes
+	phases   []phase
+}
+
 // igemm is the geometry of one plan. Sizes are floats and elements; triples are depth, height and width.
 type igemm struct {
-	conv       *conv
-	in, out    [3]int // the source's and the result's planes
-	icg, ocg   int    // channels in a group that it reads and writes
-	vw         int    // floats of a vector of output channels
+	phased
+	vw         int // floats of a vector of output channels
 	lx         int
 	share      int
 	tx, ty, tn int
 	cu, ku     int // channels and kernel rows of an iteration of the reduction, or what divides a phase's
 	ocb        int // blocks of tn·vw output channels, per group
-	phases     []phase
 	inPlace    bool
 	borders    []border
 	chunk      [3]int // images, slices and rows of results that are computed at a time
@@ -80,6 +85,9 @@ type phase struct {
 	base        int // where the first tap reads
 	border      int // the copy it reads
 }
+
+// taps is how many taps the phase has.
+func (ph *phase) taps() int { return ph.axis[0].Kernel * ph.axis[1].Kernel * ph.axis[2].Kernel }
 
 // border is a padded copy with the phases that read it.
 type border struct {
@@ -139,8 +147,21 @@ func (ph *phase) along(c *conv, i, r int) {
 	ph.at[i], ph.every[i] = r, s
 }
 
+// phasedOf takes a problem apart.
+func phasedOf(p *problem.Problem) phased {
+	c := convOf(p)
+	g := phased{conv: c, in: c.wide, out: c.narrow, icg: c.wideG, ocg: c.narrowG, phases: phasesOf(c)}
+	if c.transposed {
+		g.in, g.out, g.icg, g.ocg = c.narrow, c.wide, c.narrowG, c.wideG
+	}
+	if len(g.phases) == 1 && !g.phases[0].empty {
+		g.flatten()
+	}
+	return g
+}
+
 // flatten makes all pixels one row where a kernel of one tap reads each where it is.
-func (g *igemm) flatten() {
+func (g *phased) flatten() {
 	axes := &g.phases[0].axis
 	n := 1
 	for _, a := range axes {
@@ -155,7 +176,7 @@ func (g *igemm) flatten() {
 }
 
 // most is the largest that phases have of something.
-func (g *igemm) most(of func(*phase) int) int {
+func (g *phased) most(of func(*phase) int) int {
 	n := 0
 	for i := range g.phases {
 		n = max(n, of(&g.phases[i]))
@@ -164,7 +185,7 @@ func (g *igemm) most(of func(*phase) int) int {
 }
 
 // outs is the largest number of results of a phase along an axis.
-func (g *igemm) outs(i int) int { return g.most(func(ph *phase) int { return ph.axis[i].Out }) }
+func (g *phased) outs(i int) int { return g.most(func(ph *phase) int { return ph.axis[i].Out }) }
 
 // all images, slices and rows of results.
 func (g *igemm) all() [3]int { return [3]int{g.conv.n, g.outs(0), g.outs(1)} }
@@ -196,20 +217,11 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 
 // newTiledIgemm does so with the tile of the text, or with its own choice if that is empty.
 func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
-	c := convOf(p)
 	g := &igemm{
-		conv: c, in: c.wide, out: c.narrow, icg: c.wideG, ocg: c.narrowG, vw: d.limits.VectorWidth,
-		lx: 1, cu: 1, ku: 1, largest: min(d.info.MaxTensorBytes/4, maxElements),
-	}
-	if c.transposed {
-		g.in, g.out, g.icg, g.ocg = c.narrow, c.wide, c.narrowG, c.wideG
+		phased: phasedOf(p), vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1, largest: min(d.info.MaxTensorBytes/4, maxElements),
 	}
 	for d.class() == straight && g.vw > 4 && g.vw/2 >= g.ocg {
 		g.vw /= 2
-	}
-	g.phases = phasesOf(c)
-	if len(g.phases) == 1 && !g.phases[0].empty {
-		g.flatten()
 	}
 	quad := 1 // floats that the body loads at a time from the source
 	if d.limits.GLSL {
@@ -231,10 +243,7 @@ func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 			continue
 		}
 		a := &ph.axis
-		ph.packed = int64(p.Groups) * int64(g.ocb) * int64(g.icg) * int64(g.tn)
-		for _, a := range a {
-			ph.packed *= int64(a.Kernel)
-		}
+		ph.packed = int64(p.Groups) * int64(g.ocb) * int64(g.icg) * int64(g.tn) * int64(ph.taps())
 		ph.packed = (ph.packed + int64(g.share)) * int64(g.vw)
 		ph.base = -(a[0].PadL*g.in[1]+a[1].PadL)*g.in[2] - a[2].PadL
 		reach := [3]int{a[0].Out, roundUp(a[1].Out, g.ty), across}
@@ -385,7 +394,7 @@ func (g *igemm) iterations() int {
 }
 
 // kinds is the number of kernels of different shapes that the phases need.
-func (g *igemm) kinds() int {
+func (g *phased) kinds() int {
 	kinds := map[[6]int]bool{}
 	for i := range g.phases {
 		d, h, w := g.phases[i].axis[0], g.phases[i].axis[1], g.phases[i].axis[2]

@@ -38,7 +38,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias, post.chain); err != nil {
 			return err
 		}
-		if weights[i], err = g.packWeights(ctx, pl, ph, given); err != nil {
+		if weights[i], err = g.packWeights(ctx, pl, ph, given, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
 			return err
 		}
 	}
@@ -128,8 +128,9 @@ func (g *igemm) run(pl *plan, k *kernel, ph *phase, first, size [3]int, uses []o
 		at, image, g.out[0]*plane, slice, slices, down, rows)...)
 }
 
-// packWeights adds the packing of a phase's weights in the order in which its kernel reads them.
-func (g *igemm) packWeights(ctx context.Context, pl *plan, ph *phase, given operand) (operand, error) {
+// packWeights adds the packing of a phase's weights, groups of blocks apart, in rows of block output channels: a row for each
+// tap and channel, inner channels side by side, and rows of zeros up to `rows`. elems is the size of it all.
+func (g *phased) packWeights(ctx context.Context, pl *plan, ph *phase, given operand, block, rows, inner int, elems int64) (operand, error) {
 	if ph.empty {
 		return none, nil
 	}
@@ -150,9 +151,9 @@ func (g *igemm) packWeights(ctx context.Context, pl *plan, ph *phase, given oper
 		base += ph.first[i] * strides[i]
 		strides[i] *= ph.step[i]
 	}
-	to := pl.scratch(ph.packed)
-	return to, pl.each(&pl.pack, k, int(ph.packed), []operand{given, to},
-		words(g.conv.groups, g.ocg, g.icg, kernel, g.tn*g.vw, base, g.ocg*g.icg*taps, so, sc, strides)...)
+	to := pl.scratch(elems)
+	return to, pl.each(&pl.pack, k, int(elems), []operand{given, to},
+		words(g.conv.groups, g.ocg, g.icg, kernel, block, rows, inner, base, g.ocg*g.icg*taps, so, sc, strides)...)
 }
 
 // padItems is the work-group of pad_src.

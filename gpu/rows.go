@@ -48,7 +48,9 @@ func canRowsForward(d *Device, p *problem.Problem) error {
 }
 
 // worthRows says whether the work pays for a compilation, and rows are long enough to share what is loaded.
-func worthRows(_ *Device, p *problem.Problem) bool { return p.FLOPs() >= rowsWorth && p.Axes[2].Out >= 4 }
+func worthRows(_ *Device, p *problem.Problem) bool {
+	return p.FLOPs() >= rowsWorth && p.Axes[2].Out >= 4
+}
 
 func buildRows(ctx context.Context, pl *plan) error {
 	src, err := pl.input(ctx, problem.Src)

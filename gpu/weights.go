@@ -61,10 +61,16 @@ func (pl *plan) sums(ctx context.Context, name string, results int, r reduction,
 	if r.parts == 1 {
 		return nil
 	}
-	if k, err = pl.kernel(ctx, "sum_parts", generalGroup, 1, 1); err != nil {
+	return pl.sumParts(ctx, to, dst, results, r.parts, posts{par: none, res: none}, 1, 1)
+}
+
+// sumParts adds the sum of parts of results. Post-operations need to know the results' channels, of plane elements each.
+func (pl *plan) sumParts(ctx context.Context, from, to operand, results, parts int, post posts, channels, plane int) error {
+	k, err := pl.kernel(ctx, "sum_parts", generalGroup, 1, 1, post.chain)
+	if err != nil {
 		return err
 	}
-	return pl.each(&pl.run, k, results, []operand{to, dst}, int32(r.parts))
+	return pl.each(&pl.run, k, results, []operand{from, post.par, post.res, to}, words(parts, channels, plane)...)
 }
 
 func canWeights(_ *Device, p *problem.Problem) error {

@@ -192,10 +192,7 @@ func buildTileWeights(ctx context.Context, pl *plan) error {
 	if g.parts == 1 {
 		return nil
 	}
-	if k, err = pl.kernel(ctx, "sum_parts", generalGroup, 1, 1); err != nil {
-		return err
-	}
-	return pl.each(&pl.run, k, c.weights(), []operand{to, dst}, int32(g.parts))
+	return pl.sumParts(ctx, to, dst, c.weights(), g.parts, posts{par: none, res: none}, 1, 1)
 }
 
 // add adds the sums over a chunk: its padded and its packed copy, and the products.

@@ -20,6 +20,7 @@
 // Local memory: declared at file scope in GLSL, inside the kernel in OpenCL C, so it has one macro for each place.
 #define LOCAL_GLOBAL_SCOPE(T, name, n)
 #define LOCAL_KERNEL_SCOPE(T, name, n) __local T name[n];
+#define LOCAL_LANE(v, i) (((__local float *)&(v))[i])
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 
 // Vectors: VW floats, or in a body with a tunable NARROW that isn't 0, so many. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.

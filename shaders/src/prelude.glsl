@@ -26,6 +26,7 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 // Local memory: declared at file scope in GLSL, inside the kernel in OpenCL C, so it has one macro for each place.
 #define LOCAL_GLOBAL_SCOPE(T, name, n) shared T name[n];
 #define LOCAL_KERNEL_SCOPE(T, name, n)
+#define LOCAL_LANE(v, i) ((v)[i])
 #define BARRIER() barrier()
 
 // Vectors: VW floats. GLSL has 4 at most, so a wider tile is more registers, never a wider type.
