@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -16,26 +18,22 @@ import (
 // Device is an open device. It is safe for concurrent use. Close it after everything that was made by it.
 type Device struct {
 	spec       string
-	d          driver.Device
+	o          options
 	fallbackTo string // spec of the device to fall back to, "" for none
 	tuning     *tuned.DB
 	tunedFor   tuned.Key // without a problem
 
+	on        atomic.Pointer[session]
+	reopening sync.Mutex // held while the device is opened again
+	opening   sync.Mutex // held while fallback is opened
+
 	mu        sync.Mutex
-	fallback  *Device // opened on first need
+	before    []*session // lost
+	fallback  *Device    // opened on first need
 	fallbacks []Fallback
 	closed    bool
-}
 
-// Fallback is one problem that ran elsewhere than asked.
-type Fallback struct {
-	Problem  problem.Problem
-	From, To string // device specs
-	Reason   error  // wraps ErrUnsupported or ErrOutOfMemory
-}
-
-func (f *Fallback) String() string {
-	return fmt.Sprintf("%s runs on %s instead of %s: %v", f.Problem.String(), f.To, f.From, f.Reason)
+	checker checker
 }
 
 // Option is an option of Open.
@@ -46,6 +44,9 @@ type options struct {
 	fallback string
 	tuning   *tuned.DB
 	tuningBy bool // tuning was given
+	deadline time.Duration
+	checks   int
+	through  func(driver.Driver) driver.Driver
 }
 
 // NoFallback makes a problem that the device cannot run an error instead of running it on the cpu.
@@ -57,6 +58,24 @@ func WithDriverOptions(d driver.Options) Option { return func(o *options) { o.Op
 // WithTuning makes plans take what is fastest by the database instead of the user's; nil is the driver's choice always.
 func WithTuning(db *tuned.DB) Option { return func(o *options) { o.tuning, o.tuningBy = db, true } }
 
+// WithDeadline gives a device up that does not answer a single call of its driver for so long: ErrDeviceHung, which is an
+// ErrDeviceLost. A wait is one call, whatever it waits for, and so is the compilation of a plan. What hangs in the driver
+// is left behind, and cleaned up if it returns after all. Without a deadline (0, the default) calls take the time that they
+// take, as only the user knows how much that may be; with one, transfers go through a copy, which a driver that is left
+// behind may go on to use.
+func WithDeadline(d time.Duration) Option { return func(o *options) { o.deadline = d } }
+
+// WithCheck computes n elements of each result that RunHost, and so Compute and its like, downloads once more by the
+// float64 reference, chosen at random: if one is off by more than floating-point arithmetic may be, the error is
+// ErrWrongResult and names the device.
+func WithCheck(n int) Option { return func(o *options) { o.checks = n } }
+
+// WithDriver puts something around the drivers of the device and of those that it falls back to, such as the faults of
+// package faulty. It is called whenever a device is opened.
+func WithDriver(through func(driver.Driver) driver.Driver) Option {
+	return func(o *options) { o.through = through }
+}
+
 // Open opens the device of a spec (see Resolve). A spec that matches several opens the first.
 func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 	o := options{fallback: "cpu"}
@@ -67,59 +86,63 @@ func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := open(ctx, found[0], o.Options)
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := lookup(o.fallback); !ok || o.fallback == found[0] {
-		o.fallback = ""
+	return openDevice(ctx, found[0], o)
+}
+
+// openDevice opens the device of a resolved spec.
+func openDevice(ctx context.Context, spec string, o options) (*Device, error) {
+	d := &Device{spec: spec}
+	if _, ok := lookup(o.fallback); ok && o.fallback != spec {
+		d.fallbackTo = o.fallback
 	}
 	switch {
 	case o.tuningBy:
 	case o.NoCache:
-		o.tuning = tuned.BuiltIn()
+		o.tuning, o.tuningBy = tuned.BuiltIn(), true
 	default:
-		o.tuning = tuned.User()
+		o.tuning, o.tuningBy = tuned.User(), true
 	}
-	return &Device{
-		spec: found[0], d: d, fallbackTo: o.fallback,
-		tuning: o.tuning, tunedFor: tuned.Key{Device: tuned.DeviceKey(d.Info()), Kernels: tuned.Kernels(d)},
-	}, nil
+	d.o, d.tuning = o, o.tuning
+	s, err := open(ctx, spec, &o)
+	if err != nil {
+		return nil, err
+	}
+	d.on.Store(s)
+	d.tunedFor = tuned.Key{Device: tuned.DeviceKey(s.d.Info()), Kernels: tuned.Kernels(s.d)}
+	return d, nil
 }
 
 // Spec is the resolved spec, such as "vulkan:0".
 func (d *Device) Spec() string { return d.spec }
 
 // Info describes the device.
-func (d *Device) Info() driver.Info { return d.d.Info() }
+func (d *Device) Info() driver.Info { return d.on.Load().d.Info() }
 
 // Driver is the driver's own device, for its optional interfaces (driver.Oracle, driver.SelfTester,
 // driver.MemoryReporter).
-func (d *Device) Driver() driver.Device { return d.d }
+func (d *Device) Driver() driver.Device { return d.on.Load().d }
 
 // Algorithms lists the algorithms that can run the problem, best guess first.
-func (d *Device) Algorithms(p problem.Problem) []string { return d.d.Algorithms(p) }
-
-// Fallbacks lists the plans that went to another device.
-func (d *Device) Fallbacks() []Fallback {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]Fallback(nil), d.fallbacks...)
-}
+func (d *Device) Algorithms(p problem.Problem) []string { return d.on.Load().d.Algorithms(p) }
 
 // Close frees the device.
 func (d *Device) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	closed := d.closed
+	d.closed = true
+	fallback, before := d.fallback, d.before
+	d.mu.Unlock()
+	if closed {
 		return nil
 	}
-	d.closed = true
-	var err error
-	if d.fallback != nil {
-		err = d.fallback.Close()
+	errs := []error{d.on.Load().close()}
+	for _, s := range before {
+		errs = append(errs, s.close())
 	}
-	return errors.Join(d.d.Close(), err)
+	if fallback != nil {
+		errs = append(errs, fallback.Close())
+	}
+	return errors.Join(append(errs, d.checker.close())...)
 }
 
 // Plan chooses an algorithm for the problem and compiles it: what was fastest when the problem was tuned on this device,
@@ -129,15 +152,16 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	dp, why, err := d.choose(ctx, p, o)
+	on := d.on.Load()
+	dp, why, err := d.choose(ctx, on, p, o)
 	if err == nil {
-		return newPlan(d, p, dp, why), nil
+		return newPlan(d, on, p, dp, why), nil
 	}
 	err = fmt.Errorf("%s: %w", d.spec, err)
 	if d.fallbackTo == "" || o != (driver.PlanOptions{}) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
 		return nil, err
 	}
-	other, openErr := d.openFallback(ctx)
+	other, openErr := d.openFallback(ctx, p)
 	if openErr != nil {
 		return nil, errors.Join(err, openErr)
 	}
@@ -145,31 +169,32 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if planErr != nil {
 		return nil, fmt.Errorf("%w; and its fallback: %w", err, planErr)
 	}
-	f := Fallback{Problem: p, From: d.spec, To: other.spec, Reason: err}
+	f := Fallback{Problem: p, Step: Moved, From: d.spec, To: other.spec, Reason: err}
 	pl.fallback = &f
-	d.mu.Lock()
-	d.fallbacks = append(d.fallbacks, f)
-	d.mu.Unlock()
-	slog.WarnContext(ctx, "fallback", "problem", p.String(), "from", f.From, "to", f.To, "reason", err)
+	d.Note(ctx, f)
 	return pl, nil
 }
 
 // choose plans as the tuning says, or else as the driver likes. why is empty or the tuning's.
-func (d *Device) choose(ctx context.Context, p problem.Problem, o driver.PlanOptions) (pl driver.Plan, why string, err error) {
+func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o driver.PlanOptions) (pl driver.Plan, why string, err error) {
+	plan := func(o driver.PlanOptions) error {
+		// Compiling has no context but the caller's: what hangs is given up by the session.
+		pl, err = call(on, "plan", func() (driver.Plan, error) { return on.d.Plan(ctx, p, o) }, func(late driver.Plan) { _ = late.Close() })
+		return err
+	}
 	if o == (driver.PlanOptions{}) {
 		if e, ok := d.tuning.Lookup(d.TuningKey(p)); ok {
-			if pl, err = d.d.Plan(ctx, p, e.Options()); err == nil {
+			if plan(e.Options()) == nil {
 				return pl, e.Why(), nil
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrDeviceLost) {
 				return nil, "", err
 			}
 			slog.WarnContext(ctx, "tuned choice refused", "problem", e.Problem, "device", d.spec,
 				"algorithm", e.Algorithm, "tile", e.Tile, "reason", err)
 		}
 	}
-	pl, err = d.d.Plan(ctx, p, o)
-	return pl, "", err
+	return pl, "", plan(o)
 }
 
 // TuningKey is what the tuning knows a problem on this device by.
@@ -177,22 +202,6 @@ func (d *Device) TuningKey(p problem.Problem) tuned.Key {
 	k := d.tunedFor
 	k.Problem = tuned.Text(p)
 	return k
-}
-
-func (d *Device) openFallback(ctx context.Context) (*Device, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, fmt.Errorf("%s: %w", d.spec, ErrClosed)
-	}
-	if d.fallback == nil {
-		other, err := Open(ctx, d.fallbackTo, NoFallback(), WithTuning(d.tuning))
-		if err != nil {
-			return nil, err
-		}
-		d.fallback = other
-	}
-	return d.fallback, nil
 }
 
 // Conv convolves src [N, C, spatial…] with wei [OC, C/groups, kernel…] and adds bia [OC] (nil for none), from host to
@@ -228,31 +237,14 @@ func (d *Device) forward(ctx context.Context, p problem.Problem, err error, in O
 	return out[problem.Dst], err
 }
 
-// Compute runs any problem once from host to host: in are its Inputs and Constants, the result its Outputs.
-func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
-	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
-	if err != nil {
-		return Operands{}, err
-	}
-	defer pl.Close()
-	if pl.constants {
-		var constants Operands
-		for _, r := range p.Constants() {
-			constants[r] = in[r]
-		}
-		if err := pl.SetWeights(ctx, constants); err != nil {
-			return Operands{}, err
-		}
-	}
-	return pl.RunHost(ctx, in)
-}
-
 // DeviceTensor is a tensor in a device's memory.
 type DeviceTensor struct {
 	dev   *Device
+	on    *session
 	typ   problem.DataType
 	shape []int
 	buf   driver.Buffer
+	freed atomic.Bool
 }
 
 // NewTensor takes device memory for a tensor. Its contents are undefined.
@@ -261,11 +253,13 @@ func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, e
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.d.Alloc((bytes + 3) &^ 3)
+	on := d.on.Load()
+	b, err := call(on, "alloc", func() (driver.Buffer, error) { return on.d.Alloc((bytes + 3) &^ 3) }, driver.Buffer.Free)
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}
-	return &DeviceTensor{d, typ, append([]int(nil), shape...), b}, nil
+	on.hold()
+	return &DeviceTensor{dev: d, on: on, typ: typ, shape: append([]int(nil), shape...), buf: b}, nil
 }
 
 // Within is a tensor of any type and shape in the beginning of the same memory, which must be large enough. To Free one
@@ -289,7 +283,7 @@ func (t *DeviceTensor) Shape() []int { return t.shape }
 
 // Free gives the memory back once work in flight is done with it.
 func (t *DeviceTensor) Free() {
-	if t != nil {
-		t.buf.Free()
+	if t != nil && !t.freed.Swap(true) {
+		_ = t.on.free(func() error { t.buf.Free(); return nil }) // that it hangs is in the next call's error
 	}
 }

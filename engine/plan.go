@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -15,6 +16,7 @@ import (
 // kernels and packed weights. It is safe for concurrent use.
 type Plan struct {
 	dev      *Device
+	on       *session
 	p        problem.Problem
 	d        driver.Plan
 	why      string // instead of the driver's, or empty
@@ -26,6 +28,7 @@ type Plan struct {
 
 	mu      sync.RWMutex
 	weights driver.Weights
+	host    driver.Operands // the constants, if results are checked
 	closed  bool
 }
 
@@ -36,8 +39,9 @@ type arg struct {
 	shape []int
 }
 
-func newPlan(d *Device, p problem.Problem, dp driver.Plan, why string) *Plan {
-	pl := &Plan{dev: d, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}
+func newPlan(d *Device, on *session, p problem.Problem, dp driver.Plan, why string) *Plan {
+	on.hold()
+	pl := &Plan{dev: d, on: on, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}
 	for _, r := range slices.Concat(pl.inputs, pl.outputs) {
 		pl.args = append(pl.args, arg{r, p.TypeOf(r), p.Shape(r)})
 	}
@@ -70,10 +74,12 @@ func (pl *Plan) Close() error {
 		return nil
 	}
 	pl.closed = true
-	if pl.weights != nil {
-		pl.weights.Free()
-	}
-	return pl.d.Close()
+	return pl.on.free(func() error {
+		if pl.weights != nil {
+			pl.weights.Free()
+		}
+		return pl.d.Close()
+	})
 }
 
 // Args are tensors of a device by role, such as Args{problem.Src: x, problem.Dst: y}.
@@ -127,6 +133,9 @@ func (pl *Plan) SetWeights(ctx context.Context, constants Operands) error {
 		return err
 	}
 	defer s.Close()
+	if err := pl.same(s); err != nil {
+		return err
+	}
 	var b driver.Buffers
 	for _, r := range roles {
 		t, err := s.Upload(ctx, constants[r])
@@ -136,32 +145,65 @@ func (pl *Plan) SetWeights(ctx context.Context, constants Operands) error {
 		defer t.Free()
 		b[r] = t.buf
 	}
-	packed, ev, err := pl.d.Pack(ctx, s.d, b)
+	packed, err := pl.pack(ctx, s, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
-	if err := ev.Wait(ctx); err != nil {
-		packed.Free()
-		return fmt.Errorf("%s: %w", pl.dev.spec, err)
+	free := func(w driver.Weights) {
+		_ = pl.on.do("free", func() error { w.Free(); return nil }) // that it hangs is in the next call's error
 	}
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.closed {
-		packed.Free()
+		free(packed)
 		return fmt.Errorf("plan: %w", ErrClosed)
 	}
 	if pl.weights != nil {
-		pl.weights.Free()
+		free(pl.weights)
 	}
 	pl.weights = packed
+	if pl.dev.o.checks > 0 {
+		pl.host = copies(&constants)
+	}
 	return nil
+}
+
+// pack packs constants that are uploaded, and waits for it.
+func (pl *Plan) pack(ctx context.Context, s *Stream, b driver.Buffers) (driver.Weights, error) {
+	type result struct {
+		w  driver.Weights
+		ev driver.Event
+	}
+	r, err := call(pl.on, "pack", func() (r result, err error) {
+		r.w, r.ev, err = pl.d.Pack(ctx, s.d, b)
+		return r, err
+	}, func(late result) { late.w.Free() })
+	if err != nil {
+		return nil, err
+	}
+	if err := pl.on.wait(ctx, "wait", r.ev.Wait); err != nil {
+		_ = pl.on.do("free", func() error { r.w.Free(); return nil }) // the wait's error says more
+		return nil, err
+	}
+	return r.w, nil
+}
+
+// same says that a stream is of the plan's device, and not of one that was opened again since or before.
+func (pl *Plan) same(s *Stream) error {
+	switch {
+	case s.on == pl.on:
+		return nil
+	case s.dev == pl.dev:
+		return fmt.Errorf("%s: %w: the plan or the stream is from before it was opened again", pl.dev.spec, ErrDeviceLost)
+	}
+	return fmt.Errorf("%w: the stream must be of the plan's device %s", ErrInvalid, pl.dev.spec)
 }
 
 // Run computes the problem's Outputs from its Inputs, all on the plan's device, on the stream, and returns without
 // waiting.
 func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
-	if s.dev != pl.dev {
-		return nil, fmt.Errorf("%w: the stream must be of the plan's device %s", ErrInvalid, pl.dev.spec)
+	if s.on != pl.on {
+		return nil, pl.same(s)
 	}
 	a := driver.Args{}
 	for i := range pl.args {
@@ -170,7 +212,10 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
 		if t == nil {
 			return nil, fmt.Errorf("%w: %v is missing; the problem reads %v and writes %v", ErrInvalid, want.role, pl.inputs, pl.outputs)
 		}
-		if t.dev != pl.dev {
+		if t.on != pl.on {
+			if t.dev == pl.dev {
+				return nil, fmt.Errorf("%s: %w: %v is from before it was opened again", pl.dev.spec, ErrDeviceLost, want.role)
+			}
 			return nil, fmt.Errorf("%w: %v must be of the plan's device %s", ErrInvalid, want.role, pl.dev.spec)
 		}
 		if err := want.check(t.typ, t.shape); err != nil {
@@ -188,11 +233,20 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
 		return nil, fmt.Errorf("%w: the plan has no weights yet; call SetWeights", ErrInvalid)
 	}
 	a.Weights = pl.weights
-	ev, err := pl.d.Run(ctx, s.d, a)
+	ev, err := pl.start(ctx, s, &a)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
-	return &Event{pl.dev, ev}, nil
+	return &Event{pl.on, ev}, nil
+}
+
+func (pl *Plan) start(ctx context.Context, s *Stream, a *driver.Args) (driver.Event, error) {
+	if pl.on.limit == 0 {
+		ev, err := pl.d.Run(ctx, s.d, *a)
+		return ev, pl.on.failed(err)
+	}
+	given := *a
+	return call(pl.on, "run", func() (driver.Event, error) { return pl.d.Run(ctx, s.d, given) }, nil)
 }
 
 // RunHost uploads the problem's Inputs, runs, and downloads its Outputs.
@@ -243,37 +297,51 @@ func (pl *Plan) RunHost(ctx context.Context, inputs Operands) (Operands, error) 
 	if err := ev.Wait(ctx); err != nil {
 		return out, err
 	}
-	return result, nil
+	return result, pl.Check(ctx, inputs, result)
 }
 
 // Stream is an in-order queue of work on a device. It is safe for concurrent use.
 type Stream struct {
-	dev *Device
-	d   driver.Stream
+	dev    *Device
+	on     *session
+	d      driver.Stream
+	closed atomic.Bool
 }
 
 // NewStream makes a stream. Its events have a DeviceTime only on devices to which that is no effort.
-func (d *Device) NewStream() (*Stream, error) { return d.stream(d.d.NewStream) }
+func (d *Device) NewStream() (*Stream, error) { return d.stream(driver.Device.NewStream) }
 
 // NewTimedStream makes a stream whose events have a DeviceTime on every device that has a clock. It can be slower.
 func (d *Device) NewTimedStream() (*Stream, error) {
-	if t, ok := d.d.(driver.Timer); ok {
-		return d.stream(t.NewTimedStream)
-	}
-	return d.NewStream()
+	return d.stream(func(d driver.Device) (driver.Stream, error) {
+		if t, ok := d.(driver.Timer); ok {
+			return t.NewTimedStream()
+		}
+		return d.NewStream()
+	})
 }
 
-func (d *Device) stream(make func() (driver.Stream, error)) (*Stream, error) {
-	s, err := make()
+func (d *Device) stream(make func(driver.Device) (driver.Stream, error)) (*Stream, error) {
+	on := d.on.Load()
+	s, err := call(on, "stream", func() (driver.Stream, error) { return make(on.d) }, func(late driver.Stream) { _ = late.Close() })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.spec, err)
 	}
-	return &Stream{d, s}, nil
+	on.hold()
+	return &Stream{dev: d, on: on, d: s}, nil
 }
 
 func (s *Stream) wrap(err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.dev.spec, err)
+	}
+	return nil
+}
+
+// gone says that a tensor is from before the device was opened again, or from another device.
+func (s *Stream) gone(t *DeviceTensor) error {
+	if t.on != s.on && t.dev == s.dev {
+		return fmt.Errorf("%s: %w: the tensor or the stream is from before it was opened again", s.dev.spec, ErrDeviceLost)
 	}
 	return nil
 }
@@ -304,7 +372,12 @@ func (s *Stream) Write(ctx context.Context, dst *DeviceTensor, src *Tensor) erro
 	if err := same(src, dst); err != nil {
 		return err
 	}
-	return s.wrap(s.d.Write(ctx, dst.buf, 0, src.words()))
+	if err := s.gone(dst); err != nil {
+		return err
+	}
+	return s.wrap(s.transfer(ctx, "write", src.words(), func(ctx context.Context, part []byte, off int64) error {
+		return s.d.Write(ctx, dst.buf, off, part)
+	}, func(part, copied []byte) { copy(copied, part) }, nil))
 }
 
 // Download copies a device tensor to the host's of the same type and shape, after everything before it on the stream.
@@ -312,30 +385,79 @@ func (s *Stream) Download(ctx context.Context, dst *Tensor, src *DeviceTensor) e
 	if err := same(dst, src); err != nil {
 		return err
 	}
-	return s.wrap(s.d.Read(ctx, dst.words(), src.buf, 0))
+	if err := s.gone(src); err != nil {
+		return err
+	}
+	return s.wrap(s.transfer(ctx, "read", dst.words(), func(ctx context.Context, part []byte, off int64) error {
+		return s.d.Read(ctx, part, src.buf, off)
+	}, nil, func(part, copied []byte) { copy(part, copied) }))
+}
+
+// transferred is how much goes through a copy at once.
+const transferred = 4 << 20
+
+// transfer moves host memory. With a deadline it moves a copy, as a call that is given up may still use its memory: before
+// fills the copy, after empties it.
+func (s *Stream) transfer(ctx context.Context, what string, host []byte, move func(ctx context.Context, part []byte, off int64) error,
+	before, after func(part, copied []byte)) error {
+	if s.on.limit == 0 {
+		return s.on.failed(move(ctx, host, 0))
+	}
+	between := make([]byte, min(len(host), transferred))
+	for off := 0; ; off += len(between) {
+		part := host[off:min(len(host), off+len(between))]
+		copied := between[:len(part)]
+		if before != nil {
+			before(part, copied)
+		}
+		err := s.on.wait(ctx, what, func(ctx context.Context) error { return move(ctx, copied, int64(off)) })
+		if err != nil {
+			return err
+		}
+		if after != nil {
+			after(part, copied)
+		}
+		if off+len(part) == len(host) {
+			return nil
+		}
+	}
 }
 
 // Poison fills a device tensor with NaNs, so that elements nobody writes show.
 func (s *Stream) Poison(ctx context.Context, t *DeviceTensor) error {
-	return s.wrap(s.d.Fill(ctx, t.buf, 0x7fc0dead))
+	if err := s.gone(t); err != nil {
+		return err
+	}
+	return s.wrap(s.on.wait(ctx, "fill", func(ctx context.Context) error { return s.d.Fill(ctx, t.buf, 0x7fc0dead) }))
 }
 
 // Wait returns when everything submitted so far is done.
-func (s *Stream) Wait(ctx context.Context) error { return s.wrap(s.d.Wait(ctx)) }
+func (s *Stream) Wait(ctx context.Context) error { return s.wrap(s.on.wait(ctx, "wait", s.d.Wait)) }
 
 // Close waits for what is in flight and frees the stream.
-func (s *Stream) Close() error { return s.wrap(s.d.Close()) }
+func (s *Stream) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return s.wrap(s.on.free(s.d.Close))
+}
 
 // Event is the completion of one run.
 type Event struct {
-	dev *Device
-	d   driver.Event
+	on *session
+	d  driver.Event
 }
 
 // Wait returns when the run is done, or with ctx's error when that ends first (the run goes on).
 func (e *Event) Wait(ctx context.Context) error {
-	if err := e.d.Wait(ctx); err != nil {
-		return fmt.Errorf("%s: %w", e.dev.spec, err)
+	var err error
+	if e.on.limit == 0 {
+		err = e.on.failed(e.d.Wait(ctx))
+	} else {
+		err = e.on.wait(ctx, "wait", e.d.Wait)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.on.spec, err)
 	}
 	return nil
 }

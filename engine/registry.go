@@ -210,7 +210,7 @@ func pickAuto() ([]string, error) {
 }
 
 // open opens the driver's device behind a resolved spec.
-func open(ctx context.Context, spec string, o driver.Options) (driver.Device, error) {
+func open(ctx context.Context, spec string, o *options) (*session, error) {
 	name, index, _ := strings.Cut(spec, ":")
 	d, ok := lookup(name)
 	if !ok {
@@ -223,11 +223,16 @@ func open(ctx context.Context, spec string, o driver.Options) (driver.Device, er
 			return nil, fmt.Errorf("%w: %q", ErrUnknownDevice, spec)
 		}
 	}
-	dev, err := d.Open(ctx, i, o)
+	if o.through != nil {
+		d = o.through(d)
+	}
+	s := &session{spec: spec, limit: o.deadline}
+	dev, err := call(s, "open", func() (driver.Device, error) { return d.Open(ctx, i, o.Options) }, func(late driver.Device) { _ = late.Close() })
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", spec, err)
 	}
-	return dev, nil
+	s.d = dev
+	return s, nil
 }
 
 // ErrUnknownDevice is what Resolve and Open return for a spec that names no device.

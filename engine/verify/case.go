@@ -26,24 +26,7 @@ const (
 )
 
 // Oracle opens the device that knows the truth: the first, CPUs before others, that has driver.Oracle.
-func Oracle(ctx context.Context) (*engine.Device, error) {
-	for _, l := range engine.Devices() {
-		if l.Err != nil || l.Info.API != "Go" {
-			continue // opening a GPU to ask is slow, and GPUs have no oracle
-		}
-		d, err := engine.Open(ctx, l.Spec)
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := d.Driver().(driver.Oracle); ok {
-			return d, nil
-		}
-		if err := d.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return nil, fmt.Errorf("%w: no driver with an oracle is built in; import the cpu driver", driver.ErrNoDevices)
-}
+func Oracle(ctx context.Context) (*engine.Device, error) { return engine.OpenOracle(ctx) }
 
 // Case is a problem with inputs and truth, to be run on any number of devices.
 type Case struct {

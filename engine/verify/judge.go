@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	tiny     = 1.1754943508222875e-38  // smallest normal float32
-	overflow = math.MaxFloat32 * 1.001 // beyond this a float32 result is infinite
+	tiny    = 1.1754943508222875e-38 // smallest normal float32
+	maxHalf = 65504
 )
 
 // Outcome is the judgement over the compared elements of a result.
@@ -36,33 +36,9 @@ func Judge(typ problem.DataType, truth driver.Truth, at []int64, got func(int64)
 			i = at[k]
 		}
 		have, want := got(i), e.Value
-		bitwise := e.Bound == 0 || exact && e.Exact
+		err, share, bitwise := e.Judge(typ, have, exact)
 		if !bitwise {
 			o.Exact = false
-		}
-		err, share := 0.0, 0.0
-		switch {
-		case math.IsNaN(want) || math.IsNaN(have):
-			if math.IsNaN(want) != math.IsNaN(have) {
-				err, share = math.Inf(1), math.Inf(1)
-			}
-		case have == round(typ, want): // also the infinities
-			if !math.IsInf(have, 0) {
-				err = math.Abs(have - want)
-			}
-			if !bitwise {
-				share = min(1, err/e.Bound)
-			}
-		default:
-			err = math.Abs(have - want)
-			share = math.Inf(1)
-			switch {
-			case bitwise || math.IsInf(want, 0):
-			case !math.IsInf(have, 0):
-				share = err / e.Bound
-			case math.Abs(want)+e.Bound > largest(typ) && (have > 0) == (want > 0):
-				err, share = 0, 0 // may overflow
-			}
 		}
 		o.MaxAbsErr = max(o.MaxAbsErr, err)
 		ulps := err / ulp(typ, want)
@@ -90,42 +66,6 @@ func bucket(ulps float64) int {
 		most = math.Ldexp(1, i) + 0.5
 	}
 	return Buckets - 1
-}
-
-// round is v in a type, to nearest.
-func round(typ problem.DataType, v float64) float64 {
-	switch typ {
-	case problem.F32:
-		return float64(float32(v))
-	case problem.F16:
-		return half(v)
-	}
-	return v
-}
-
-// half is v rounded to f16, at once: by way of float32 it might be rounded twice.
-func half(v float64) float64 {
-	const smallest = 0x1p-24 // subnormal f16
-	if v-v != 0 || v == 0 {
-		return v
-	}
-	_, e := math.Frexp(v)
-	unit := max(math.Ldexp(1, e-11), smallest)
-	r := math.RoundToEven(v/unit) * unit
-	if math.Abs(r) > maxHalf {
-		return math.Copysign(math.Inf(1), v)
-	}
-	return r
-}
-
-const maxHalf = 65504
-
-// largest is where a type's results may become infinite.
-func largest(typ problem.DataType) float64 {
-	if typ == problem.F16 {
-		return maxHalf
-	}
-	return overflow
 }
 
 // ulp is the distance of a type's numbers around v.
