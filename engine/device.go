@@ -244,7 +244,7 @@ type DeviceTensor struct {
 	typ   problem.DataType
 	shape []int
 	buf   driver.Buffer
-	freed atomic.Bool
+	freed *atomic.Bool // shared by all Within
 }
 
 // NewTensor takes device memory for a tensor. Its contents are undefined.
@@ -259,7 +259,7 @@ func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, e
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}
 	on.hold()
-	return &DeviceTensor{dev: d, on: on, typ: typ, shape: append([]int(nil), shape...), buf: b}, nil
+	return &DeviceTensor{dev: d, on: on, typ: typ, shape: append([]int(nil), shape...), buf: b, freed: new(atomic.Bool)}, nil
 }
 
 // Within is a tensor of any type and shape in the beginning of the same memory, which must be large enough. To Free one
@@ -272,7 +272,7 @@ func (t *DeviceTensor) Within(typ problem.DataType, shape ...int) (*DeviceTensor
 	if bytes > t.buf.Bytes() {
 		return nil, fmt.Errorf("%w: %v of type %v takes %d bytes, there are %d", ErrInvalid, shape, typ, bytes, t.buf.Bytes())
 	}
-	return &DeviceTensor{t.dev, typ, slices.Clone(shape), t.buf}, nil
+	return &DeviceTensor{t.dev, t.on, typ, slices.Clone(shape), t.buf, t.freed}, nil
 }
 
 // Type is the type of the elements.

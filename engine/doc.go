@@ -31,4 +31,13 @@
 //
 // A device that cannot run a problem falls back to the cpu visibly: the plan says so ([Plan.Fallback]), the device
 // counts it ([Device.Fallbacks]) and the default slog logger gets a warning. [NoFallback] makes it an error.
+//
+// # When devices fail
+//
+// [Device.Compute] and its like open a device again that was lost on the way, up to three times for a run, and fall back to
+// the cpu after that, or when memory runs out; each step is in Fallbacks and in the log. Whoever keeps tensors on a device
+// sees [ErrDeviceLost], calls [Device.Reopen], and makes them anew. [WithDeadline] gives a device up that does not answer
+// ([ErrDeviceHung]); [WithCheck] computes a sample of each result once more by the reference, and names a device that
+// computes something else ([ErrWrongResult]). Package tiling goes on from the last finished tile, and takes smaller tiles
+// before another device. Package faulty makes any driver fail, to see all of this.
 package engine
