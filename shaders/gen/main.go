@@ -9,32 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/gonvolve/gonvolve/shaders/internal/dialect"
+	"github.com/gonvolve/gonvolve/shaders/internal/spirv"
 )
-
-// targetEnv is what every driver of the last years has.
-const targetEnv = "vulkan1.1"
-
-// flags of glslc, which leaves optimization to spirv-opt.
-var flags = []string{"-fshader-stage=compute", "--target-env=" + targetEnv, "-O0"}
-
-// passes of spirv-opt are those of its -O, but for its loop-unroll: the copies that makes of PRECISE operations are no
-// longer precise. UNROLL stays a hint to the driver.
-var passes = strings.Fields(`--target-env=` + targetEnv + ` --strip-debug
-	--wrap-opkill --eliminate-dead-branches --merge-return --inline-entry-points-exhaustive --eliminate-dead-functions
-	--eliminate-dead-code-aggressive --private-to-local --eliminate-local-single-block --eliminate-local-single-store
-	--eliminate-dead-code-aggressive --scalar-replacement=100 --convert-local-access-chains
-	--eliminate-local-single-block --eliminate-local-single-store --eliminate-dead-code-aggressive --ssa-rewrite
-	--eliminate-dead-code-aggressive --ccp --eliminate-dead-code-aggressive --eliminate-dead-branches
-	--redundancy-elimination --combine-access-chains --simplify-instructions --vector-dce --eliminate-dead-inserts
-	--eliminate-dead-branches --simplify-instructions --if-conversion --copy-propagate-arrays --reduce-load-size
-	--eliminate-dead-code-aggressive --merge-blocks --redundancy-elimination --eliminate-dead-branches --merge-blocks
-	--simplify-instructions`)
 
 func main() {
 	dir := flag.String("dir", ".", "folder of package shaders")
@@ -47,7 +27,7 @@ func main() {
 }
 
 func run(dir string, check bool) error {
-	version, err := compiler()
+	version, err := spirv.Version()
 	if err != nil {
 		return err
 	}
@@ -57,16 +37,6 @@ func run(dir string, check bool) error {
 	}
 	// What compiles is written even if another body does not: one broken body must not hold up the others.
 	return errors.Join(genErr, write(dir, files))
-}
-
-// compiler returns the first line of glslc --version.
-func compiler() (string, error) {
-	out, err := exec.Command("glslc", "--version").Output()
-	if err != nil {
-		return "", fmt.Errorf("glslc: %w (install shaderc's glslc and spirv-tools)", err)
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line), nil
 }
 
 // compileAll returns the files of spirv/ by name.
@@ -84,14 +54,8 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp("", "gonvolve-gen")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
-
 	files := map[string][]byte{}
-	manifest := dialect.Manifest{Compiler: version, Flags: slices.Concat(flags, passes), Kernels: map[string]dialect.Entry{}}
+	manifest := dialect.Manifest{Compiler: version, Flags: spirv.Flags(), Kernels: map[string]dialect.Entry{}}
 	var errs []error
 	for _, path := range bodies {
 		body, err := os.ReadFile(path)
@@ -104,13 +68,13 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 			continue
 		}
 		source := dialect.Assemble(string(prelude), string(common), string(body))
-		spirv, err := compile(tmp, name, source)
+		module, err := spirv.Compile(name, source)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		files[name+".spv"] = spirv
-		manifest.Kernels[name] = dialect.Entry{Source: dialect.Hash([]byte(source)), SPIRV: dialect.Hash(spirv)}
+		files[name+".spv"] = module
+		manifest.Kernels[name] = dialect.Entry{Source: dialect.Hash([]byte(source)), SPIRV: dialect.Hash(module)}
 	}
 	m, err := json.MarshalIndent(manifest, "", "\t")
 	if err != nil {
@@ -120,44 +84,25 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 	return files, errors.Join(errs...)
 }
 
-// compile runs glslc, spirv-opt and spirv-val. The source goes in and the module comes out by files with the same names each
-// time, and without debug information, so that equal sources give equal bytes.
-func compile(tmp, name, source string) ([]byte, error) {
-	in, raw, out := filepath.Join(tmp, name+".comp"), filepath.Join(tmp, name+".raw"), filepath.Join(tmp, name+".spv")
-	if err := os.WriteFile(in, []byte(source), 0o600); err != nil {
-		return nil, err
-	}
-	for _, args := range [][]string{
-		append(append([]string{"glslc"}, flags...), "-o", raw, in),
-		append(append([]string{"spirv-opt"}, passes...), "-o", out, raw),
-		{"spirv-val", "--target-env", targetEnv, out},
-	} {
-		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w\n%s", name, args[0], err, text)
-		}
-	}
-	return os.ReadFile(out)
-}
-
 // write makes spirv/ hold exactly the files.
 func write(dir string, files map[string][]byte) error {
-	spirv := filepath.Join(dir, "spirv")
-	if err := os.MkdirAll(spirv, 0o755); err != nil {
+	folder := filepath.Join(dir, "spirv")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	old, err := os.ReadDir(spirv)
+	old, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
 	for _, e := range old {
 		if _, ok := files[e.Name()]; !ok {
-			if err := os.Remove(filepath.Join(spirv, e.Name())); err != nil {
+			if err := os.Remove(filepath.Join(folder, e.Name())); err != nil {
 				return err
 			}
 		}
 	}
 	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(spirv, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -166,8 +111,8 @@ func write(dir string, files map[string][]byte) error {
 
 // compare reports each file of spirv/ that is not what the generator made.
 func compare(dir string, files map[string][]byte) error {
-	spirv := filepath.Join(dir, "spirv")
-	old, err := os.ReadDir(spirv)
+	folder := filepath.Join(dir, "spirv")
+	old, err := os.ReadDir(folder)
 	if err != nil {
 		return err
 	}
@@ -178,7 +123,7 @@ func compare(dir string, files map[string][]byte) error {
 		}
 	}
 	for name, data := range files {
-		if have, err := os.ReadFile(filepath.Join(spirv, name)); err != nil || !bytes.Equal(have, data) {
+		if have, err := os.ReadFile(filepath.Join(folder, name)); err != nil || !bytes.Equal(have, data) {
 			stale = append(stale, name)
 		}
 	}
