@@ -22,7 +22,10 @@ type Driver struct{}
 func (Driver) Devices() ([]driver.Info, error) { return []driver.Info{info()}, nil }
 
 // Open implements driver.Driver.
-func (Driver) Open(_ context.Context, i int, _ driver.Options) (driver.Device, error) {
+func (Driver) Open(_ context.Context, i int, o driver.Options) (driver.Device, error) {
+	if o.Kernels != "" {
+		return nil, fmt.Errorf("%w: the cpu's kernels are Go and assembly, not those of folder %s", driver.ErrUnsupported, o.Kernels)
+	}
 	if i != 0 {
 		return nil, fmt.Errorf("%w: there is one cpu device, cpu:0", driver.ErrNoDevices)
 	}

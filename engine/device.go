@@ -108,7 +108,7 @@ func openDevice(ctx context.Context, spec string, o options) (*Device, error) {
 		return nil, err
 	}
 	d.on.Store(s)
-	d.tunedFor = tuned.Key{Device: tuned.DeviceKey(s.d.Info()), Kernels: tuned.Kernels(s.d)}
+	d.tunedFor = tuned.Key{Device: tuned.DeviceKey(s.d.Info())}
 	return d, nil
 }
 
@@ -183,7 +183,7 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 		return err
 	}
 	if o == (driver.PlanOptions{}) {
-		if e, ok := d.tuning.Lookup(d.TuningKey(p)); ok {
+		if e, ok := d.tuning.Lookup(on.d, d.TuningKey(p)); ok {
 			if plan(e.Options()) == nil {
 				return pl, e.Why(), nil
 			}

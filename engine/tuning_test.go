@@ -36,7 +36,7 @@ func TestTuning(t *testing.T) {
 	own := plan(d, text, driver.PlanOptions{})
 	put := func(algorithm, tile string) {
 		t.Helper()
-		e := tuned.Entry{Key: d.TuningKey(parse(t, text)), Algorithm: algorithm, Tile: tile, MS: 1, Check: "exact", Date: "2026-01-02"}
+		e := tuned.Entry{Key: d.TuningKey(parse(t, text)), Kernels: tuned.Code(own), Algorithm: algorithm, Tile: tile, MS: 1, Check: "exact", Date: "2026-01-02"}
 		if err := db.Put(e); err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestTuningOfUser(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	d := open(t, "cpu")
 	p := parse(t, "mb1ic4ih8oc6kh3ph1")
-	e := tuned.Entry{Key: d.TuningKey(p), Algorithm: "reference", MS: 1, Check: "exact"}
+	e := tuned.Entry{Key: d.TuningKey(p), Kernels: tuned.Code(driver.PlanInfo{}), Algorithm: "reference", MS: 1, Check: "exact"}
 	if err := tuned.User().Put(e); err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/gonvolve/gonvolve/engine/cache"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
+	"github.com/gonvolve/gonvolve/shaders"
 )
 
 // Driver is a driver on one GPU API.
@@ -44,6 +46,18 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 	if !o.NoCache {
 		kept = cache.Open()
 	}
+	source := shaders.BuiltIn()
+	if o.Kernels != "" {
+		adapters, err := d.api.Adapters()
+		if err != nil {
+			return nil, err
+		}
+		if i >= 0 && i < len(adapters) {
+			if source, err = shaders.Overlay(os.DirFS(o.Kernels), o.Kernels, adapters[i].GLSL); err != nil {
+				return nil, fmt.Errorf("%w: %w", driver.ErrInvalid, err)
+			}
+		}
+	}
 	h, err := d.api.Open(i, hal.Options{Blob: kept, Validate: o.Validate, Staged: o.Staged})
 	if err != nil {
 		return nil, err
@@ -56,7 +70,8 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 		info:    describe(&limits),
 		pool:    newPool(h),
 		streams: map[*stream]struct{}{},
-		kernels: map[kernelKey]*kernel{},
+		source:  source,
+		kernels: map[kernelKey]*compiled{},
 	}
 	if err := dev.prove(ctx, kept); err != nil {
 		return nil, errors.Join(err, dev.Close())
@@ -72,10 +87,11 @@ type Device struct {
 	info   driver.Info
 	pool   *pool
 	proof  proof
+	source *shaders.Set
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
-	kernels map[kernelKey]*kernel
+	kernels map[kernelKey]*compiled
 	clock   int64 // counts uses of kernels
 }
 

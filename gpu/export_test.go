@@ -44,7 +44,7 @@ func RunKernel(
 	if err != nil {
 		return err
 	}
-	e, err := s.run(ctx, []hal.Command{{Op: hal.Dispatch, Kernel: k.hal, Groups: groups, Views: views, Params: bytes}})
+	e, err := s.run(ctx, []hal.Command{{Op: hal.Dispatch, Kernel: k.handle(), Groups: groups, Views: views, Params: bytes}})
 	if err != nil {
 		return err
 	}

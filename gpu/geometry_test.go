@@ -51,7 +51,7 @@ func TestDispatches(t *testing.T) {
 	d := &Device{}
 	for range 300 {
 		var items [3]int
-		k := &kernel{name: "test"}
+		k := &kernel{key: kernelKey{name: "test"}}
 		for i := range items {
 			items[i], k.local[i] = 1+rnd.IntN(20), 1+rnd.IntN(5)
 			d.limits.MaxGroupCount[i] = 1 + rnd.Int64N(6)

@@ -26,7 +26,7 @@ func kernelsOf(t *testing.T, d *Device, text string) (pl *plan, pack, run []stri
 	names := func(steps []step) (list []string) {
 		for _, s := range steps {
 			if s.cmd.Op == hal.Dispatch {
-				list = append(list, s.cmd.Kernel.(*fakeKernel).src.Name)
+				list = append(list, s.kernel.key.name)
 			}
 		}
 		return list

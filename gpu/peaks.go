@@ -118,7 +118,7 @@ func (m *peakMeter) multiplyAdds(ctx context.Context) (float64, error) {
 		}
 		rounds := min(peakRounds, d.proof.LoopLimit/4)
 		c := hal.Command{
-			Op: hal.Dispatch, Kernel: k.hal, Groups: [3]int{items / local, 1, 1}, Views: []hal.View{from.view, to.view},
+			Op: hal.Dispatch, Kernel: k.handle(), Groups: [3]int{items / local, 1, 1}, Views: []hal.View{from.view, to.view},
 			Params: binary.LittleEndian.AppendUint32(nil, uint32(rounds)),
 		}
 		work := 2 * 8 * float64(rounds) * float64(chains) * float64(d.limits.VectorWidth) * float64(items)
@@ -155,7 +155,7 @@ func (m *peakMeter) copies(ctx context.Context) (float64, error) {
 	defer d.release(k)
 	n := bytes / 4
 	byKernel := hal.Command{
-		Op: hal.Dispatch, Kernel: k.hal, Groups: [3]int{int(n) / local, 1, 1}, Views: []hal.View{from.view, to.view},
+		Op: hal.Dispatch, Kernel: k.handle(), Groups: [3]int{int(n) / local, 1, 1}, Views: []hal.View{from.view, to.view},
 		Params: binary.LittleEndian.AppendUint32(nil, uint32(n)),
 	}
 	best, err := m.rate(ctx, byKernel, 2*float64(bytes), from.ref, to.ref)

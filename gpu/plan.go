@@ -29,8 +29,9 @@ type piece struct {
 // step is one command of a plan, with its buffers still to be filled in. A dispatch has one operand for each view, a
 // copy has its source and its destination, a fill its destination; offsets are within the operands.
 type step struct {
-	cmd  hal.Command
-	uses []operand
+	cmd    hal.Command
+	uses   []operand
+	kernel *kernel // of a dispatch
 }
 
 // plan is a problem as lists of steps. Builders write the lists for core, whose tensors hold f32 (or s32) words in NCHW
@@ -131,6 +132,9 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
 		}
 		pl, err := d.build(ctx, a, p, core, o.Tile)
+		if err == nil {
+			err = pl.compile(ctx)
+		}
 		if auto && errors.Is(err, driver.ErrUnsupported) {
 			why = fmt.Errorf("%s: %w", a.name, err)
 			continue
@@ -146,7 +150,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	return nil, why
 }
 
-// build makes a plan by an algorithm, with a tile if that is not empty.
+// build makes a plan by an algorithm, with a tile if that is not empty. Its kernels are not compiled.
 func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem, tile string) (*plan, error) {
 	pl := &plan{
 		dev: d, p: p, core: core, tile: tile, info: driver.PlanInfo{Algorithm: a.name},
@@ -169,23 +173,39 @@ func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem
 		pl.drop()
 		return nil, err
 	}
+	var names []string
+	for _, k := range pl.kernels {
+		names = append(names, k.key.name)
+	}
+	pl.info.Kernels = d.versions(names...)
 	return pl, nil
 }
 
-// kernel compiles a kernel for the plan.
-func (pl *plan) kernel(ctx context.Context, name string, tunables ...int32) (*kernel, error) {
-	k, err := pl.dev.kernel(ctx, name, tunables...)
+// kernel is a kernel for the plan, which is compiled when all of the plan is known.
+func (pl *plan) kernel(_ context.Context, name string, tunables ...int32) (*kernel, error) {
+	k, err := pl.dev.named(name, tunables...)
 	if err == nil {
 		pl.kernels = append(pl.kernels, k)
 	}
 	return k, err
 }
 
+// compile compiles the plan's kernels, or gives the plan up.
+func (pl *plan) compile(ctx context.Context) error {
+	for _, k := range pl.kernels {
+		if err := pl.dev.compile(ctx, k); err != nil {
+			pl.drop()
+			return err
+		}
+	}
+	return nil
+}
+
 // dispatch adds a kernel over items of work to a list of steps.
 func (pl *plan) dispatch(list *[]step, k *kernel, items [3]int, uses []operand, params func(base [3]int) any) error {
 	cmds, err := pl.dev.dispatches(k, items, params)
 	for _, c := range cmds {
-		*list = append(*list, step{c, uses})
+		*list = append(*list, step{c, uses, k})
 	}
 	return err
 }
@@ -215,13 +235,13 @@ func (pl *plan) each(list *[]step, k *kernel, count int, uses []operand, params 
 // copyTo adds a copy of bytes to a list of steps.
 func (pl *plan) copyTo(list *[]step, from, to operand, off, bytes int64) {
 	if bytes > 0 {
-		*list = append(*list, step{hal.Command{Op: hal.Copy, Bytes: bytes, DstOff: off}, []operand{from, to}})
+		*list = append(*list, step{hal.Command{Op: hal.Copy, Bytes: bytes, DstOff: off}, []operand{from, to}, nil})
 	}
 }
 
 // fill adds words of one value to a list of steps.
 func (pl *plan) fill(list *[]step, to operand, off, bytes int64, value uint32) {
-	*list = append(*list, step{hal.Command{Op: hal.Fill, Bytes: bytes, DstOff: off, Value: value}, []operand{to}})
+	*list = append(*list, step{hal.Command{Op: hal.Fill, Bytes: bytes, DstOff: off, Value: value}, []operand{to}, nil})
 }
 
 func (pl *plan) Info() driver.PlanInfo { return pl.info }

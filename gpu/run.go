@@ -72,6 +72,7 @@ func (pl *plan) resolve(steps []step, use map[operand]*buffer) (cmds []hal.Comma
 		to := find(s, s.uses[len(s.uses)-1])
 		switch c.Op {
 		case hal.Dispatch:
+			c.Kernel = s.kernel.handle()
 			c.Views = make([]hal.View, len(s.uses))
 			for v, o := range s.uses {
 				c.Views[v] = find(s, o).view

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine/cache"
@@ -28,10 +29,13 @@ const (
 	smallTensor  = int64(1) << 31
 )
 
+// tests are the kernels of the self-test.
+var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big"}
+
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
-// and the kernels' hash.
+// and that of its kernels.
 func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
-	key := "selftest " + d.api + " " + d.info.ID + " " + kernelHash()
+	key := "selftest " + d.api + " " + d.info.ID + " " + d.versions(slices.Clone(tests)...)
 	if json.Unmarshal(kept.Get(key), &d.proof) != nil || d.proof.LoopLimit == 0 {
 		t := tester{dev: d, ctx: ctx}
 		if err := t.run(); err != nil {

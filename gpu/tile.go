@@ -2,18 +2,14 @@ package gpu
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
-	"github.com/gonvolve/gonvolve/shaders"
 )
 
 // tilings lists, for the algorithms that can be built with other tiles than their own choice, which ones are worth timing,
@@ -46,17 +42,6 @@ func (d *Device) Candidates(p problem.Problem) []driver.Candidate {
 	}
 	return list
 }
-
-// Kernels implements driver.Tuner: a hash of the source of all kernels.
-func (d *Device) Kernels() string { return kernelHash() }
-
-var kernelHash = sync.OnceValue(func() string {
-	h := sha256.New()
-	for _, k := range shaders.All() {
-		h.Write([]byte(k.CL))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
-})
 
 // tunable is one of the numbers that a tile consists of.
 type tunable struct {

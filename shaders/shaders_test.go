@@ -39,10 +39,11 @@ func TestCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		glsl, err := source("prelude.glsl", string(body))
+		shared, err := BuiltIn().read("prelude.glsl", "common.inc")
 		if err != nil {
 			t.Fatal(err)
 		}
+		glsl := dialect.Assemble(shared[0], shared[1], string(body))
 		if got := m.Kernels[name].Source; got != dialect.Hash([]byte(glsl)) {
 			t.Errorf("%s.spv is stale: run go generate ./shaders", name)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -33,7 +34,8 @@ takes. A winner is proven against the float64 reference before it is kept, in
 exact and in bounded mode; a candidate that computes wrong is reported and the
 command ends with 1.
 
-Choices hold for one device, version of its driver and version of the kernels.
+Choices hold for one device and version of its driver, as long as the kernels that
+they run are the same: a change of others does not touch them.
 They are kept in the cache folder (GONVOLVE_CACHE); --export and --merge carry
 them between machines: of two for the same key the faster stays. Problems that
 were tuned before are skipped, so an interrupted command goes on where it was.`,
@@ -256,6 +258,9 @@ func printTuned(w io.Writer, format string, rows []tuneRow, width int) error {
 	return t.Write(w, format)
 }
 
+// kernelVersion is what follows a kernel's name in tuned.Entry.Kernels.
+var kernelVersion = regexp.MustCompile(`@\w+`)
+
 // printChoices prints what is kept.
 func printChoices(w io.Writer, format string, db *tuned.DB, width int) error {
 	if format == "json" {
@@ -267,7 +272,7 @@ func printChoices(w io.Writer, format string, db *tuned.DB, width int) error {
 	}
 	for _, e := range db.Entries() {
 		t.Rows = append(t.Rows, []string{e.DeviceName, e.Problem, strings.TrimSpace(e.Algorithm + " " + e.Tile), milliseconds(e.MS),
-			strings.TrimSpace(e.Default + " " + e.DefaultTile), milliseconds(e.DefaultMS), e.Check, e.Date, e.Kernels})
+			strings.TrimSpace(e.Default + " " + e.DefaultTile), milliseconds(e.DefaultMS), e.Check, e.Date, kernelVersion.ReplaceAllString(e.Kernels, "")})
 	}
 	return t.Write(w, format)
 }

@@ -44,6 +44,9 @@ type Options struct {
 	Staged bool
 	// NoCache does without the on-disk cache.
 	NoCache bool
+	// Kernels is a folder with kernel sources that are used instead of the built-in ones of the same names, for those who
+	// write kernels. A driver without kernels refuses it with an error that wraps ErrUnsupported.
+	Kernels string
 }
 
 // Type says what sort of hardware a device is.
@@ -142,6 +145,7 @@ type PlanInfo struct {
 	Why            string // why this algorithm
 	WorkspaceBytes int64  // memory a run takes beside its tensors; a stream may keep it until the plan's Close
 	WeightsBytes   int64  // memory that packed weights take
+	Kernels        string // the code that the plan runs, as Tuner.Runs takes it; empty where the driver has no Tuner
 }
 
 // Stream is an in-order queue: each operation sees the effects of those before it. It is safe for concurrent use,
@@ -215,8 +219,9 @@ type Check struct {
 type Tuner interface {
 	// Candidates lists what is worth timing for p, the most promising first.
 	Candidates(p problem.Problem) []Candidate
-	// Kernels changes with the code that plans run: what was measured of other code says nothing.
-	Kernels() string
+	// Runs says whether the device still runs this code, which was some plan's PlanInfo.Kernels: what was measured of other
+	// code says nothing.
+	Runs(kernels string) bool
 }
 
 // Candidate is a way to run a problem.

@@ -14,7 +14,7 @@ import (
 )
 
 func key(dev *engine.Device) string {
-	return "peaks " + tuned.DeviceKey(dev.Info()) + " " + tuned.Kernels(dev.Driver())
+	return "peaks " + tuned.DeviceKey(dev.Info())
 }
 
 // Known returns what was measured before.

@@ -52,6 +52,7 @@ type Candidate struct {
 	driver.Candidate
 	MS     float64 // median of submit to finish; 0 if it was not timed to the end
 	Reason string  // why not, or what was wrong
+	code   string // that its plan runs
 	wrong  bool
 }
 
@@ -102,7 +103,7 @@ func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem,
 	o.Budget = cmp.Or(o.Budget, 10*time.Second)
 	r := Result{Problem: p.String(), Device: dev.Spec()}
 	key := dev.TuningKey(p)
-	if e, ok := db.Own(key); ok && !o.Force {
+	if e, ok := db.Own(dev.Driver(), key); ok && !o.Force {
 		r.Status, r.Check, r.Tried, r.Total = Known, e.Check, e.Tried, e.Tried
 		r.Default = Candidate{Candidate: driver.Candidate{Algorithm: e.Default, Tile: e.DefaultTile}, MS: e.DefaultMS}
 		r.Winner = Candidate{Candidate: driver.Candidate{Algorithm: e.Algorithm, Tile: e.Tile}, MS: e.MS}
@@ -112,7 +113,7 @@ func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem,
 	err := t.run(ctx, &r)
 	if err == nil {
 		err = db.Put(tuned.Entry{
-			Key: key, DeviceName: dev.Info().Name, Algorithm: r.Winner.Algorithm, Tile: r.Winner.Tile, MS: r.Winner.MS,
+			Key: key, Kernels: r.Winner.code, DeviceName: dev.Info().Name, Algorithm: r.Winner.Algorithm, Tile: r.Winner.Tile, MS: r.Winner.MS,
 			Default: r.Default.Algorithm, DefaultTile: r.Default.Tile, DefaultMS: r.Default.MS,
 			Tried: r.Tried, Check: r.Check, Date: time.Now().UTC().Format(time.DateOnly),
 		})
@@ -248,6 +249,7 @@ func (t *tuner) heat(ctx context.Context, x *Candidate) (err error) {
 		return refused(err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	x.code = tuned.Code(p.plan.Info())
 	if _, x.Reason, err = t.judge(ctx, p, t.cases[0]); err != nil {
 		return refused(err)
 	}

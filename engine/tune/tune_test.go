@@ -63,7 +63,7 @@ type device struct {
 
 func (d *device) Info() driver.Info { return driver.Info{Name: "fake", API: "fake", ID: "1"} }
 
-func (d *device) Kernels() string { return "k" }
+func (d *device) Runs(kernels string) bool { return kernels == "k" }
 
 func (d *device) Candidates(problem.Problem) []driver.Candidate {
 	list := []driver.Candidate{{Algorithm: "direct"}} // its own choice again
@@ -100,7 +100,7 @@ type plan struct {
 
 func (p *plan) Info() driver.PlanInfo {
 	i := p.Plan.Info()
-	i.Tunables = p.tile
+	i.Tunables, i.Kernels = p.tile, "k"
 	return i
 }
 

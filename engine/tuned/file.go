@@ -56,7 +56,16 @@ func (e *Entry) check() error {
 	return nil
 }
 
-// read reads entries, the faster of two with the same key.
+// better says whether an entry counts more than another with the same key: the faster of the same code, the younger of
+// different codes.
+func better(e, old Entry) bool {
+	if e.Kernels == old.Kernels {
+		return e.MS < old.MS
+	}
+	return e.Date > old.Date
+}
+
+// read reads entries, the better of two with the same key.
 func read(r io.Reader) (map[Key]Entry, error) {
 	all := map[Key]Entry{}
 	in := bufio.NewScanner(r)
@@ -77,7 +86,7 @@ func read(r io.Reader) (map[Key]Entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		if old, ok := all[e.Key]; !ok || e.MS < old.MS {
+		if old, ok := all[e.Key]; !ok || better(e, old) {
 			all[e.Key] = e
 		}
 	}
@@ -101,8 +110,8 @@ func write(w io.Writer, list []Entry) error {
 // Export writes the user's choices, one a line.
 func (db *DB) Export(w io.Writer) error { return write(w, db.Entries()) }
 
-// Merge takes the choices of a file that are new or faster than those with the same key, and keeps them. Of a file with
-// a mistake it takes nothing.
+// Merge takes the choices of a file that are new or better than those with the same key: faster with the same code, or of
+// a later day with other code. It keeps them. Of a file with a mistake it takes nothing.
 func (db *DB) Merge(r io.Reader) (taken, total int, err error) {
 	more, err := read(r)
 	if err != nil {
@@ -112,7 +121,7 @@ func (db *DB) Merge(r io.Reader) (taken, total int, err error) {
 	defer db.mu.Unlock()
 	changes := map[Key]Entry{}
 	for k, e := range more {
-		if old, ok := db.own[k]; !ok || e.MS < old.MS {
+		if old, ok := db.own[k]; !ok || better(e, old) {
 			db.own[k], changes[k] = e, e
 		}
 	}

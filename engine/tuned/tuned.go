@@ -1,5 +1,6 @@
-// Package tuned is the database of measured choices: for a device, the code of its kernels and a problem, the algorithm
-// and tile that was fastest and was proven right. Package engine looks plans up in it; package tune fills it.
+// Package tuned is the database of measured choices: for a device and a problem, the algorithm and tile that was fastest
+// and was proven right. A choice holds as long as the kernels that its plan runs stay what they were; changes of others do
+// not touch it. Package engine looks plans up in it; package tune fills it.
 //
 // It consists of what this machine's user tuned, which is kept in the cache folder, and of the sets that are built in
 // for devices that could be measured (known/*.jsonl). What the user measured counts more.
@@ -21,13 +22,13 @@ import (
 // Key says what a choice was measured for.
 type Key struct {
 	Device  string `json:"device"`  // DeviceKey
-	Kernels string `json:"kernels"` // Kernels
 	Problem string `json:"problem"` // Text
 }
 
 // Entry is a choice. It is one line of JSON in exported files.
 type Entry struct {
 	Key
+	Kernels     string  `json:"kernels"`     // Code of the winner's plan
 	DeviceName  string  `json:"device_name"` // for people
 	Algorithm   string  `json:"algorithm"`
 	Tile        string  `json:"tile"` // as driver.PlanOptions takes it
@@ -71,12 +72,15 @@ func DeviceKey(i driver.Info) string {
 	return key
 }
 
-// Kernels says what code the device's plans run: what its driver.Tuner says, or the version of this module.
-func Kernels(d driver.Device) string {
+// Code says what code a plan runs: the kernels that it names, or this version of the module.
+func Code(i driver.PlanInfo) string { return cmp.Or(i.Kernels, version()) }
+
+// Runs says whether a device runs the code that a choice was measured with.
+func Runs(d driver.Device, e *Entry) bool {
 	if t, ok := d.(driver.Tuner); ok {
-		return t.Kernels()
+		return t.Runs(e.Kernels)
 	}
-	return version()
+	return e.Kernels == version()
 }
 
 var version = sync.OnceValue(func() string {
@@ -144,32 +148,27 @@ func User() *DB {
 	return db
 }
 
-// Lookup returns the choice for a key.
-func (db *DB) Lookup(k Key) (Entry, bool) {
+// Lookup returns the choice for a problem on a device, unless it was measured with code that the device no longer runs.
+func (db *DB) Lookup(d driver.Device, k Key) (Entry, bool) {
+	if e, ok := db.Own(d, k); ok || db == nil {
+		return e, ok
+	}
+	e, ok := db.known[k]
+	return e, ok && Runs(d, &e)
+}
+
+// Own is Lookup in what the user tuned.
+func (db *DB) Own(d driver.Device, k Key) (Entry, bool) {
 	if db == nil {
 		return Entry{}, false
 	}
 	db.mu.RLock()
 	defer db.mu.RUnlock()
 	e, ok := db.own[k]
-	if !ok {
-		e, ok = db.known[k]
-	}
-	return e, ok
+	return e, ok && Runs(d, &e)
 }
 
-// Own returns the user's choice for a key.
-func (db *DB) Own(k Key) (Entry, bool) {
-	if db == nil {
-		return Entry{}, false
-	}
-	db.mu.RLock()
-	defer db.mu.RUnlock()
-	e, ok := db.own[k]
-	return e, ok
-}
-
-// Entries lists the user's choices by device, kernels and problem.
+// Entries lists the user's choices by device and problem.
 func (db *DB) Entries() []Entry {
 	if db == nil {
 		return nil
@@ -185,7 +184,7 @@ func sorted(m map[Key]Entry) []Entry {
 		list = append(list, e)
 	}
 	slices.SortFunc(list, func(a, b Entry) int {
-		return cmp.Or(strings.Compare(a.Device, b.Device), strings.Compare(a.Kernels, b.Kernels), strings.Compare(a.Problem, b.Problem))
+		return cmp.Or(strings.Compare(a.Device, b.Device), strings.Compare(a.Problem, b.Problem))
 	})
 	return list
 }

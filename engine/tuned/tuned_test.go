@@ -16,6 +16,18 @@ import (
 
 const text = "mb1ic4ih8oc6kh3ph1"
 
+// runs is a device that runs one code.
+type runs struct {
+	driver.Device
+	code string
+}
+
+func (r runs) Runs(code string) bool                                { return code == r.code }
+func (r runs) Candidates(problem.Problem) (none []driver.Candidate) { return none }
+
+// same runs what entries were measured with.
+var same = runs{code: "k1"}
+
 func entry(t *testing.T, device string, ms float64) Entry {
 	t.Helper()
 	p, err := problem.Parse(text + `n"named"`)
@@ -23,7 +35,7 @@ func entry(t *testing.T, device string, ms float64) Entry {
 		t.Fatal(err)
 	}
 	return Entry{
-		Key: Key{Device: device, Kernels: "k1", Problem: Text(p)}, Algorithm: "igemm", Tile: "tx=4", MS: ms,
+		Key: Key{Device: device, Problem: Text(p)}, Kernels: "k1", Algorithm: "igemm", Tile: "tx=4", MS: ms,
 		Default: "direct", DefaultMS: 2 * ms, Tried: 3, Check: "exact, bounded", Date: "2026-01-02",
 	}
 }
@@ -41,11 +53,11 @@ func TestRoundTrip(t *testing.T) {
 		if got := db.Entries(); !reflect.DeepEqual(got, []Entry{a, b}) {
 			t.Errorf("kept %+v", got)
 		}
-		if got, ok := db.Lookup(a.Key); !ok || got != a || got.Options() != (driver.PlanOptions{Algorithm: "igemm", Tile: "tx=4"}) {
+		if got, ok := db.Lookup(same, a.Key); !ok || got != a || got.Options() != (driver.PlanOptions{Algorithm: "igemm", Tile: "tx=4"}) {
 			t.Errorf("found %+v, %v", got, ok)
 		}
-		for _, k := range []Key{{"c", "k1", a.Problem}, {"a", "k2", a.Problem}, {"a", "k1", "mb1ic4ih8oc7kh3ph1"}} {
-			if got, ok := db.Lookup(k); ok {
+		for _, k := range []Key{{"c", a.Problem}, {"a", "mb1ic4ih8oc7kh3ph1"}} {
+			if got, ok := db.Lookup(same, k); ok {
 				t.Errorf("%v found %+v", k, got)
 			}
 		}
@@ -118,8 +130,24 @@ func TestMerge(t *testing.T) {
 		t.Errorf("%d of %d taken, %v", taken, total, err)
 	}
 	for device, ms := range map[string]float64{"same": 2, "mine faster": 0.5, "mine slower": 3, "new": 9} {
-		if got, _ := db.Lookup(entry(t, device, 1).Key); got.MS != ms {
+		if got, _ := db.Lookup(same, entry(t, device, 1).Key); got.MS != ms {
 			t.Errorf("%s has %v ms, not %v", device, got.MS, ms)
+		}
+	}
+	// Of other code the younger counts, whatever its time.
+	for date, want := range map[string]float64{"2026-01-01": 0.5, "2026-01-03": 0.5, "2026-02-01": 7} {
+		db := Load(nil)
+		old, e := entry(t, "mine", 0.5), entry(t, "mine", 7)
+		e.Date = date
+		if date != "2026-01-03" {
+			e.Kernels = "k2"
+		}
+		var file strings.Builder
+		if err := errors.Join(db.Put(old), write(&file, []Entry{e})); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := db.Merge(strings.NewReader(file.String())); err != nil || db.Entries()[0].MS != want {
+			t.Errorf("of %s and %s stays %+v, %v", old.Date, date, db.Entries(), err)
 		}
 	}
 	line := strings.SplitAfter(file.String(), "\n")[0]
@@ -157,7 +185,7 @@ func TestBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d entries, %v", name, len(set), err)
 		}
 		for k := range set {
-			if e, ok := BuiltIn().Lookup(k); !ok || e.Key != k {
+			if e, ok := BuiltIn().Lookup(runs{code: set[k].Kernels}, k); !ok || e.Key != k {
 				t.Errorf("%s: %v is not looked up", name, k)
 			}
 		}
@@ -165,20 +193,34 @@ func TestBuiltIn(t *testing.T) {
 	built, own := entry(t, "a", 1), entry(t, "a", 5)
 	db := Load(nil)
 	db.known = map[Key]Entry{built.Key: built}
-	if got, ok := db.Lookup(built.Key); !ok || got.MS != 1 || len(db.Entries()) != 0 {
+	if got, ok := db.Lookup(same, built.Key); !ok || got.MS != 1 || len(db.Entries()) != 0 {
 		t.Errorf("built in: %+v, %v", got, ok)
 	}
-	if _, ok := db.Own(built.Key); ok {
+	if got, ok := db.Lookup(runs{code: "k2"}, built.Key); ok {
+		t.Errorf("of other kernels: %+v", got)
+	}
+	if _, ok := db.Own(same, built.Key); ok {
 		t.Error("what is built in is taken for the user's")
 	}
 	if err := db.Put(own); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := db.Lookup(built.Key); got.MS != 5 {
+	if got, _ := db.Lookup(same, built.Key); got.MS != 5 {
 		t.Errorf("the user's choice does not count: %+v", got)
 	}
+	// A choice whose kernels changed gives way, and counts again where they are those it was measured with.
+	own.Kernels = "k2"
+	if err := db.Put(own); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := db.Lookup(same, built.Key); got.MS != 1 {
+		t.Errorf("of changed kernels: %+v", got)
+	}
+	if got, _ := db.Lookup(runs{code: "k2"}, built.Key); got.MS != 5 {
+		t.Errorf("of the same kernels: %+v", got)
+	}
 	var none *DB
-	if _, ok := none.Lookup(built.Key); ok || none.Entries() != nil {
+	if _, ok := none.Lookup(same, built.Key); ok || none.Entries() != nil {
 		t.Error("nil is not empty")
 	}
 }

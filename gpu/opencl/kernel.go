@@ -108,7 +108,7 @@ func (d *device) compile(k *shaders.Kernel, options string) (uintptr, error) {
 	}
 	defer program.Release()
 	if log, err := clshim.Build(handle(program), handle(d.dev), options); err != nil {
-		return 0, failed("kernel "+k.Name+": compile: "+firstError(log), err)
+		return 0, failed(fmt.Sprint("compile ", k.Explain(log)), err)
 	}
 	raw, err := clshim.CreateKernel(handle(program), k.Name)
 	if err != nil {
@@ -184,22 +184,4 @@ func (d *device) fits(k *kernel, items uint64) error {
 			k.name, items, most, local, d.info.LocalBytes, driver.ErrUnsupported)
 	}
 	return nil
-}
-
-// firstError is the first line of a build log that reports an error, else its first line.
-func firstError(log string) string {
-	first := ""
-	for line := range strings.Lines(log) {
-		line = strings.TrimSpace(line)
-		if strings.Contains(strings.ToLower(line), "error") {
-			return line
-		}
-		if first == "" {
-			first = line
-		}
-	}
-	if first == "" {
-		return "the driver gave no reason"
-	}
-	return first
 }
