@@ -462,7 +462,7 @@ func TestForeignIndices(t *testing.T) {
 		{[]int32{2, 1, 0, 3}, []float32{0, 0, 0, 0, 0, 0, 0, 0}}, // the neighbour's window, the other plane
 		{[]int32{-1, 3, 5, 99}, []float32{0, 0, 0, 2, 0, 3, 0, 0}},
 	} {
-		truth, err := d.Reference(t.Context(), p, driver.Operands{problem.DiffDst: {F32: []float32{1, 2, 3, 4}}, problem.Ind: {I32: c.ind}}, problem.DiffSrc, nil)
+		truth, err := d.Reference(t.Context(), p, driver.Arithmetic{}, driver.Operands{problem.DiffDst: {F32: []float32{1, 2, 3, 4}}, problem.Ind: {I32: c.ind}}, problem.DiffSrc, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

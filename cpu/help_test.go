@@ -50,7 +50,7 @@ func open(t *testing.T) *Device {
 // truth is the oracle's answer about an output.
 func truth(t *testing.T, p problem.Problem, in driver.Operands, out problem.Role) driver.Truth {
 	t.Helper()
-	got, err := (&Device{}).Reference(t.Context(), p, in, out, nil)
+	got, err := (&Device{}).Reference(t.Context(), p, driver.Arithmetic{}, in, out, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", p.String(), err)
 	}

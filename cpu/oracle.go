@@ -12,7 +12,7 @@ import (
 
 // Reference computes elements of an output one by one, in float64, by the loops of the definition: it is meant to be
 // obviously right, not fast. It implements driver.Oracle for every problem.
-func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Operands, out problem.Role,
+func (d *Device) Reference(ctx context.Context, p problem.Problem, a driver.Arithmetic, in driver.Operands, out problem.Role,
 	at []int64) (driver.Truth, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func (d *Device) Reference(ctx context.Context, p problem.Problem, in driver.Ope
 	if err != nil {
 		return nil, err
 	}
-	return reference(ctx, &p, t, out, at)
+	return reference(ctx, &p, a, t, out, at)
 }
 
 // logicalTensors checks the oracle's operands and brings them into the order [N, C, spatial…]. As in a run, the zero
@@ -67,20 +67,21 @@ func logicalTensors(ctx context.Context, p *problem.Problem, in driver.Operands)
 }
 
 // reference is the truth about elements at (nil: all) of an output, in its memory order.
-func reference(ctx context.Context, p *problem.Problem, t *tensors, out problem.Role, at []int64) (driver.Truth, error) {
+func reference(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *tensors, out problem.Role, at []int64,
+) (driver.Truth, error) {
 	total := problem.Elems(p.Shape(out))
 	for _, e := range at {
 		if e < 0 || e >= total {
 			return nil, fmt.Errorf("%w: element %d of a result of %d", driver.ErrInvalid, e, total)
 		}
 	}
-	element, err := elementOf(ctx, p, t, out)
-	if err != nil {
-		return nil, err
-	}
 	count := int64(len(at))
 	if at == nil {
 		count = total
+	}
+	element, err := elementOf(ctx, p, a, t, out, count)
+	if err != nil {
+		return nil, err
 	}
 	index := logical(p, out)
 	truth := make(driver.Truth, count)
@@ -95,7 +96,9 @@ func reference(ctx context.Context, p *problem.Problem, t *tensors, out problem.
 }
 
 // elementOf returns the function that computes one element of an output by its index in [N, C, spatial…].
-func elementOf(ctx context.Context, p *problem.Problem, t *tensors, out problem.Role) (func(int64) driver.Element, error) {
+// So many will be asked for.
+func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *tensors, out problem.Role, count int64,
+) (func(int64) driver.Element, error) {
 	known := false
 	for _, r := range p.Outputs() {
 		known = known || r == out
@@ -103,7 +106,15 @@ func elementOf(ctx context.Context, p *problem.Problem, t *tensors, out problem.
 	if !known {
 		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
 	}
-	o := &oracle{p: p, t: t, g: newGeometry(p)}
+	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half}
+	if a.Winograd != 0 {
+		var err error
+		if o.winograd, err = newWinograd(ctx, p, a, o.g, t, count); err != nil {
+			return nil, err
+		}
+	} else if convolves := p.Op == problem.Conv || p.Op == problem.Deconv; a.Half && (!convolves || p.Integer()) {
+		return nil, fmt.Errorf("%w: no bound for %s of %s", driver.ErrUnsupported, a, p.String())
+	}
 	switch p.Op {
 	case problem.Pool:
 		return o.pooling(ctx, out)
@@ -122,9 +133,11 @@ func elementOf(ctx context.Context, p *problem.Problem, t *tensors, out problem.
 
 // oracle is what the elements of a problem are computed from.
 type oracle struct {
-	p *problem.Problem
-	t *tensors
-	g *geometry
+	p        *problem.Problem
+	t        *tensors
+	g        *geometry
+	winograd *winogradSums // nil: plain sums …
+	half     bool          // … in f16
 }
 
 // sum is a float64 sum with its magnitude and its number of terms.
@@ -145,6 +158,17 @@ func (s *sum) number() rounding.Number {
 	n := rounding.Sum(s.value, s.magnitude, s.terms)
 	n.Bound += s.slack
 	return n
+}
+
+// number is the sum of a convolution's result i with the error bound of the arithmetic.
+func (o *oracle) number(s sum, i int64) rounding.Number {
+	switch {
+	case o.winograd != nil:
+		return o.winograd.number(s, i)
+	case o.half:
+		return rounding.HalfSum(s.value, s.magnitude, s.terms)
+	}
+	return s.number()
 }
 
 // element is what the oracle says of a number: f16 outputs are rounded once more.

@@ -11,10 +11,15 @@ func (o *oracle) chained(of func(i int64) sum) func(int64) driver.Element {
 	_, plane := resultPlane(o.p)
 	return o.post(func(i int64) rounding.Number {
 		s := of(i)
-		if o.p.Bias {
-			s.add(float64(o.t.f[problem.Bia][int(i)/plane%o.p.OC]))
+		if !o.p.Bias {
+			return o.number(s, i)
 		}
-		return s.number()
+		b := float64(o.t.f[problem.Bia][int(i)/plane%o.p.OC])
+		if o.winograd != nil {
+			return rounding.Total(o.number(s, i), rounding.Of(b))
+		}
+		s.add(b) // the sum may begin with it
+		return o.number(s, i)
 	})
 }
 

@@ -13,21 +13,20 @@ func (o *oracle) convolution() func(int64) driver.Element {
 		wide, narrow = f[problem.DiffDst], f[problem.Src]
 	}
 	forward := p.Dir == problem.Forward
+	sums := func(i int64) sum { return g.narrowSum(wide, f[problem.Wei], i) }
 	switch {
 	case p.Dir == problem.BackwardWeights:
-		return func(i int64) driver.Element { return o.plain(g.weightSum(wide, narrow, i)) }
+		sums = func(i int64) sum { return g.weightSum(wide, narrow, i) }
 	case p.Dir == problem.BackwardBias:
-		return func(i int64) driver.Element { return o.plain(biasSum(p, f[problem.DiffDst], int(i))) }
-	case !forward && p.Op == problem.Conv:
+		sums = func(i int64) sum { return biasSum(p, f[problem.DiffDst], int(i)) }
+	case forward == (p.Op == problem.Deconv):
 		back := g.preimages()
-		return func(i int64) driver.Element { return o.plain(g.wideSum(&back, narrow, f[problem.Wei], i)) }
-	case !forward:
-		return func(i int64) driver.Element { return o.plain(g.narrowSum(wide, f[problem.Wei], i)) }
-	case p.Op == problem.Deconv:
-		back := g.preimages()
-		return o.chained(func(i int64) sum { return g.wideSum(&back, narrow, f[problem.Wei], i) })
+		sums = func(i int64) sum { return g.wideSum(&back, narrow, f[problem.Wei], i) }
 	}
-	return o.chained(func(i int64) sum { return g.narrowSum(wide, f[problem.Wei], i) })
+	if forward {
+		return o.chained(sums)
+	}
+	return func(i int64) driver.Element { return o.element(o.number(sums(i), i)) }
 }
 
 // hit is a term of a sum: a position of the tensor that is read, and the tap of the weights.

@@ -128,7 +128,7 @@ func TestLarge(t *testing.T) {
 		for range 2000 {
 			at = append(at, r.Int64N(total))
 		}
-		want, err := d.Reference(t.Context(), p, in, p.Outputs()[0], at)
+		want, err := d.Reference(t.Context(), p, driver.Arithmetic{}, in, p.Outputs()[0], at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,14 +157,14 @@ func TestReferenceOfElements(t *testing.T) {
 			all := truth(t, p, in, role)
 			last := int64(len(all)) - 1
 			for _, at := range []int64{-1, last + 1} {
-				if _, err := d.Reference(t.Context(), p, in, role, []int64{at}); !errors.Is(err, driver.ErrInvalid) {
+				if _, err := d.Reference(t.Context(), p, driver.Arithmetic{}, in, role, []int64{at}); !errors.Is(err, driver.ErrInvalid) {
 					t.Errorf("%s, element %d: %v", p.String(), at, err)
 				}
 			}
 			if last < 0 {
 				continue
 			}
-			some, err := d.Reference(t.Context(), p, in, role, []int64{last, 0})
+			some, err := d.Reference(t.Context(), p, driver.Arithmetic{}, in, role, []int64{last, 0})
 			if err != nil || !slices.Equal(some, driver.Truth{all[last], all[0]}) {
 				t.Errorf("%s: %v, %v", p.String(), some, err)
 			}
@@ -172,15 +172,15 @@ func TestReferenceOfElements(t *testing.T) {
 	}
 	p := parse(t, "mb1ic1oc1iw4kw3")
 	in := given(src, make(f, 4), wei, make(f, 2))
-	if _, err := d.Reference(t.Context(), p, in, problem.Dst, nil); !errors.Is(err, driver.ErrInvalid) {
+	if _, err := d.Reference(t.Context(), p, driver.Arithmetic{}, in, problem.Dst, nil); !errors.Is(err, driver.ErrInvalid) {
 		t.Errorf("short weights: %v", err)
 	}
-	if _, err := d.Reference(t.Context(), p, given(src, make(f, 4), wei, make(f, 3)), problem.Ind, nil); !errors.Is(err, driver.ErrInvalid) {
+	if _, err := d.Reference(t.Context(), p, driver.Arithmetic{}, given(src, make(f, 4), wei, make(f, 3)), problem.Ind, nil); !errors.Is(err, driver.ErrInvalid) {
 		t.Errorf("an output that the problem does not have: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := d.Reference(ctx, p, given(src, make(f, 4), wei, make(f, 3)), problem.Dst, nil); !errors.Is(err, context.Canceled) {
+	if _, err := d.Reference(ctx, p, driver.Arithmetic{}, given(src, make(f, 4), wei, make(f, 3)), problem.Dst, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -209,7 +210,7 @@ func runReference(ctx context.Context, j *job) error {
 	p := j.p.Core() // the job's tensors are in this order already
 	p.Type = j.p.Type
 	for _, r := range p.Outputs() {
-		truth, err := reference(ctx, &p, &j.t, r, nil)
+		truth, err := reference(ctx, &p, driver.Arithmetic{}, &j.t, r, nil)
 		if err != nil {
 			return err
 		}

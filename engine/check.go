@@ -102,7 +102,7 @@ func (pl *Plan) Check(ctx context.Context, in, out Operands) error {
 // check checks n elements of one output.
 func (pl *Plan) check(ctx context.Context, o driver.Oracle, in *driver.Operands, role problem.Role, t *Tensor, n int, seed uint64) error {
 	at := sample(problem.Elems(t.shape), n, seed)
-	truth, err := o.Reference(ctx, pl.p, *in, role, at)
+	truth, err := o.Reference(ctx, pl.p, pl.Info().Arithmetic, *in, role, at)
 	if err != nil {
 		return fmt.Errorf("check of %s: %w", role, err)
 	}

@@ -115,7 +115,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 	judge := func() error {
 		got, err := p.Result(ctx)
 		if err == nil {
-			c.Judge(r, got)
+			err = c.Judge(ctx, r, pl.Info().Arithmetic, got)
 		}
 		return err
 	}
@@ -185,7 +185,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		}
 		r.E2EMS = report.Summarise(e2e)
 		r.Runs = max(r.Runs, len(e2e))
-		c.Judge(r, out)
+		return c.Judge(ctx, r, pl.Info().Arithmetic, out)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -146,6 +148,30 @@ type PlanInfo struct {
 	WorkspaceBytes int64  // memory a run takes beside its tensors; a stream may keep it until the plan's Close
 	WeightsBytes   int64  // memory that packed weights take
 	Kernels        string // the code that the plan runs, as Tuner.Runs takes it; empty where the driver has no Tuner
+
+	Arithmetic Arithmetic // how sums of products are formed: what the oracle has to know to bound their rounding
+}
+
+// Arithmetic is how a plan forms the sums of products that a convolution consists of. The zero value is f32 arithmetic on
+// the very products, in any order.
+type Arithmetic struct {
+	// Winograd is m where tiles of m×m results come from Winograd's F(m×m, r×r) (package winograd), starting at the
+	// result's origin. 0: they do not.
+	Winograd int
+	// Half: products and sums are rounded to f16 (packed arithmetic), the finished sums are f32 again.
+	Half bool
+}
+
+// String is empty for f32 arithmetic on the very products.
+func (a Arithmetic) String() string {
+	var words []string
+	if a.Winograd != 0 {
+		words = append(words, fmt.Sprintf("winograd %d×%[1]d", a.Winograd))
+	}
+	if a.Half {
+		words = append(words, "f16 sums")
+	}
+	return strings.Join(words, ", ")
 }
 
 // Stream is an in-order queue: each operation sees the effects of those before it. It is safe for concurrent use,
@@ -173,8 +199,9 @@ type Event interface {
 // Oracle is the float64 reference, an optional interface of a Device (the cpu driver's has it).
 type Oracle interface {
 	// Reference computes one of the problem's Outputs in float64 by plain loops, for the elements listed in at (nil:
-	// all), as flat indices into the output's memory, in that order.
-	Reference(ctx context.Context, p problem.Problem, in Operands, out problem.Role, at []int64) (Truth, error)
+	// all), as flat indices into the output's memory, in that order. The truth is the same whatever the arithmetic;
+	// how far a result may be off it is not. An error that wraps ErrUnsupported says that there is no bound.
+	Reference(ctx context.Context, p problem.Problem, a Arithmetic, in Operands, out problem.Role, at []int64) (Truth, error)
 }
 
 // Operand is a host tensor as an oracle reads it: f32, f16, s8 and u8 elements as F32, s32 elements as I32.
@@ -192,12 +219,12 @@ type Truth []Element
 // Element is the truth about one element of a result.
 type Element struct {
 	Value float64 // the true result, not rounded to the output's type; of integer outputs the very integer
-	// Bound is how far a computation in f32 (f16 outputs: rounded once more) may be off Value, whatever the order of
-	// its sums, by the a-priori analysis of package rounding. 0: it must be Value rounded.
+	// Bound is how far a computation in that arithmetic (f16 outputs: rounded once more) may be off Value, whatever the
+	// order of its sums, by the a-priori analysis of package rounding. 0: it must be Value rounded.
 	Bound     float64
 	Magnitude float64 // Σ|terms| of the sum that it comes from
 	Terms     int64   // how many there are
-	// Exact says that f32 arithmetic does not round on the way to this element if all operands are small integers: the
+	// Exact says that the arithmetic does not round on the way to this element if all operands are small integers: the
 	// result then is Value rounded, bit for bit.
 	Exact bool
 }

@@ -76,7 +76,10 @@ func candidate(t *testing.T, d *engine.Device, c *verify.Case, x driver.Candidat
 	}
 	r := report.New(&c.Problem, d)
 	r.Planned(pl)
-	if c.Judge(&r, got); r.Status != report.Passed {
+	if err := c.Judge(t.Context(), &r, pl.Info().Arithmetic, got); err != nil {
+		return err
+	}
+	if r.Status != report.Passed {
 		return errors.New(r.Reason)
 	}
 	return nil

@@ -338,8 +338,8 @@ func (s *suite) concurrent(t *testing.T) {
 					return
 				}
 				var r report.Record
-				if c.Judge(&r, dst); r.Status != report.Passed {
-					t.Error(r.Reason)
+				if err := c.Judge(t.Context(), &r, pl.Info().Arithmetic, dst); err != nil || r.Status != report.Passed {
+					t.Error(r.Reason, err)
 				}
 			}
 		})

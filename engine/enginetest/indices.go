@@ -38,7 +38,7 @@ func (s *suite) foreignIndices(t *testing.T) {
 			in[r] = x.Operand()
 		}
 		role := p.Outputs()[0]
-		truth, err := o.Driver().(driver.Oracle).Reference(ctx, p, in, role, nil)
+		truth, err := o.Driver().(driver.Oracle).Reference(ctx, p, driver.Arithmetic{}, in, role, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

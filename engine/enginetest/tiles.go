@@ -48,8 +48,8 @@ func (s *suite) tiled(t *testing.T) {
 			t.Fatalf("%s in %d bytes: %v", p.String(), limit, err)
 		}
 		var rec report.Record
-		if c.Judge(&rec, got); rec.Status != report.Passed {
-			t.Errorf("%s in %d bytes, %s: %s", p.String(), limit, fill, rec.Reason)
+		if err := c.Judge(t.Context(), &rec, driver.Arithmetic{}, got); err != nil || rec.Status != report.Passed {
+			t.Errorf("%s in %d bytes, %s: %s %v", p.String(), limit, fill, rec.Reason, err)
 		}
 		ran++
 	}
@@ -82,8 +82,8 @@ func (s *suite) tiledMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rec report.Record
-	if c.Judge(&rec, got); rec.Status != report.Passed {
-		t.Error(rec.Reason)
+	if err := c.Judge(t.Context(), &rec, j.Info().Arithmetic, got); err != nil || rec.Status != report.Passed {
+		t.Error(rec.Reason, err)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -175,7 +175,7 @@ func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool
 	if err != nil {
 		return nil, nil, err
 	}
-	got, err := e.compute(ctx, &p, bound)
+	got, arithmetic, err := e.compute(ctx, &p, bound)
 	if err != nil {
 		return nil, nil, e.blame(&p, err)
 	}
@@ -188,14 +188,24 @@ func (e *evaluation) device(ctx context.Context, n *Node, in []*value, only bool
 		if got[r] == nil {
 			continue
 		}
-		truth, err := e.oracle.Reference(ctx, p, theirs, r, nil)
+		truth, err := e.oracle.Reference(ctx, p, driver.Arithmetic{}, theirs, r, nil)
 		if err != nil {
 			return nil, nil, fmt.Errorf("oracle: %w", err)
 		}
-		if out[i], err = e.proof(&p, r, got[r], truth, whole(&p, bound)); err != nil {
+		ours := truth
+		if arithmetic != (driver.Arithmetic{}) {
+			if ours, err = e.oracle.Reference(ctx, p, arithmetic, theirs, r, nil); err != nil {
+				return nil, nil, fmt.Errorf("oracle: %w", err)
+			}
+		}
+		if out[i], err = e.proof(&p, r, got[r], ours, whole(&p, bound)); err != nil {
 			return nil, nil, err
 		}
-		if err := e.propagate(ctx, &p, theirs, in, truth, out[i]); err != nil {
+		out[i].truth = truth // on the expected output, too, which was made by another arithmetic
+		for i := range ours {
+			ours[i].Bound = max(ours[i].Bound, truth[i].Bound)
+		}
+		if err := e.propagate(ctx, &p, theirs, in, ours, out[i]); err != nil {
 			return nil, nil, err
 		}
 		if i < len(names) && n.Op == "MaxUnpool" {
@@ -213,23 +223,24 @@ func (e *evaluation) blame(p *problem.Problem, err error) error {
 }
 
 // compute runs the problem on the device, on memory that was poisoned before.
-func (e *evaluation) compute(ctx context.Context, p *problem.Problem, in engine.Operands) (engine.Operands, error) {
+func (e *evaluation) compute(ctx context.Context, p *problem.Problem, in engine.Operands) (out engine.Operands, a driver.Arithmetic, err error) {
 	pl, err := e.dev.Plan(ctx, *p, driver.PlanOptions{})
 	if err != nil {
-		return engine.Operands{}, err
+		return out, a, err
 	}
 	defer pl.Close()
 	if f := pl.Fallback(); f != nil {
-		return engine.Operands{}, f.Reason
+		return out, a, f.Reason
 	}
 	e.result.addAlgorithm(pl.Info().Algorithm)
 	c := &verify.Case{Problem: *p, In: in}
 	prepared, err := c.Prepare(ctx, pl)
 	if err != nil {
-		return engine.Operands{}, err
+		return out, a, err
 	}
 	defer prepared.Close()
-	return prepared.Result(ctx)
+	out, err = prepared.Result(ctx)
+	return out, pl.Info().Arithmetic, err
 }
 
 // whole says whether all of a problem's inputs are whole numbers, so that results that need no rounding have none.

@@ -105,7 +105,7 @@ func (e *evaluation) propagate(ctx context.Context, p *problem.Problem, in drive
 			errs[problem.Wei].F32[i] = float32(math.Abs(float64(w)))
 		}
 	}
-	sums, err := e.oracle.Reference(ctx, q, errs, problem.Dst, nil)
+	sums, err := e.oracle.Reference(ctx, q, driver.Arithmetic{}, errs, problem.Dst, nil)
 	if err != nil {
 		return fmt.Errorf("oracle: %w", err)
 	}

@@ -13,8 +13,14 @@ const (
 	unit   = 1.0 / (1 << 24)        // u: half the distance from 1 to the next float32
 	digits = 1 << 24                // integers up to this are float32 numbers
 	tiny   = 1.1754943508222875e-38 // smallest normal float32, which a device that flushes denormals may lose
-	own    = 1.0 / (1 << 50)        // float64's own roundings, for the few operations of one step
-	ownSum = 1.0 / (1 << 52)        // the same, for each term of a sum
+
+	unitHalf     = 1.0 / (1 << 11) // u, digits and tiny of f16
+	digitsHalf   = 1 << 11
+	tinyHalf     = 1.0 / (1 << 14)
+	overflowHalf = 65520.0 // rounds to infinity
+
+	own    = 1.0 / (1 << 50) // float64's own roundings, for the few operations of one step
+	ownSum = 1.0 / (1 << 52) // the same, for each term of a sum
 )
 
 // Number is a true value, and what is known of its computation in f32. The zero Number is an exact 0.
@@ -70,6 +76,36 @@ func gamma(n float64) float64 {
 // terms are quotients, each rounded, sets Grain to the least Grain of 1/divisor.
 func Sum(value, magnitude float64, terms int64) Number {
 	return sumOf(value, magnitude, terms, 1)
+}
+
+// Monomials is a sum of monomials, coefficients times products of given numbers, whose magnitudes add up to magnitude,
+// computed so that none of them passes through more than so many roundings: a bilinear algorithm such as Winograd's, see
+// package winograd. value is the sum, grain what Number calls so, and lost how many smallest normal numbers flushing
+// denormals may lose.
+func Monomials(value, magnitude float64, terms, roundings int64, grain, lost float64) Number {
+	r := Number{Value: value, Magnitude: magnitude, Terms: terms, Grain: grain}
+	r.Bound = gamma(float64(roundings))*magnitude + lost*tiny
+	if magnitude > math.MaxFloat32 {
+		r.Bound = math.Inf(1)
+	}
+	return r.checked()
+}
+
+// HalfSum is Sum where products and sums are rounded to f16. It takes n·u for γ_n, which holds for sums of every length
+// (Jeannerod and Rump, as above). There is no bound where an intermediate result may be infinite.
+func HalfSum(value, magnitude float64, terms int64) Number {
+	n := float64(terms)
+	r := Number{Value: value, Magnitude: magnitude, Terms: terms, Grain: 1}
+	if terms > 0 {
+		r.Bound = n*(unitHalf+ownSum)*magnitude + 2*n*tinyHalf
+	}
+	if magnitude+r.Bound >= overflowHalf {
+		r.Bound = math.Inf(1)
+	}
+	if magnitude >= digitsHalf {
+		r.Grain = 0
+	}
+	return r.checked()
 }
 
 // SumPowers is a sum of terms |x|^p, given x, which take p−1 multiplications each.

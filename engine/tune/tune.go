@@ -226,8 +226,8 @@ func (t *tuner) judge(ctx context.Context, p *prepared, on *verify.Case) (check,
 	}
 	r := report.New(&t.p, t.dev)
 	r.Planned(p.plan)
-	on.Judge(&r, got)
-	return r.Check, r.Reason, nil
+	err = on.Judge(ctx, &r, p.plan.Info().Arithmetic, got)
+	return r.Check, r.Reason, err
 }
 
 // fatal says whether an error ends the tuning: one of a candidate alone only drops it.

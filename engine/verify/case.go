@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -34,7 +35,11 @@ type Case struct {
 	Fill    Fill
 	In      engine.Operands // the problem's Inputs and Constants
 	Explain bool            // records tell of the worst element and of all errors' sizes
-	truths  []truth
+
+	oracle driver.Oracle
+	budget float64
+	mu     sync.Mutex
+	known  map[driver.Arithmetic][]truth
 }
 
 // truth is the oracle's word on one output.
@@ -44,26 +49,50 @@ type truth struct {
 	value driver.Truth
 }
 
-// NewCase makes the inputs of a problem and asks the oracle. If a whole result takes more than budget products, or is
+// NewCase makes the inputs of a problem and asks the oracle: about f32 arithmetic now, about others when they are met. If a whole result takes more than budget products, or is
 // larger than its truth can be, a sample is compared instead: corners, edges, and random elements.
 func NewCase(ctx context.Context, oracle *engine.Device, p problem.Problem, fill Fill, budget float64) (*Case, error) {
-	c := &Case{Problem: p, Fill: fill}
-	var err error
-	if c.In, err = inputs(ctx, oracle, p, fill); err != nil {
+	c, err := newInputs(ctx, oracle, p, fill)
+	if err != nil {
 		return nil, err
+	}
+	c.budget = budget
+	_, err = c.truths(ctx, driver.Arithmetic{})
+	return c, err
+}
+
+// newInputs is a case that nothing is judged by yet.
+func newInputs(ctx context.Context, oracle *engine.Device, p problem.Problem, fill Fill) (*Case, error) {
+	c := &Case{Problem: p, Fill: fill, known: map[driver.Arithmetic][]truth{}}
+	var err error
+	if c.In, err = inputs(ctx, oracle, p, fill); err == nil {
+		c.oracle = oracle.Driver().(driver.Oracle)
+	}
+	return c, err
+}
+
+// truths is the oracle's word on results of an arithmetic.
+func (c *Case) truths(ctx context.Context, a driver.Arithmetic) ([]truth, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.known[a]; ok {
+		return known, nil
 	}
 	var in driver.Operands
 	for r, t := range c.In {
 		in[r] = t.Operand()
 	}
-	for _, r := range p.Outputs() {
-		t := truth{role: r, at: sample(&p, r, budget)}
-		if t.value, err = oracle.Driver().(driver.Oracle).Reference(ctx, p, in, r, t.at); err != nil {
-			return nil, err
+	var list []truth
+	for _, r := range c.Problem.Outputs() {
+		t := truth{role: r, at: sample(&c.Problem, r, c.budget)}
+		var err error
+		if t.value, err = c.oracle.Reference(ctx, c.Problem, a, in, r, t.at); err != nil {
+			return nil, fmt.Errorf("oracle: %w", err)
 		}
-		c.truths = append(c.truths, t)
+		list = append(list, t)
 	}
-	return c, nil
+	c.known[a] = list
+	return list, nil
 }
 
 // sample lists the elements to compare, nil for all.
@@ -110,16 +139,22 @@ func sample(p *problem.Problem, role problem.Role, budget float64) []int64 {
 	return slices.Compact(at)
 }
 
-// Judge compares results with the truth and fills the record.
-func (c *Case) Judge(r *report.Record, got engine.Operands) {
+// Judge compares results of a plan with the truth about its arithmetic and fills the record.
+func (c *Case) Judge(ctx context.Context, r *report.Record, a driver.Arithmetic, got engine.Operands) error {
+	truths, err := c.truths(ctx, a)
+	if err != nil {
+		return err
+	}
 	r.Status, r.Reason, r.Verified, r.Check = report.Passed, "", true, "exact"
 	r.Checked, r.Elements = 0, 0
-	for _, t := range c.truths {
-		c.judge(r, t, got[t.role])
+	for _, t := range truths {
+		c.judge(r, t, got[t.role], len(truths) > 1)
 	}
+	return nil
 }
 
-func (c *Case) judge(r *report.Record, t truth, got *engine.Tensor) {
+// judge compares one output, of several if named.
+func (c *Case) judge(r *report.Record, t truth, got *engine.Tensor, named bool) {
 	at := reader(got)
 	o := Judge(got.Type(), t.value, t.at, at, c.Fill == Int)
 	elements := problem.Elems(got.Shape())
@@ -139,7 +174,7 @@ func (c *Case) judge(r *report.Record, t truth, got *engine.Tensor) {
 	}
 	if o.Wrong > 0 {
 		r.Status, r.Verified, r.Reason = report.Failed, false, o.String(got.Shape())
-		if len(c.truths) > 1 {
+		if named {
 			r.Reason = t.role.String() + ": " + r.Reason
 		}
 		return
@@ -270,8 +305,7 @@ func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) 
 			return err
 		}
 		r.Runs = 1
-		c.Judge(r, got)
-		return nil
+		return c.Judge(ctx, r, pl.Info().Arithmetic, got)
 	})
 }
 

@@ -144,6 +144,19 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A result is judged by the arithmetic of its plan, with whole numbers too.
+func TestCheckByArithmetic(t *testing.T) {
+	for _, fill := range []Fill{Int, Uniform} {
+		c := newCase(t, parse(t, "bias:mb1ic4ih6oc3oh6kh3ph1"), fill, DefaultBudget)
+		if r := c.Check(t.Context(), open(t, "winograd"), "direct"); r.Status != report.Passed || r.Check != "bounded" || r.BoundUsed == 0 {
+			t.Errorf("%s: a result within the bounds is judged %+v", fill, r)
+		}
+		if r := c.Check(t.Context(), open(t, "winogradwrong"), "direct"); r.Status != report.Failed {
+			t.Errorf("%s: a wrong result is judged %+v", fill, r)
+		}
+	}
+}
+
 func TestRepro(t *testing.T) {
 	p := parse(t, `conv:bias:post=relu:mb1ic4ih6oc3oh6kh3ph1n"layer"`)
 	got := Repro(&p, "vulkan:1", "direct", Uniform)

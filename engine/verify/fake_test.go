@@ -23,6 +23,11 @@ func TestMain(m *testing.M) {
 	}})
 	engine.Register("lazy", fake{lazy: true})
 	engine.Register("wide", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool { return p.Axes[2].In >= 20 }})
+	for name, off := range map[string]float32{"winograd": 1e-4, "winogradwrong": 1} {
+		engine.Register(name, fake{says: driver.Arithmetic{Winograd: 4}, spoil: func(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
+			return each(ctx, s, dst, func(i int, v float32) float32 { return v + off*float32(i%2) })
+		}})
+	}
 	for name, f := range mutants {
 		engine.Register(name, f)
 	}
@@ -102,6 +107,7 @@ type fake struct {
 	spoils func(*problem.Problem) bool // nil: all problems are spoiled
 	spoil  func(ctx context.Context, s driver.Stream, dst driver.Buffer) error
 	lazy   bool // runs compute nothing
+	says   driver.Arithmetic
 }
 
 func (f fake) Devices() ([]driver.Info, error) {
@@ -142,6 +148,12 @@ type fakePlan struct {
 	driver.Plan
 	dev fakeDevice
 	p   problem.Problem
+}
+
+func (p fakePlan) Info() driver.PlanInfo {
+	i := p.Plan.Info()
+	i.Arithmetic = p.dev.says
+	return i
 }
 
 func (p fakePlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {

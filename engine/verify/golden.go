@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
@@ -171,16 +172,11 @@ func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorith
 		return r
 	}
 	r := check(ctx, dev, &g.Problem, Int, algorithm, func(pl *engine.Plan, r *report.Record) error {
-		in, err := inputs(ctx, oracle, g.Problem, Int)
+		c, err := newInputs(ctx, oracle, g.Problem, Int)
 		if err != nil {
 			return err
 		}
-		c := &Case{Problem: g.Problem, Fill: Int, In: in}
-		if !g.hashed {
-			if c, err = NewCase(ctx, oracle, g.Problem, Int, math.Inf(1)); err != nil {
-				return err
-			}
-		}
+		c.budget = math.Inf(1)
 		prepared, err := c.Prepare(ctx, pl)
 		if err != nil {
 			return err
@@ -191,49 +187,76 @@ func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorith
 			return err
 		}
 		r.Runs = 1
+		a := pl.Info().Arithmetic
 		if g.hashed {
-			return g.judgeHash(ctx, oracle, got, r)
+			return g.judgeHash(ctx, c, a, got, r)
 		}
-		c.Judge(r, got)
-		g.judgeSums(c, got, r)
-		return nil
+		if err := c.Judge(ctx, r, a, got); err != nil {
+			return err
+		}
+		return g.judgeSums(ctx, c, a, got, r)
 	})
 	r.Check = cmp.Or(r.Check, "exact")
 	return r
 }
 
-func (g *Golden) judgeHash(ctx context.Context, oracle *engine.Device, got engine.Operands, r *report.Record) error {
+// judgeHash compares the result's hash with the file's. An arithmetic that rounds has another one: each of its elements is
+// the oracle's business, and where the bounds say that the true result is the nearest whole number, those numbers have
+// the file's hash.
+func (g *Golden) judgeHash(ctx context.Context, c *Case, a driver.Arithmetic, got engine.Operands, r *report.Record) error {
 	values := got[g.Problem.Outputs()[0]].Float32s()
 	r.Checked = int64(len(values))
 	if h, whole := Hash(values); h == g.hash && whole {
 		r.Status, r.Verified = report.Passed, true
 		return nil
 	}
-	c, err := NewCase(ctx, oracle, g.Problem, Int, DefaultBudget)
-	if err != nil {
+	plain := a == (driver.Arithmetic{})
+	if plain {
+		c.budget = DefaultBudget // the result is wrong: it is only to be said where
+	}
+	if err := c.Judge(ctx, r, a, got); err != nil {
 		return err
 	}
-	c.Judge(r, got)
-	if r.Status == report.Passed {
-		r.Reason = "the checksum differs from the file's, the compared elements do not differ from the oracle"
+	truths, err := c.truths(ctx, a)
+	if err != nil || r.Status != report.Passed || !plain && !nearest(truths[0], values) {
+		return err
 	}
+	if h, _ := Hash(values); h == g.hash && !plain {
+		return nil
+	}
+	r.Reason = "the checksum differs from the file's, the compared elements do not differ from the oracle"
 	r.Status, r.Verified = report.Failed, false
 	return nil
+}
+
+// nearest rounds values to whole numbers if their bounds say that these are the true results.
+func nearest(t truth, values []float32) bool {
+	if t.at != nil || slices.ContainsFunc(t.value, func(e driver.Element) bool { return !e.Exact && e.Bound >= 0.5 }) {
+		return false
+	}
+	for i, v := range values {
+		values[i] = float32(math.RoundToEven(float64(v)))
+	}
+	return true
 }
 
 // judgeSums compares the result's sums with the file's, which were made from results r_i in float64. The device's f_i are
 // off r_i by at most the oracle's bound e_i and one rounding to float32, u·|r_i|, u = 2^-24; weights are at most 1; and
 // both sums of n numbers, in whatever order, and the terms of both, were rounded in float64: 2(n+2)·2^-53·Σ|r_i| covers
 // that, as well as the rounding of r_i. So dot and abs are off by at most Σ(e_i + u·|r_i|) + 2(n+2)·2^-53·Σ|r_i|.
-func (g *Golden) judgeSums(c *Case, got engine.Operands, r *report.Record) {
-	t := c.truths[0]
+func (g *Golden) judgeSums(ctx context.Context, c *Case, a driver.Arithmetic, got engine.Operands, r *report.Record) error {
+	truths, err := c.truths(ctx, a)
+	if err != nil {
+		return err
+	}
+	t := truths[0]
 	if t.at != nil {
 		r.Status, r.Verified = report.Skipped, false
 		r.Reason = fmt.Sprintf("%d elements are too many to compare all", r.Elements)
-		return
+		return nil
 	}
 	if r.Status != report.Passed {
-		return
+		return nil
 	}
 	allowed := 0.0
 	const double = 0x1p-53
@@ -251,7 +274,8 @@ func (g *Golden) judgeSums(c *Case, got engine.Operands, r *report.Record) {
 			r.Status, r.Verified = report.Failed, false
 			r.Reason = fmt.Sprintf("every element is the oracle's, but the %s sum is %v, in the file %v: more apart than the %.3g of rounding",
 				s.name, s.got, s.want, allowed)
-			return
+			return nil
 		}
 	}
+	return nil
 }

@@ -41,6 +41,10 @@ func TestGolden(t *testing.T) {
 		{"wrong device", "liar", row2d, report.Failed, "worst at [0 0 0 1]"},
 		{"device that writes nothing", "lazy", row2d, report.Failed, "150 of 150"},
 		{"wrong checksum", "cpu", strings.Replace(row2d, "d19c", "d19d", 1), report.Failed, "do not differ from the oracle"},
+		{"right by bounds", "winograd", row2d, report.Passed, ""},
+		{"wrong by bounds", "winogradwrong", row2d, report.Failed, "75 of 150"},
+		{"right by bounds, wrong checksum", "winograd", strings.Replace(row2d, "d19c", "d19d", 1), report.Failed, "do not differ from the oracle"},
+		{"no bounds", "winograd", row3d, report.Unsupported, "no bound"},
 		{"note", "cpu", "own,,too large,,,mb7ic2ih5oc3oh5kh3ph1\n", report.Skipped, "too large"},
 		{"no checksum", "cpu", "own,2,,,,mb7ic2ih5oc3oh5kh3ph1\n", report.Skipped, "neither hash nor sums"},
 	} {
@@ -53,7 +57,7 @@ func TestGolden(t *testing.T) {
 			if r.Status != c.status || r.Verified != (c.status == report.Passed) || !strings.Contains(r.Reason, c.reason) {
 				t.Errorf("%+v", r)
 			}
-			if r.Check != "exact" || strings.TrimSuffix(r.Device, ":0") != c.device || !strings.Contains(r.Repro, ":bias:") {
+			if want := map[bool]string{false: "exact", true: "bounded"}[strings.Contains(c.name, "by bounds")]; r.Check != want || strings.TrimSuffix(r.Device, ":0") != c.device || !strings.Contains(r.Repro, ":bias:") {
 				t.Errorf("%+v", r)
 			}
 		})

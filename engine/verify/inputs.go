@@ -89,7 +89,7 @@ func poolIndices(ctx context.Context, oracle driver.Oracle, p *problem.Problem, 
 	if err != nil {
 		return nil, err
 	}
-	truth, err := oracle.Reference(ctx, forward, driver.Operands{problem.Src: src.Operand()}, problem.Ind, nil)
+	truth, err := oracle.Reference(ctx, forward, driver.Arithmetic{}, driver.Operands{problem.Src: src.Operand()}, problem.Ind, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -12,9 +13,12 @@ import (
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
+// plainTruths are the case's truths about f32 arithmetic.
+func plainTruths(c *Case) []truth { return c.known[driver.Arithmetic{}] }
+
 // right is the case's truth rounded to float32.
 func right(c *Case) []float32 {
-	truth := c.truths[0].value
+	truth := plainTruths(c)[0].value
 	got := make([]float32, len(truth))
 	for i, e := range truth {
 		got[i] = float32(e.Value)
@@ -28,7 +32,9 @@ func judge(c *Case, got []float32) report.Record {
 	if err != nil {
 		panic(err)
 	}
-	c.Judge(&r, engine.Operands{problem.Dst: out})
+	if err := c.Judge(context.Background(), &r, driver.Arithmetic{}, engine.Operands{problem.Dst: out}); err != nil {
+		panic(err)
+	}
 	return r
 }
 
@@ -116,7 +122,7 @@ func TestJudgeConv(t *testing.T) {
 func TestJudgeAtTheBound(t *testing.T) {
 	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Uniform, DefaultBudget)
 	const i = 40
-	want, bound := c.truths[0].value[i].Value, c.truths[0].value[i].Bound
+	want, bound := plainTruths(c)[0].value[i].Value, plainTruths(c)[0].value[i].Bound
 	inside := float32(want)
 	for next := inside; math.Abs(float64(next)-want) <= bound; next = math.Nextafter32(next, float32(math.Inf(1))) {
 		inside = next
@@ -170,7 +176,7 @@ func TestJudgePool(t *testing.T) {
 // What the sample does not compare is still looked at for poison.
 func TestJudgeSampled(t *testing.T) {
 	c := newCase(t, parse(t, "mb1ic3ih40oc8oh40kh3ph1"), Int, 100*27)
-	at := c.truths[0].at
+	at := plainTruths(c)[0].at
 	if at == nil || len(at) > 100 || len(at) < 64 {
 		t.Fatalf("the sample has %d elements", len(at))
 	}
