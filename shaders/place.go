@@ -71,10 +71,11 @@ func (p *places) of(line int) (file string, n int) {
 	return p.prelude, line
 }
 
-// Errors as compilers write them: FILE:LINE:COLUMN: error: TEXT, FILE:LINE: error: TEXT, error: FILE:LINE:COLUMN: TEXT.
+// Errors as compilers write them: FILE:LINE:COLUMN: error: TEXT, FILE:LINE: error: TEXT, error: FILE:LINE:COLUMN: TEXT, and
+// in macros error: FILE:LINE:COLUMN <Spelling=FILE:LINE:COLUMN>: TEXT.
 var (
-	errorAfter  = regexp.MustCompile(`(?i)^[^:]*:(\d+):(?:(\d+):)?\s*(?:fatal )?error:?\s*(.*)$`)
-	errorBefore = regexp.MustCompile(`(?i)^(?:fatal )?error:\s*[^:]*:(\d+):(?:(\d+):)?\s*(.*)$`)
+	errorAfter  = regexp.MustCompile(`(?i)^[^:]*:(\d+):(?:(\d+)(?: <[^>]*>)?:)?\s*(?:fatal )?error:?\s*(.*)$`)
+	errorBefore = regexp.MustCompile(`(?i)^(?:fatal )?error:\s*[^:]*:(\d+):(?:(\d+)(?: <[^>]*>)?:)?\s*(.*)$`)
 )
 
 // locate reads a compiler's log.

@@ -125,6 +125,7 @@ func TestExplain(t *testing.T) {
 		"<program source>:3: Error: early":                                      "prelude.cl:3: early",
 		"a.cl:99999:7: error: beyond":                                           "copy.k: beyond",
 		"a.cl:99999999999999999999: error: far beyond":                          "copy.k: far beyond",
+		"error: b.cl:%d:7 <Spelling=/c/b.cl:64:4>: undeclared":                  "copy.k:14:7: undeclared",
 		"internal ERROR 7":                                                      "copy.k: compiler: internal ERROR 7",
 		"":                                                                      "copy.k: compiler: the compiler gave no reason",
 	} {

@@ -36,10 +36,12 @@ Without arguments: every device on a small suite of real layers.
              GB/s of what it copies at most, whichever is more; measured once
   × cpu      wall time of the cpu by this one's
 Times are medians; json and csv have minimum and 95th percentile too. A result
-that fails its check is never timed. Built-in suites: --suite completes them.`,
+that fails its check is never timed. --kernels DIR measures with the kernels of the folder, too, and
+compares by runs in turns; both without tuned choices. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
   gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
+  gonvolve bench --kernels mine/ --device vulkan:0,opencl:0 mb1ic64ih56oc64oh56kh3ph1
   gonvolve bench --format json -o before.json --min-time 1s
   gonvolve bench compare before.json after.json`,
 	}
@@ -49,6 +51,7 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 	problems := addProblemFlags(cmd)
 	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
 	mode := cmd.Flags().String("mode", "both", "both, device (tensors stay there) or e2e (host to host)")
+	kernels := kernelsFlag(cmd, "also with the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones, side by side")
 	minTime := cmd.Flags().Duration("min-time", 200*time.Millisecond, "measure each for at least so long")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := bench.ParseMode(*mode)
@@ -56,7 +59,10 @@ that fails its check is never timed. Built-in suites: --suite completes them.`,
 			return err
 		}
 		options := bench.Options{Mode: m, MinTime: *minTime}
-		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns}
+		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns, kernels: *kernels, bench: options}
+		if *kernels != "" {
+			job.columns = report.KernelColumns
+		}
 		job.peaks = map[string]driver.Peaks{}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
 			options.Algorithm, options.Peaks = alg, job.peaks[dev.Spec()]
@@ -79,8 +85,10 @@ type job struct {
 	options driver.Options
 	out     *output
 	columns []report.Column
-	explain bool // of verify: tell of one problem's results in detail if one is wrong …
-	verdict bool // … or anyway
+	kernels string        // of bench: a folder with other kernels to compare with …
+	bench   bench.Options // … and how
+	explain bool          // of verify: tell of one problem's results in detail if one is wrong …
+	verdict bool          // … or anyway
 	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
 	peaks   map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
 }
@@ -90,11 +98,31 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 		return err
 	}
 	ctx := cmd.Context()
-	devs, oracle, closeAll, err := devices(ctx, specs, j.options)
+	var tuning []engine.Option
+	if j.kernels != "" {
+		tuning = append(tuning, engine.WithTuning(nil)) // which knows nothing of changed kernels
+	}
+	devs, oracle, closeAll, err := devices(ctx, specs, j.options, tuning...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
+	check := func(d *engine.Device, c *verify.Case, alg string) []report.Record {
+		return []report.Record{j.check(ctx, d, c, alg)}
+	}
+	if j.kernels != "" {
+		var both *comparison
+		if both, err = compare(ctx, j.kernels, devs); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, both.close()) }()
+		defer both.tell(cmd.ErrOrStderr())
+		check = func(d *engine.Device, c *verify.Case, alg string) []report.Record {
+			o := j.bench
+			o.Algorithm = alg
+			return both.measure(ctx, d, c, o, func(d *engine.Device) report.Record { return j.check(ctx, d, c, alg) })
+		}
+	}
 	bar := newProgress(cmd, len(list)*len(devs))
 	if j.peaks != nil {
 		for _, d := range devs {
@@ -109,7 +137,7 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 		if ctx.Err() != nil {
 			break
 		}
-		records = append(records, j.problem(ctx, oracle, devs, &list[i], bar)...)
+		records = append(records, j.problem(ctx, oracle, devs, &list[i], bar, check)...)
 		// Tensors of the last problem are garbage now; the next one's may be large.
 		runtime.GC()
 	}
@@ -142,7 +170,8 @@ func (j *job) print(cmd *cobra.Command, records []report.Record) error {
 }
 
 // problem runs one problem on all devices.
-func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine.Device, p *problem.Problem, bar *progress) []report.Record {
+func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine.Device, p *problem.Problem, bar *progress,
+	check func(*engine.Device, *verify.Case, string) []report.Record) []report.Record {
 	var records []report.Record
 	c, caseErr := verify.NewCase(ctx, oracle, *p, j.fill, j.budget)
 	if caseErr == nil {
@@ -155,7 +184,7 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 				return records
 			}
 			if caseErr == nil {
-				records = append(records, j.check(ctx, d, c, alg))
+				records = append(records, check(d, c, alg)...)
 				continue
 			}
 			// Without inputs the device's own reason to refuse says more, if it has one.

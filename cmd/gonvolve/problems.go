@@ -206,12 +206,16 @@ func devices(ctx context.Context, specs string, o driver.Options, more ...engine
 		}
 		return errors.Join(errs...)
 	}
+	other := o.Kernels == ""
 	for _, s := range found {
-		d, err := engine.Open(ctx, s, append(more, engine.NoFallback(), engine.WithDriverOptions(o))...)
-		if err != nil {
+		d, changed, err := openWith(ctx, s, o, more...)
+		if other = other || changed; err != nil {
 			return nil, nil, nil, errors.Join(err, closeDevices())
 		}
 		open = append(open, d)
+	}
+	if !other {
+		return nil, nil, nil, errors.Join(fmt.Errorf("%w: %s: none of them runs kernels of a folder", engine.ErrUnsupported, specs), closeDevices())
 	}
 	if oracle, err = verify.Oracle(ctx); err != nil {
 		return nil, nil, nil, errors.Join(err, closeDevices())

@@ -36,6 +36,7 @@ func newVerifyCommand() *cobra.Command {
 --verdict       one problem in detail, which a failure of a single problem
                 shows too: how large the errors are, the worst element and the
                 sum behind it, and which device or algorithm is wrong
+--kernels DIR   with changed kernel sources, compiled on the spot
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
@@ -61,6 +62,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	budget := cmd.Flags().Float64("budget", verify.DefaultBudget, "products that the reference computes for a problem; a sample is compared if all would be more")
 	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
+	kernels := kernelsFlag(cmd, "the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
 	for _, list := range []string{"batch", "suite", "sample"} {
 		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", list)
@@ -70,7 +72,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return err
 		}
-		options := driver.Options{Validate: *validate, Staged: *staged}
+		options := driver.Options{Validate: *validate, Staged: *staged, Kernels: *kernels}
 		if *golden != "" || *onnxDir != "" || cmd.Flags().Changed("fuzz") {
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)
@@ -93,7 +95,11 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		}
 		job := &job{alg: *alg, fill: f, budget: *budget, options: options, out: out, columns: report.VerifyColumns}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
-			return c.Check(ctx, dev, alg)
+			r := c.Check(ctx, dev, alg)
+			if *kernels != "" {
+				withChanges(&r, *kernels)
+			}
+			return r
 		}
 		list, err := problems.problems(cmd, args, "smoke")
 		if err != nil {

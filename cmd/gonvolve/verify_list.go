@@ -37,6 +37,9 @@ func (l *listing) people() bool { return l.out.format == "table" || l.out.format
 
 // add takes a result.
 func (l *listing) add(r report.Record) {
+	if l.options.Kernels != "" {
+		withChanges(&r, l.options.Kernels)
+	}
 	l.total.add(r)
 	t := l.counts[r.Device]
 	if t == nil {

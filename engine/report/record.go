@@ -63,6 +63,8 @@ type Record struct {
 	Algorithm      string   `json:"algorithm"`
 	Tile           string   `json:"tile"`
 	WorkspaceBytes int64    `json:"workspace_bytes"`
+	Kernels        string   `json:"kernels"`      // the code that ran, each kernel with its version; "" on devices that do not say
+	KernelsFrom    string   `json:"kernels_from"` // the folder of changed kernels, "" for the built-in ones
 	Runs           int      `json:"runs"`
 	DeviceMS       *Times   `json:"device_ms"`   // kernels only, by the device's clock
 	WallMS         *Times   `json:"wall_ms"`     // submit to finish, data resident
@@ -80,6 +82,7 @@ type Record struct {
 	MaxULP         float64  `json:"max_ulp"`     // error in units of the last place of the true value
 	BoundUsed      float64  `json:"bound_used"`  // largest share of the a-priori bound that an error takes
 	Speedup        *float64 `json:"speedup"`     // wall time of the cpu in the same report by this one; null without
+	VsBuiltIn      *float64 `json:"vs_builtin"`  // time with the built-in kernels by this one, with changed ones; null without
 	Fallback       *string  `json:"fallback"`    // null, or the device that ran instead and why
 	Status         Status   `json:"status"`
 	Reason         string   `json:"reason"`
@@ -122,7 +125,7 @@ func New(p *problem.Problem, dev *engine.Device) Record {
 // Planned notes what a plan says of itself.
 func (r *Record) Planned(pl *engine.Plan) {
 	i := pl.Info()
-	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
+	r.Algorithm, r.Tile, r.WorkspaceBytes, r.Kernels = i.Algorithm, i.Tile, i.WorkspaceBytes, i.Kernels
 	if f := pl.Fallback(); f != nil {
 		s := f.String()
 		r.Fallback = &s

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,19 @@ var (
 		{"GB/s", true, func(r *Record) string { return number(r.GBPS) }},
 		{"of peak", true, share},
 		{"× cpu", true, func(r *Record) string { return optional(r.Speedup) }},
+		{"check", false, verdict},
+	}
+	// KernelColumns are those of a benchmark that compares kernels.
+	KernelColumns = []Column{
+		{"problem", false, func(r *Record) string { return title(r) }},
+		{"device", false, func(r *Record) string { return r.Device }},
+		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
+		{"kernels", false, func(r *Record) string { return cmp.Or(r.KernelsFrom, "built-in") }},
+		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
+		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
+		{"GFLOP/s", true, func(r *Record) string { return number(r.GFLOPS) }},
+		{"of peak", true, share},
+		{"× built-in", true, func(r *Record) string { return optional(r.VsBuiltIn) }},
 		{"check", false, verdict},
 	}
 	VerifyColumns = []Column{
@@ -235,9 +249,9 @@ func colour(s Status) text.Colors {
 func writeCSV(w io.Writer, records []Record) error {
 	out := csv.NewWriter(w)
 	head := []string{"problem", "op", "dir", "dt", "device", "device_name", "api", "driver", "algorithm", "tile",
-		"workspace_bytes", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
+		"workspace_bytes", "kernels", "kernels_from", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
 		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "peak_bw_pct", "verified",
-		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "fallback", "status", "reason", "repro",
+		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "vs_builtin", "fallback", "status", "reason", "repro",
 		"ulp_histogram", "worst", "verdict"}
 	rows := [][]string{head}
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -250,7 +264,7 @@ func writeCSV(w io.Writer, records []Record) error {
 	for i := range records {
 		r := &records[i]
 		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile,
-			strconv.FormatInt(r.WorkspaceBytes, 10), strconv.Itoa(r.Runs)}
+			strconv.FormatInt(r.WorkspaceBytes, 10), r.Kernels, r.KernelsFrom, strconv.Itoa(r.Runs)}
 		for _, t := range []*Times{r.DeviceMS, r.WallMS, r.E2EMS} {
 			if t == nil {
 				row = append(row, "", "", "")
@@ -272,7 +286,7 @@ func writeCSV(w io.Writer, records []Record) error {
 		}
 		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), ptr(r.PeakBWPct), strconv.FormatBool(r.Verified),
 			r.Check, strconv.FormatInt(r.Checked, 10), strconv.FormatInt(r.Elements, 10), f(r.MaxAbsErr), f(r.MaxULP),
-			f(r.BoundUsed), ptr(r.Speedup), fallback, string(r.Status), r.Reason, r.Repro,
+			f(r.BoundUsed), ptr(r.Speedup), ptr(r.VsBuiltIn), fallback, string(r.Status), r.Reason, r.Repro,
 			strings.Trim(fmt.Sprint(r.ULPs), "[]"), worst, r.Verdict))
 	}
 	return out.WriteAll(rows)

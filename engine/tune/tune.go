@@ -52,7 +52,7 @@ type Candidate struct {
 	driver.Candidate
 	MS     float64 // median of submit to finish; 0 if it was not timed to the end
 	Reason string  // why not, or what was wrong
-	code   string // that its plan runs
+	code   string  // that its plan runs
 	wrong  bool
 }
 
