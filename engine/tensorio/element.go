@@ -113,8 +113,8 @@ func readConverted(r io.Reader, t *engine.Tensor, e element, order binary.ByteOr
 			return fmt.Errorf("%w: elements: %w", ErrFormat, err)
 		}
 		for ; len(part) > 0; part = part[e.size:] {
-			if err := set(i, e.number(part, order)); err != nil {
-				return err
+			if v := e.number(part, order); !set(i, v) {
+				return notWhole(int64(i), v, t.Type())
 			}
 			i++
 		}
@@ -122,44 +122,50 @@ func readConverted(r io.Reader, t *engine.Tensor, e element, order binary.ByteOr
 	return nil
 }
 
-// setter returns what sets an element of a tensor: f32 and f16 to the nearest number, integers to the number itself or not
-// at all.
-func setter(t *engine.Tensor) func(i int, v float64) error {
+// ranges are the numbers that integer types hold.
+var ranges = map[problem.DataType][2]float64{
+	problem.S8: {math.MinInt8, math.MaxInt8}, problem.U8: {0, math.MaxUint8}, problem.S32: {math.MinInt32, math.MaxInt32},
+}
+
+// notWhole is the error of a number that an integer type does not hold.
+func notWhole(i int64, v float64, typ problem.DataType) error {
+	return fmt.Errorf("%w: element %d is %g and %v holds whole numbers from %.0f to %.0f: convert the file, or choose another type",
+		ErrFormat, i, v, typ, ranges[typ][0], ranges[typ][1])
+}
+
+// setter returns what sets an element of a tensor: f32 and f16 to the nearest number, integers to the number itself or,
+// which it tells, to nothing of use.
+func setter(t *engine.Tensor) func(i int, v float64) bool {
 	b := t.Bytes()
-	whole := func(i int, v, least, most float64) error {
-		if v == math.Trunc(v) && v >= least && v <= most {
-			return nil
-		}
-		return fmt.Errorf("%w: element %d is %g and %v holds whole numbers from %.0f to %.0f: convert the file, or choose another type",
-			ErrFormat, i, v, t.Type(), least, most)
-	}
+	least, most := ranges[t.Type()][0], ranges[t.Type()][1]
+	whole := func(v float64) bool { return v == math.Trunc(v) && v >= least && v <= most }
 	switch t.Type() {
 	case problem.F16:
-		return func(i int, v float64) error {
+		return func(i int, v float64) bool {
 			binary.NativeEndian.PutUint16(b[2*i:], float16.Fromfloat32(odd32(v)).Bits())
-			return nil
+			return true
 		}
 	case problem.S8:
-		return func(i int, v float64) error {
+		return func(i int, v float64) bool {
 			b[i] = byte(int8(v))
-			return whole(i, v, math.MinInt8, math.MaxInt8)
+			return whole(v)
 		}
 	case problem.U8:
-		return func(i int, v float64) error {
+		return func(i int, v float64) bool {
 			b[i] = byte(v)
-			return whole(i, v, 0, math.MaxUint8)
+			return whole(v)
 		}
 	case problem.S32:
 		data := t.Int32s()
-		return func(i int, v float64) error {
+		return func(i int, v float64) bool {
 			data[i] = int32(v)
-			return whole(i, v, math.MinInt32, math.MaxInt32)
+			return whole(v)
 		}
 	}
 	data := t.Float32s()
-	return func(i int, v float64) error {
+	return func(i int, v float64) bool {
 		data[i] = float32(v)
-		return nil
+		return true
 	}
 }
 
@@ -174,8 +180,8 @@ func as(t *engine.Tensor, typ problem.DataType) (*engine.Tensor, error) {
 	}
 	set := setter(out)
 	for i, v := range t.Widen() {
-		if err := set(i, float64(v)); err != nil {
-			return nil, err
+		if !set(i, float64(v)) {
+			return nil, notWhole(int64(i), float64(v), typ)
 		}
 	}
 	return out, nil

@@ -31,49 +31,68 @@ const saved = `save it with numpy.save("x.npy", numpy.ascontiguousarray(a))`
 var plainHeader = regexp.MustCompile(`^\{'descr': '[<>|=][a-zA-Z][0-9]+', 'fortran_order': (True|False), ` +
 	`'shape': \((-?[0-9]+, )*(-?[0-9]+,?)?\), \} *\n$`)
 
-// readNPY reads an array from a file of the size as elements of the type.
-func readNPY(r io.Reader, size int64, typ problem.DataType) (*engine.Tensor, error) {
+// npyInfo is what the header of an array says, checked against the size of the file.
+type npyInfo struct {
+	elem    element
+	order   binary.ByteOrder
+	shape   []int
+	fortran bool  // the first index runs fastest, and that makes a difference
+	data    int64 // bytes before the elements
+}
+
+// readInfo reads the header of a file of the size.
+func readInfo(r io.Reader, size int64) (i npyInfo, err error) {
 	h, used, err := readHeader(r, size)
 	if err != nil {
-		return nil, err
+		return i, err
 	}
-	elem, order, err := elementOf(h.Descr.Type)
-	if err != nil {
-		return nil, err
+	if i.elem, i.order, err = elementOf(h.Descr.Type); err != nil {
+		return i, err
 	}
 	n, err := count(h.Descr.Shape)
 	if err != nil {
+		return i, err
+	}
+	elem := int64(i.elem.size)
+	switch rest := size - used; {
+	case n > rest/elem:
+		return i, fmt.Errorf("%w: the header promises %d elements of %d bytes, the file has %d bytes for them: it is cut short; copy it again",
+			ErrFormat, n, elem, rest)
+	case n*elem < rest:
+		return i, fmt.Errorf("%w: %d bytes are left over after %d elements of %d bytes: the header does not fit the data; %s",
+			ErrFormat, rest-n*elem, n, elem, saved)
+	}
+	i.shape, i.data = h.Descr.Shape, used
+	i.fortran = h.Descr.Fortran && len(i.shape) > 1
+	return i, nil
+}
+
+// readNPY reads an array from a file of the size as elements of the type.
+func readNPY(r io.Reader, size int64, typ problem.DataType) (*engine.Tensor, error) {
+	h, err := readInfo(r, size)
+	if err != nil {
 		return nil, err
 	}
-	switch rest := size - used; {
-	case n > rest/int64(elem.size):
-		return nil, fmt.Errorf("%w: the header promises %d elements of %d bytes, the file has %d bytes for them: it is cut short; copy it again",
-			ErrFormat, n, elem.size, rest)
-	case n*int64(elem.size) < rest:
-		return nil, fmt.Errorf("%w: %d bytes are left over after %d elements of %d bytes: the header does not fit the data; %s",
-			ErrFormat, rest-n*int64(elem.size), n, elem.size, saved)
-	}
-	fortran := h.Descr.Fortran && len(h.Descr.Shape) > 1
-	t, err := engine.NewTensor(typ, h.Descr.Shape...)
+	t, err := engine.NewTensor(typ, h.shape...)
 	if err != nil {
 		return nil, err
 	}
 	into := t
-	if fortran {
-		if into, err = engine.NewTensor(typ, h.Descr.Shape...); err != nil {
+	if h.fortran {
+		if into, err = engine.NewTensor(typ, h.shape...); err != nil {
 			return nil, err
 		}
 	}
-	if elem.typ == typ && elem.stored {
-		err = readStored(r, into, order)
+	if h.elem.typ == typ && h.elem.stored {
+		err = readStored(r, into, h.order)
 	} else {
-		err = readConverted(r, into, elem, order)
+		err = readConverted(r, into, h.elem, h.order)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if fortran {
-		transpose(t.Bytes(), into.Bytes(), h.Descr.Shape, typ.Size())
+	if h.fortran {
+		transpose(t.Bytes(), into.Bytes(), h.shape, typ.Size())
 	}
 	return t, nil
 }
@@ -84,7 +103,10 @@ func readHeader(r io.Reader, size int64) (npy.Header, int64, error) {
 		return npy.Header{}, 0, fmt.Errorf("%w: %s; %s", ErrFormat, fmt.Sprintf(format, args...), saved)
 	}
 	head := make([]byte, 12) // magic, version, header length: 2 bytes in version 1, 4 in version 2
-	if _, err := io.ReadFull(r, head[:10]); err != nil || !bytes.Equal(head[:6], npy.Magic[:]) {
+	switch _, err := io.ReadFull(r, head[:10]); {
+	case err == nil && strings.HasPrefix(incomplete, string(head[:10])):
+		return npy.Header{}, 0, fmt.Errorf("%w: the array is not complete; run the command that writes it once more", ErrFormat)
+	case err != nil || !bytes.Equal(head[:6], npy.Magic[:]):
 		return bad("not a .npy array")
 	}
 	used, length := int64(10), int64(binary.LittleEndian.Uint16(head[8:]))

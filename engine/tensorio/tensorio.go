@@ -123,31 +123,54 @@ func TypeOf(path string) (typ problem.DataType, err error) {
 	return typ, err
 }
 
+// ShapeOf is the shape of an array, of which no more than the header is read.
+func ShapeOf(path string) (shape []int, err error) {
+	err = open(path, func(f *os.File, format Format, size int64) error {
+		if format != NPY {
+			return fmt.Errorf("%w: it is a picture; a .npy file is needed", ErrFormat)
+		}
+		i, err := readInfo(f, size)
+		shape = i.shape
+		return err
+	})
+	return shape, err
+}
+
 // open calls read with the open file.
 func open(path string, read func(f *os.File, format Format, size int64) error) error {
 	format, err := FormatOf(path)
 	if err != nil {
 		return err
 	}
-	// Before it is opened, because that may wait forever for the other end of a pipe.
-	if st, err := os.Stat(path); err != nil {
-		return err
-	} else if !st.Mode().IsRegular() {
-		return fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
-	}
-	f, err := os.Open(path)
+	f, size, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if err := read(f, format, st.Size()); err != nil {
+	if err := read(f, format, size); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// openRegular opens a file that has a size.
+func openRegular(path string, flag int) (*os.File, int64, error) {
+	// Before it is opened, because that may wait forever for the other end of a pipe.
+	if st, err := os.Stat(path); err != nil {
+		return nil, 0, err
+	} else if !st.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%w: %s is not a regular file, whose size could be checked; copy it to one", ErrFormat, path)
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, st.Size(), nil
 }
 
 // Check says whether Write could express a tensor of the shape in the file, before there is one.
