@@ -244,6 +244,9 @@ func (j *Job) Info() driver.PlanInfo {
 // Why is empty, or why tiles are smaller than the limits alone would have them.
 func (j *Job) Why() string { return j.why }
 
+// Device is where the tiles run: the device asked for, or the one that they fell back to.
+func (j *Job) Device() *engine.Device { return j.dev }
+
 // Fallback is nil, or why tiles run on another device than asked.
 func (j *Job) Fallback() *engine.Fallback { return j.fell }
 

@@ -1,0 +1,239 @@
+package outofcore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+)
+
+const (
+	journalVersion = 1
+	maxJournal     = 64 << 20 // bytes that are read
+)
+
+// head is the first line of a journal: JSON.
+type head struct {
+	Gonvolve int      `json:"gonvolve_journal"`
+	ID       identity `json:"run"`
+	Device   string   `json:"device"` // for people
+	Steps    []int    `json:"steps"`
+}
+
+// journal is the record of a run in a file: the head, a line "done N" for each result, and "complete" once there are all.
+// Lines that were torn by a crash are ignored.
+type journal struct {
+	path string
+	f    *os.File // locked; nil before begin
+	head head
+
+	found    bool  // there was one
+	done     []int // results in it
+	complete bool
+
+	mu      sync.Mutex
+	pending []int
+	wake    chan struct{}
+}
+
+// openJournal reads a journal, if there is one and it is not to be forgotten.
+func openJournal(path string, id identity, restart bool) (*journal, error) {
+	j := &journal{path: path, head: head{Gonvolve: journalVersion, ID: id}, wake: make(chan struct{}, 1)}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return j, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if j.f = f; !lock(f) {
+		f.Close()
+		return nil, fmt.Errorf("%w: %s: another process is at it; wait for it, or end it", ErrInterrupted, path)
+	}
+	if restart {
+		return j, nil
+	}
+	if err := j.read(id); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%w: %s: %w; start over (--restart), or write to another file", ErrInterrupted, path, err)
+	}
+	return j, nil
+}
+
+// read reads what an interrupted run left, and makes ready to append to it.
+func (j *journal) read(id identity) error {
+	text, err := io.ReadAll(io.LimitReader(j.f, maxJournal+1))
+	if err != nil {
+		return err
+	}
+	line, rest, ok := bytes.Cut(text, []byte{'\n'})
+	switch begin := []byte(`{"gonvolve_journal":`); {
+	case len(text) > maxJournal || !bytes.HasPrefix(text, begin[:min(len(begin), len(text))]):
+		return errors.New("not a journal")
+	case !ok: // killed while it was begun: nothing is finished
+		return nil
+	}
+	var h head
+	if err := json.Unmarshal(line, &h); err != nil || h.Gonvolve != journalVersion {
+		return errors.New("not a journal of this version")
+	}
+	if err := h.ID.differs(id); err != nil {
+		return err
+	}
+	if h.Steps == nil {
+		return errors.New("it does not say how the problem was cut")
+	}
+	good := len(line) + 1
+	for !j.complete {
+		entry, more, ok := bytes.Cut(rest, []byte{'\n'})
+		if !ok {
+			break
+		}
+		if string(entry) == "complete" {
+			j.complete = true
+		} else {
+			number, ok := bytes.CutPrefix(entry, []byte("done "))
+			n, err := strconv.ParseUint(string(number), 10, 31)
+			if !ok || err != nil {
+				break
+			}
+			j.done = append(j.done, int(n))
+		}
+		good, rest = good+len(entry)+1, more
+	}
+	j.head, j.found = h, true
+	if err := j.f.Truncate(int64(good)); err != nil {
+		return err
+	}
+	_, err = j.f.Seek(int64(good), io.SeekStart)
+	return err
+}
+
+// clear empties a journal that is to be forgotten.
+func (j *journal) clear() error {
+	if j.f == nil {
+		return nil
+	}
+	if err := j.f.Truncate(0); err != nil {
+		return err
+	}
+	return j.f.Sync()
+}
+
+// begin writes the head of a new journal.
+func (j *journal) begin(steps []int, device string) error {
+	j.head.Steps, j.head.Device = steps, device
+	if j.f == nil {
+		f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return err
+		}
+		if j.f = f; !lock(f) {
+			return fmt.Errorf("%w: %s: another process is at it", ErrInterrupted, j.path)
+		}
+	}
+	text, err := json.Marshal(j.head)
+	if err == nil {
+		_, err = j.f.WriteAt(append(text, '\n'), 0)
+	}
+	if err == nil {
+		_, err = j.f.Seek(0, io.SeekEnd)
+	}
+	if err == nil {
+		err = j.f.Sync()
+	}
+	if err == nil {
+		err = syncFolder(j.path)
+	}
+	return err
+}
+
+// written notes a result whose data was handed to the system.
+func (j *journal) written(result int) {
+	j.mu.Lock()
+	j.pending = append(j.pending, result)
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// keep puts results into the journal as they are written, once sync has returned, beside what computes them: as many at a
+// time as there are then. When that fails it calls failed. end ends it, and puts in what is left unless that is to be lost.
+func (j *journal) keep(sync func() error, failed context.CancelCauseFunc) (end func(lose bool) error) {
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-j.wake:
+				if err := j.commit(sync); err != nil {
+					failed(err)
+					stopped <- err
+					return
+				}
+			case <-stop:
+				stopped <- nil
+				return
+			}
+		}
+	}()
+	return func(lose bool) error {
+		close(stop)
+		if err := <-stopped; err != nil || lose {
+			return err
+		}
+		return j.commit(sync)
+	}
+}
+
+// commit syncs the data of pending results, and then puts them in the journal.
+func (j *journal) commit(sync func() error) error {
+	j.mu.Lock()
+	list := j.pending
+	j.pending = nil
+	j.mu.Unlock()
+	if list == nil {
+		return nil
+	}
+	if err := sync(); err != nil {
+		return err
+	}
+	var text []byte
+	for _, n := range list {
+		text = fmt.Appendf(text, "done %d\n", n)
+	}
+	return j.append(text)
+}
+
+// finish notes that all results are there.
+func (j *journal) finish() error { return j.append([]byte("complete\n")) }
+
+func (j *journal) append(text []byte) error {
+	if _, err := j.f.Write(text); err != nil {
+		return err
+	}
+	return j.f.Sync()
+}
+
+// remove ends the journal for good.
+func (j *journal) remove() error {
+	if err := os.Remove(j.path); err != nil {
+		return err
+	}
+	return errors.Join(j.close(), syncFolder(j.path))
+}
+
+func (j *journal) close() error {
+	if j.f == nil {
+		return nil
+	}
+	f := j.f
+	j.f = nil
+	return f.Close()
+}

@@ -1,0 +1,254 @@
+// Package outofcore computes problems between .npy files that need not fit in memory: in tiles that are read, computed and
+// written within a memory limit, by a run that can be interrupted at any time, and goes on from there.
+//
+// While it runs, a result is in a file of its name with ".partial" behind, and beside the first one lies a journal
+// (".journal") of what is finished. A tile counts as finished when its data is on the disk before its entry in the journal
+// is. What is complete gets its own name, and the journal goes. A run is taken up again by one of the same problem with the
+// same inputs, on whatever device: its cut is the journal's. One with other inputs is refused.
+package outofcore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tensorio"
+	"github.com/gonvolve/gonvolve/engine/tiling"
+)
+
+// ErrInterrupted is what errors wrap that stand in the way of taking up an interrupted run.
+var ErrInterrupted = errors.New("interrupted run")
+
+// Files are a problem's tensors.
+type Files struct {
+	In  [problem.Roles]tiling.Source // of each input and constant: *tensorio.Array or tiling.Memory
+	Out [problem.Roles]string        // .npy files to write; outputs without one are dropped, but not all of them
+}
+
+// Options of Prepare.
+type Options struct {
+	// Tiling is as for tiling.Prepare. Steps, Skip and Written are the run's own.
+	Tiling tiling.Options
+	// Restart forgets an interrupted run, whatever it was.
+	Restart bool
+
+	faults faults
+}
+
+// faults are what tests break.
+type faults struct {
+	sink func(tiling.Sink) tiling.Sink
+	sync func() error // before results are synced
+	die  bool         // nothing is put into the journal at the end of a run, as if the process had been killed
+}
+
+// Run is a problem that is ready to run between files.
+type Run struct {
+	// Job is how it is cut and computed.
+	Job *tiling.Job
+
+	p        problem.Problem
+	o        Options
+	files    Files
+	outputs  []problem.Role // those that have files
+	journal  *journal
+	finished []bool // results, as the journal has them
+	count    int    // of them
+}
+
+const (
+	partialSuffix = ".partial"
+	journalSuffix = ".journal"
+)
+
+// Prepare takes up a run that was interrupted, or prepares a new one. Nothing is written before Run, and sources and device
+// remain the caller's to close.
+func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files Files, o Options) (_ *Run, err error) {
+	r := &Run{p: p, o: o, files: files}
+	for _, role := range p.Outputs() {
+		if files.Out[role] != "" {
+			r.outputs = append(r.outputs, role)
+		}
+	}
+	if r.outputs == nil {
+		return nil, fmt.Errorf("%w: no file to write to", engine.ErrInvalid)
+	}
+	id, err := r.identify()
+	if err != nil {
+		return nil, err
+	}
+	if r.journal, err = openJournal(files.Out[r.outputs[0]]+journalSuffix, id, o.Restart); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.journal.close())
+		}
+	}()
+	t := &r.o.Tiling
+	if t.Steps = r.journal.head.Steps; t.Steps != nil {
+		defer func() {
+			if err != nil {
+				err = fmt.Errorf("%w: %s was cut for another memory limit or device; give this one as much, or start over (--restart): %w",
+					ErrInterrupted, r.files.Out[r.outputs[0]], err)
+			}
+		}()
+	}
+	t.Skip = func(result int) bool { return r.finished[result] }
+	t.Written = func(result int) { r.journal.written(result) }
+	if r.Job, err = tiling.Prepare(ctx, dev, p, *t); err != nil {
+		return nil, err
+	}
+	r.finished = make([]bool, r.Job.Tiles.Results())
+	for _, i := range r.journal.done {
+		if i >= len(r.finished) {
+			return nil, errors.Join(fmt.Errorf("%w: result %d of %d", ErrInterrupted, i, len(r.finished)), r.Job.Close())
+		}
+		if !r.finished[i] {
+			r.finished[i] = true
+			r.count++
+		}
+	}
+	return r, nil
+}
+
+// Finished is how many of the job's results an interrupted run made already, and which device it ran on; -1 if there was
+// none.
+func (r *Run) Finished() (results int, device string) {
+	if !r.journal.found {
+		return -1, ""
+	}
+	return r.count, r.journal.head.Device
+}
+
+// Close frees the job's plans, and leaves what was not completed for another time.
+func (r *Run) Close() error { return errors.Join(r.Job.Close(), r.journal.close()) }
+
+// Run computes what is not finished, and completes the files. It is called once.
+func (r *Run) Run(ctx context.Context) (err error) {
+	if !r.journal.complete {
+		if err := r.compute(ctx); err != nil {
+			return err
+		}
+	}
+	for _, role := range r.outputs {
+		if err := r.complete(role); err != nil {
+			return err
+		}
+	}
+	return r.journal.remove()
+}
+
+// compute makes the results that are missing.
+func (r *Run) compute(ctx context.Context) (err error) {
+	var to [problem.Roles]tiling.Sink
+	var arrays []*tensorio.Array
+	defer func() {
+		for _, a := range arrays {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if !r.journal.found {
+		if err := r.journal.clear(); err != nil { // before the files that it is about
+			return err
+		}
+	}
+	for _, role := range r.p.Outputs() {
+		if !slices.Contains(r.outputs, role) {
+			to[role] = discard{}
+			continue
+		}
+		open := tensorio.CreateArray
+		if r.journal.found {
+			open = tensorio.ReopenArray
+		}
+		a, err := open(r.files.Out[role]+partialSuffix, r.p.TypeOf(role), r.p.Shape(role)...)
+		if err != nil {
+			if r.journal.found {
+				err = fmt.Errorf("%w: %w; start over (--restart)", ErrInterrupted, err)
+			}
+			return err
+		}
+		arrays = append(arrays, a)
+		to[role] = a
+		if r.o.faults.sink != nil {
+			to[role] = r.o.faults.sink(a)
+		}
+	}
+	if !r.journal.found {
+		if err := r.journal.begin(r.Job.Tiles.Steps(), r.Job.Device().Spec()); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	end := r.journal.keep(func() error {
+		if r.o.faults.sync != nil {
+			if err := r.o.faults.sync(); err != nil {
+				return err
+			}
+		}
+		for _, a := range arrays {
+			if err := a.Sync(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, cancel)
+	err = r.Job.Run(ctx, r.files.In, to)
+	if err := end(r.o.faults.die); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return r.journal.finish()
+}
+
+// complete gives a result its header and its name, if it has not got them yet.
+func (r *Run) complete(role problem.Role) error {
+	path := r.files.Out[role]
+	partial := path + partialSuffix
+	if _, err := os.Stat(partial); errors.Is(err, os.ErrNotExist) {
+		shape, err := tensorio.ShapeOf(path)
+		if err == nil && !slices.Equal(shape, r.p.Shape(role)) {
+			err = fmt.Errorf("%s has shape %v", path, shape)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s is gone: %w; start over (--restart)", ErrInterrupted, partial, err)
+		}
+		return nil
+	}
+	a, err := tensorio.ReopenArray(partial, r.p.TypeOf(role), r.p.Shape(role)...)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(a.Complete(), a.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(partial, path); err != nil {
+		return err
+	}
+	return syncFolder(path)
+}
+
+// syncFolder returns when the names in a file's folder are on the disk.
+func syncFolder(path string) error {
+	d, err := os.Open(cmp.Or(filepath.Dir(path), "."))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// discard is a sink for what nobody wants.
+type discard struct{}
+
+func (discard) WriteBox(context.Context, tiling.Box, *engine.Tensor, []int) error { return nil }
