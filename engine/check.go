@@ -74,48 +74,41 @@ func (d *Device) Checked() int64 {
 	return d.checker.checked
 }
 
-// Check computes a sample of a run's outputs once more from its inputs, as WithCheck says. RunHost does it by itself; it is
-// for those who move tensors themselves.
-func (pl *Plan) Check(ctx context.Context, in, out Operands) error {
-	n := pl.dev.o.checks
-	if n <= 0 {
+// Check computes a sample of a run's outputs once more, as WithCheck says, from in, which are the problem's inputs and
+// constants; how is the plan's Info. RunHost does it by itself: this is for those who move tensors themselves.
+func (d *Device) Check(ctx context.Context, p problem.Problem, how driver.PlanInfo, in, out Operands) error {
+	if d.o.checks <= 0 {
 		return nil
 	}
-	oracle, result, err := pl.dev.checker.open(ctx)
+	return d.check(ctx, p, how, operands(&in), out)
+}
+
+// Checks is how many elements of each result are to be checked.
+func (d *Device) Checks() int { return max(0, d.o.checks) }
+
+func (d *Device) check(ctx context.Context, p problem.Problem, how driver.PlanInfo, in driver.Operands, out Operands) error {
+	oracle, result, err := d.checker.open(ctx)
 	if err != nil {
 		return err
 	}
-	pl.mu.RLock()
-	operands := pl.host
-	pl.mu.RUnlock()
-	for _, r := range pl.inputs {
-		operands[r] = in[r].Operand()
-	}
-	for _, r := range pl.outputs {
-		if err := pl.check(ctx, oracle, &operands, r, out[r], n, result); err != nil {
-			return err
+	for _, r := range p.Outputs() {
+		t := out[r]
+		at := sample(problem.Elems(t.shape), d.o.checks, result)
+		truth, err := oracle.Reference(ctx, p, how.Arithmetic, in, r, at)
+		if err != nil {
+			return fmt.Errorf("check of %s: %w", r, err)
 		}
-	}
-	return nil
-}
-
-// check checks n elements of one output.
-func (pl *Plan) check(ctx context.Context, o driver.Oracle, in *driver.Operands, role problem.Role, t *Tensor, n int, seed uint64) error {
-	at := sample(problem.Elems(t.shape), n, seed)
-	truth, err := o.Reference(ctx, pl.p, pl.Info().Arithmetic, *in, role, at)
-	if err != nil {
-		return fmt.Errorf("check of %s: %w", role, err)
-	}
-	for k := range truth {
-		have := t.at(at[k])
-		if _, share, _ := truth[k].Judge(t.typ, have, false); share > 1 {
-			return fmt.Errorf("%w: %s: %s of %s: element %d is %v and should be %v ± %.2g (algorithm %s)", ErrWrongResult, pl.dev.spec,
-				role, pl.p.String(), at[k], have, truth[k].Value, truth[k].Bound, pl.Info().Algorithm)
+		for k := range truth {
+			have := t.at(at[k])
+			if _, share, _ := truth[k].Judge(t.typ, have, false); share > 1 {
+				return fmt.Errorf("%w: %s: %s of %s: element %d is %v and should be %v ± %.2g (algorithm %s)", ErrWrongResult, d.spec,
+					r, p.String(), at[k], have, truth[k].Value, truth[k].Bound, how.Algorithm)
+			}
 		}
+		d.checker.mu.Lock()
+		d.checker.checked += int64(len(at))
+		d.checker.mu.Unlock()
 	}
-	pl.dev.checker.mu.Lock()
-	defer pl.dev.checker.mu.Unlock()
-	pl.dev.checker.checked += int64(len(at))
 	return nil
 }
 
@@ -147,13 +140,19 @@ func (t *Tensor) at(i int64) float64 {
 	return float64(one.Widen()[0])
 }
 
-// copies are operands whose memory is nobody else's.
-func copies(from *Operands) (to driver.Operands) {
+// operands are host tensors as an oracle reads them.
+func operands(from *Operands) (to driver.Operands) {
 	for r, t := range from {
-		if t != nil {
-			o := t.Operand()
-			to[r] = driver.Operand{F32: slices.Clone(o.F32), I32: slices.Clone(o.I32)}
-		}
+		to[r] = t.Operand()
+	}
+	return to
+}
+
+// copies are operands whose memory is nobody else's.
+func copies(from *Operands) driver.Operands {
+	to := operands(from)
+	for r := range to {
+		to[r].F32, to[r].I32 = slices.Clone(to[r].F32), slices.Clone(to[r].I32)
 	}
 	return to
 }

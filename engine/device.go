@@ -149,15 +149,10 @@ func (d *Device) Close() error {
 // else what the driver takes to be. If the device cannot run the problem the plan is for the
 // fallback device, unless that was ruled out.
 func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	on := d.on.Load()
-	dp, why, err := d.choose(ctx, on, p, o)
+	pl, err := d.PlanHere(ctx, p, o)
 	if err == nil {
-		return newPlan(d, on, p, dp, why), nil
+		return pl, nil
 	}
-	err = fmt.Errorf("%s: %w", d.spec, err)
 	if d.fallbackTo == "" || o != (driver.PlanOptions{}) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
 		return nil, err
 	}
@@ -165,14 +160,27 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if openErr != nil {
 		return nil, errors.Join(err, openErr)
 	}
-	pl, planErr := other.Plan(ctx, p, o)
-	if planErr != nil {
-		return nil, fmt.Errorf("%w; and its fallback: %w", err, planErr)
+	pl, otherErr := other.Plan(ctx, p, o)
+	if otherErr != nil {
+		return nil, fmt.Errorf("%w; and its fallback: %w", err, otherErr)
 	}
 	f := Fallback{Problem: p, Step: Moved, From: d.spec, To: other.spec, Reason: err}
 	pl.fallback = &f
 	d.Note(ctx, f)
 	return pl, nil
+}
+
+// PlanHere is Plan without another device to fall back to.
+func (d *Device) PlanHere(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	on := d.on.Load()
+	dp, why, err := d.choose(ctx, on, p, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.spec, err)
+	}
+	return newPlan(d, on, p, dp, why), nil
 }
 
 // choose plans as the tuning says, or else as the driver likes. why is empty or the tuning's.

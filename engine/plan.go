@@ -297,7 +297,21 @@ func (pl *Plan) RunHost(ctx context.Context, inputs Operands) (Operands, error) 
 	if err := ev.Wait(ctx); err != nil {
 		return out, err
 	}
-	return result, pl.Check(ctx, inputs, result)
+	return result, pl.check(ctx, inputs, result)
+}
+
+// check computes a sample of a run's outputs once more, if the device was opened so.
+func (pl *Plan) check(ctx context.Context, in, out Operands) error {
+	if pl.dev.o.checks <= 0 {
+		return nil
+	}
+	pl.mu.RLock()
+	all := pl.host
+	pl.mu.RUnlock()
+	for _, r := range pl.inputs {
+		all[r] = in[r].Operand()
+	}
+	return pl.dev.check(ctx, pl.p, pl.Info(), all, out)
 }
 
 // Stream is an in-order queue of work on a device. It is safe for concurrent use.

@@ -124,13 +124,18 @@ func (s *session) hold() {
 	s.objects++
 }
 
-// free frees what the device made, now or, if the device hangs, whenever it answers.
+// free frees what the device made, now or, if the device hangs, whenever it answers. Of a device that is known to be lost
+// no errors are expected but that.
 func (s *session) free(f func() error) error {
+	known := s.why() != nil
 	err := s.do("free", f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.objects--
 	s.settle()
+	if known {
+		return nil
+	}
 	return err
 }
 

@@ -7,7 +7,8 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// Driver makes a driver fail. Of the optional interfaces its devices have driver.Timer and driver.MemoryReporter.
+// Driver makes a driver fail. Of the optional interfaces its devices have driver.Timer,
+// driver.MemoryReporter and driver.MemorySaver.
 func (f *Faults) Driver(d driver.Driver) driver.Driver { return &drv{f, d} }
 
 type drv struct {
@@ -41,6 +42,20 @@ func (d *device) MemoryInUse() (used, held int64) {
 		return m.MemoryInUse()
 	}
 	return 0, 0
+}
+
+func (d *device) SaveMemory() (stop func()) {
+	if m, ok := d.d.(driver.MemorySaver); ok {
+		return m.SaveMemory()
+	}
+	return func() {}
+}
+
+func (d *device) StagingBytes(transfer int64) int64 {
+	if m, ok := d.d.(driver.MemorySaver); ok {
+		return m.StagingBytes(transfer)
+	}
+	return 0
 }
 
 func (d *device) Close() error {

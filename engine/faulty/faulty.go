@@ -39,6 +39,7 @@ type Options struct {
 
 	Methods []string // that may fail, such as "Run"; nil is all
 	Most    int      // faults altogether; 0 is any number
+	After   uint64   // calls of each method that go well first
 }
 
 // String is the options as one word, for reports.
@@ -150,6 +151,9 @@ func (f *Faults) chance(method string) float64 {
 	n := f.calls[method]
 	f.calls[method]++
 	f.mu.Unlock()
+	if n < f.o.After {
+		return 1
+	}
 	h := fnv.New64a()
 	h.Write([]byte(method))
 	z := mix(f.o.Seed ^ mix(h.Sum64()+n*0x9E3779B97F4A7C15))

@@ -31,6 +31,8 @@ type Options struct {
 	Progress func(done, total int, bytes int64)
 	// Stage is called after each stage of each tile, by several goroutines at a time; see Trace.
 	Stage func(s Stage, tile int, from, to time.Time)
+
+	part bool // of a tile of another job, which takes care of errors
 }
 
 // Compute runs any problem once from host to host, as engine's Device.Compute does, in as many tiles as it takes.
@@ -54,6 +56,8 @@ type Job struct {
 	mu      sync.Mutex
 	running bool
 
+	reading sync.Mutex // held while sources are read
+
 	info driver.PlanInfo // of the largest tile
 	why  string
 	fell *engine.Fallback
@@ -70,6 +74,8 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	}
 	l := limits(dev, o.MemLimit)
 	limit, why := l.MemoryBytes, ""
+	var moved *engine.Fallback
+	reopened := 0
 	for range attempts {
 		tiles, err := o.cut(p, l)
 		if err != nil {
@@ -81,6 +87,9 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 		j := &Job{Tiles: tiles, o: o, dev: dev, why: why}
 		over, err := j.compile(ctx, limit)
 		if err == nil && over == 0 {
+			if moved != nil {
+				j.fell = moved
+			}
 			return j, nil
 		}
 		if cerr := j.Close(); cerr != nil {
@@ -88,6 +97,17 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 		}
 		f := tiles.Footprint()
 		switch {
+		case errors.Is(err, engine.ErrDeviceLost) && !o.part && ctx.Err() == nil:
+			if reopened++; reopened <= reopenings {
+				if err = dev.Reopen(ctx, p); err == nil {
+					continue
+				}
+			}
+			if dev, moved, err = replacement(ctx, dev, p, o.Algorithm, err); err != nil {
+				return nil, err
+			}
+			l, reopened = limits(dev, o.MemLimit), 0
+			limit = l.MemoryBytes
 		case o.Steps != nil && err == nil:
 			return nil, fmt.Errorf("%w: %v take %d bytes, the limit is %d", driver.ErrUnsupported, tiles, over, limit)
 		case o.Steps != nil:
@@ -141,26 +161,22 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 	largest := int64(-1)
 	for _, i := range kinds {
 		t := j.Tiles.Tile(i)
-		// What is too large is to be cut smaller, not to fall back: so the driver is asked before the engine.
-		if pl, err := j.dev.Driver().Plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm}); err == nil {
-			if err := pl.Close(); err != nil {
-				return 0, err
-			}
-		} else if j.Tiles.canShrink() && refused(err) {
-			return 0, err
+		// What is too large is to be cut smaller, not to fall back.
+		pl, err := j.plans.get(ctx, j, &t, true)
+		if refused(err) && !j.running && !j.Tiles.canShrink() {
+			pl, err = j.plans.get(ctx, j, &t, false)
 		}
-		pl, err := j.plans.get(ctx, j, &t)
 		if err != nil {
 			return 0, err
 		}
 		info := pl.Info()
-		weights, workspace = max(weights, info.WeightsBytes), max(workspace, info.WorkspaceBytes)
+		weights, workspace = max(weights, info.WeightsBytes+j.kept(&t)), max(workspace, info.WorkspaceBytes)
 		if n := t.Problem.Bytes(); n > largest {
 			largest, j.info, j.fell = n, info, pl.Fallback()
 		}
 	}
 	// As many plans keep their weights as there is memory for.
-	total := f.Total() + workspace + j.staging()
+	total := f.Total() + workspace + j.staging() + j.checking()
 	if limit > 0 && total+weights > limit {
 		return total + weights, nil
 	}
@@ -203,7 +219,7 @@ func (c *Tiles) kinds() []int {
 	for d, e := range c.grid.of {
 		n := e.parts()
 		for _, k := range []int{0, n / 2, n - 2, 1, n - 1} { // the second and the last but one may differ by a halo
-			if k >= 0 && k < n {
+			if k >= 0 && k < n && !slices.Contains(at[d], k) {
 				at[d] = append(at[d], k)
 			}
 		}
@@ -244,7 +260,7 @@ func (j *Job) Info() driver.PlanInfo {
 // Why is empty, or why tiles are smaller than the limits alone would have them.
 func (j *Job) Why() string { return j.why }
 
-// Device is where the tiles run: the device asked for, or the one that they fell back to.
+// Device is where the tiles run: the device that was asked for, or what took its place.
 func (j *Job) Device() *engine.Device { return j.dev }
 
 // Fallback is nil, or why tiles run on another device than asked.
@@ -255,7 +271,10 @@ func (j *Job) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.plans.keep = 0
-	return j.plans.trim(nil)
+	if err := j.plans.trim(nil); !errors.Is(err, engine.ErrDeviceLost) { // what is lost need not be freed
+		return err
+	}
+	return nil
 }
 
 // RunHost computes the problem's Outputs from its Inputs and Constants, all in host memory.

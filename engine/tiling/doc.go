@@ -11,4 +11,10 @@
 // downloaded and written. A [Trace] shows them. What is in flight, on the host and on the device, keeps to the memory limit:
 // twice the inputs and outputs of the largest tile on either side, a partial sum, weights three times (on the host,
 // uploaded, packed), the plans' workspace and the streams' staging memory.
+//
+// A run outlives its device. When the device is lost it is opened again (engine.Device.Reopen) and the run goes on with the
+// first tile that is not written; when memory runs out the tiles that are left are computed in parts of half the size, a
+// quarter, an eighth; where that does not help, the device to fall back to goes on. engine.Device.Fallbacks and the log
+// have each of these steps. With engine.WithCheck a sample of each tile is computed once more by the reference before the
+// tile is written.
 package tiling

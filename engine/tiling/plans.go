@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/gonvolve/gonvolve/engine"
@@ -22,15 +23,19 @@ type planned struct {
 	has string // boxes of the constants that are its weights; empty: none yet
 }
 
-// get is the plan of a tile. One that had to fall back to another device takes all tiles there.
-func (s *plans) get(ctx context.Context, j *Job, t *Tile) (*planned, error) {
+// get is the plan of a tile, here or, if need be, on the device to fall back to: then all tiles go there.
+func (s *plans) get(ctx context.Context, j *Job, t *Tile, here bool) (*planned, error) {
 	i := slices.IndexFunc(s.list, func(pl *planned) bool { return pl.Problem() == t.Problem })
 	if i >= 0 {
 		pl := s.list[i]
 		s.list = append(slices.Delete(s.list, i, i+1), pl)
 		return pl, nil
 	}
-	made, err := j.dev.Plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm})
+	plan := j.dev.Plan
+	if here {
+		plan = j.dev.PlanHere
+	}
+	made, err := plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm})
 	if err != nil {
 		return nil, err
 	}
@@ -38,9 +43,6 @@ func (s *plans) get(ctx context.Context, j *Job, t *Tile) (*planned, error) {
 	s.list = append(s.list, pl)
 	if made.Device() == j.dev {
 		return pl, nil
-	}
-	if j.running {
-		return nil, fmt.Errorf("tile %d of %v: %w", t.Index, j.Tiles, made.Fallback().Reason)
 	}
 	j.dev = made.Device()
 	keep := s.keep
@@ -59,6 +61,16 @@ func (s *plans) trim(but *planned) (err error) {
 	return err
 }
 
+// drop closes all of them, as those of a device that is lost or given up: it need not work.
+func (s *plans) drop() {
+	for _, pl := range s.list {
+		if err := pl.Close(); err != nil {
+			slog.Debug("closing a plan of a device that is given up", "error", err)
+		}
+	}
+	s.list = nil
+}
+
 // load sets the plan's weights to the tile's, unless it has them already.
 func (pl *planned) load(ctx context.Context, j *Job, t *Tile, from *[problem.Roles]Source) error {
 	roles := t.Problem.Constants()
@@ -72,30 +84,40 @@ func (pl *planned) load(ctx context.Context, j *Job, t *Tile, from *[problem.Rol
 	if pl.has == key {
 		return nil
 	}
-	var constants engine.Operands
-	whole := j.Tiles.Problem()
-	for _, r := range roles {
-		b := t.Boxes[r]
-		if m, ok := from[r].(Memory); ok && slices.Equal(b.Size, whole.Shape(r)) && whole.TypeOf(r) == t.Problem.TypeOf(r) {
-			constants[r] = m.Tensor
-			continue
-		}
-		read, err := engine.NewTensor(whole.TypeOf(r), b.Size...)
-		if err != nil {
-			return err
-		}
-		if err := from[r].ReadBox(ctx, b, read, make([]int, len(b.Size))); err != nil {
-			return err
-		}
-		if constants[r], err = widened(read, t.Problem.TypeOf(r)); err != nil {
-			return err
-		}
+	constants, err := j.constants(ctx, t, from)
+	if err != nil {
+		return &stopped{Reading, err}
 	}
 	if err := pl.SetWeights(ctx, constants); err != nil {
 		return err
 	}
 	pl.has = key
 	return nil
+}
+
+// constants reads a tile's weights and the like; what the whole has in memory in one piece is not copied.
+func (j *Job) constants(ctx context.Context, t *Tile, from *[problem.Roles]Source) (c engine.Operands, err error) {
+	j.reading.Lock()
+	defer j.reading.Unlock()
+	whole := j.Tiles.Problem()
+	for _, r := range t.Problem.Constants() {
+		b := t.Boxes[r]
+		if m, ok := from[r].(Memory); ok && slices.Equal(b.Size, whole.Shape(r)) && whole.TypeOf(r) == t.Problem.TypeOf(r) {
+			c[r] = m.Tensor
+			continue
+		}
+		read, err := engine.NewTensor(whole.TypeOf(r), b.Size...)
+		if err != nil {
+			return c, err
+		}
+		if err := from[r].ReadBox(ctx, b, read, make([]int, len(b.Size))); err != nil {
+			return c, err
+		}
+		if c[r], err = widened(read, t.Problem.TypeOf(r)); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 // widened is a tensor as the type: itself, or f16 as f32, which is exact.

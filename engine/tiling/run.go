@@ -34,6 +34,7 @@ const streams = 3
 type holder struct {
 	host, hostAll engine.Operands // of the tile, and all memory
 	dev, devAll   engine.Args
+	how           driver.PlanInfo // of the plan that the outputs are of
 }
 
 // runner is one run of a job.
@@ -46,8 +47,12 @@ type runner struct {
 	up, work, down *engine.Stream
 	sumAll         *engine.Tensor // memory of the sum
 	sum            *engine.Tensor // of the tiles so far
+	next           int            // tile to be written; all before it are done
 	done           int            // tiles
 	bytes          int64
+
+	again    *holder // inputs for checks
+	recovery recovery
 }
 
 // Run computes from sources, one for each of the problem's Constants and Inputs, to sinks, one for each of its Outputs.
@@ -75,11 +80,25 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 	defer func() { j.running = false }()
 	r := &runner{Job: j, from: from, to: to}
 	j.Tiles.grid.measure(func(role problem.Role, _, bytes int64) { r.sizes[role] = bytes })
-	if s, ok := j.dev.Driver().(driver.MemorySaver); ok && j.o.MemLimit > 0 {
+	parts := j.Tiles.parts()
+	for i := range j.Tiles.Results() {
+		if r.skip(i) {
+			r.done += parts
+		}
+	}
+	return r.all(ctx)
+}
+
+// skip says whether a result is there already.
+func (r *runner) skip(result int) bool { return r.o.Skip != nil && r.o.Skip(result) }
+
+// pipeline computes tiles from the next one to the last.
+func (r *runner) pipeline(ctx context.Context) (err error) {
+	if s, ok := r.dev.Driver().(driver.MemorySaver); ok && r.o.MemLimit > 0 {
 		defer s.SaveMemory()()
 	}
 	for _, s := range []**engine.Stream{&r.up, &r.work, &r.down} {
-		if *s, err = j.dev.NewStream(); err != nil {
+		if *s, err = r.dev.NewStream(); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, (*s).Close()) }()
@@ -125,7 +144,7 @@ func (r *runner) run(ctx context.Context) error {
 				}
 				start := time.Now()
 				if err := do(ctx, f.tile, f.in, h); err != nil {
-					cancel(err)
+					cancel(&stopped{name, err})
 					return
 				}
 				if r.o.Stage != nil {
@@ -172,20 +191,12 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 
 // tiles sends the tiles that are to be computed.
 func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup) <-chan flight {
-	parts, skip := r.Tiles.parts(), r.o.Skip
-	if skip == nil {
-		skip = func(int) bool { return false }
-	}
-	for i := range r.Tiles.Results() {
-		if skip(i) {
-			r.done += parts
-		}
-	}
+	parts, first := r.Tiles.parts(), r.next
 	c := make(chan flight)
 	wg.Go(func() {
 		defer close(c)
-		for i := range r.Tiles.Len() {
-			if skip(i / parts) {
+		for i := first; i < r.Tiles.Len(); i++ {
+			if r.skip(i / parts) {
 				continue
 			}
 			t := r.Tiles.Tile(i)
@@ -223,6 +234,8 @@ func (r *runner) onDevice(h *holder, role problem.Role, typ problem.DataType, sh
 
 // read reads the tile's inputs.
 func (r *runner) read(ctx context.Context, t *Tile, _, to *holder) error {
+	r.reading.Lock()
+	defer r.reading.Unlock()
 	p := r.Tiles.Problem()
 	for _, role := range t.Problem.Inputs() {
 		b := t.Boxes[role]
@@ -269,7 +282,7 @@ func (r *runner) upload(ctx context.Context, t *Tile, from, to *holder) error {
 
 // compute runs the tile's plan.
 func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
-	pl, err := r.plans.get(ctx, r.Job, t)
+	pl, err := r.plans.get(ctx, r.Job, t, true)
 	if err != nil {
 		return err
 	}
@@ -288,6 +301,7 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 			return err
 		}
 	}
+	to.how = pl.Info()
 	ev, err := pl.Run(ctx, r.work, args)
 	if err != nil {
 		return err
@@ -297,6 +311,7 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 
 // download copies the tile's outputs to the host.
 func (r *runner) download(ctx context.Context, t *Tile, from, to *holder) error {
+	to.how = from.how
 	for _, role := range t.Problem.Outputs() {
 		host, err := r.onHost(to, role, t.Problem.TypeOf(role), t.Problem.Shape(role))
 		if err != nil {
@@ -309,8 +324,16 @@ func (r *runner) download(ctx context.Context, t *Tile, from, to *holder) error 
 	return nil
 }
 
-// write writes the tile's outputs, or adds them to those of the tiles before it.
+// write writes the tile's outputs, after a check.
 func (r *runner) write(ctx context.Context, t *Tile, from, _ *holder) error {
+	if err := r.check(ctx, t, from); err != nil {
+		return err
+	}
+	return r.put(ctx, t, from)
+}
+
+// put writes the tile's outputs, or adds them to those of the tiles before it.
+func (r *runner) put(ctx context.Context, t *Tile, from *holder) error {
 	p := r.Tiles.Problem()
 	for _, role := range t.Problem.Outputs() {
 		result := from.host[role]
@@ -337,6 +360,7 @@ func (r *runner) write(ctx context.Context, t *Tile, from, _ *holder) error {
 	if t.Part == t.Parts-1 && r.o.Written != nil {
 		r.o.Written(t.Index / t.Parts)
 	}
+	r.next = t.Index + 1
 	r.done++
 	r.bytes += t.Problem.Bytes()
 	if r.o.Progress != nil {

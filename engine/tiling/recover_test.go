@@ -1,0 +1,260 @@
+package tiling_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/faulty"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tiling"
+)
+
+// fragile is a cpu that tests make fail, with the true one to fall back to.
+type fragile struct{ cpu.Driver }
+
+func init() { engine.Register("fragile", fragile{}) }
+
+// warm starts the cpu's workers, which stay.
+func warm(t *testing.T) {
+	t.Helper()
+	src, err := engine.NewTensor(problem.F32, 1, 8, 64, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wei, err := engine.NewTensor(problem.F32, 8, 8, 3, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, "cpu").Conv(t.Context(), src, wei, nil, problem.Params{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fails opens a device with faults; the test ends with nothing of it left.
+func fails(t *testing.T, f *faulty.Faults, opts ...engine.Option) *engine.Device {
+	t.Helper()
+	warm(t)
+	before := runtime.NumGoroutine()
+	d, err := engine.Open(t.Context(), "fragile:0", append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
+		if _, ok := d.(fragile); ok {
+			return f.Driver(d)
+		}
+		return d
+	}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		f.Release()
+		for wait := 0; wait < 1000 && (f.Leaks() != nil || runtime.NumGoroutine() > before); wait++ {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if err := f.Leaks(); err != nil {
+			t.Error(err)
+		}
+		if n := runtime.NumGoroutine(); n > before {
+			t.Errorf("%d goroutines became %d", before, n)
+		}
+	})
+	return d
+}
+
+// written counts boxes.
+type written struct {
+	tiling.Memory
+	n int
+}
+
+func (w *written) WriteBox(ctx context.Context, b tiling.Box, from *engine.Tensor, at []int) error {
+	w.n++
+	return w.Memory.WriteBox(ctx, b, from, at)
+}
+
+// compute runs a problem in tiles and compares the result with the whole's; each result must be written once.
+func compute(t *testing.T, d *engine.Device, text string, o tiling.Options) (*tiling.Job, error) {
+	t.Helper()
+	p, err := problem.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := open(t, "cpu")
+	in := inputs(t, whole, &p)
+	want, err := whole.Compute(t.Context(), p, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := tiling.Prepare(t.Context(), d, p, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if j.Tiles.Len() < 8 {
+		t.Fatal(j.Tiles)
+	}
+	role := p.Outputs()[0]
+	out, err := engine.NewTensor(p.TypeOf(role), p.Shape(role)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var from [problem.Roles]tiling.Source
+	for r, v := range in {
+		if v != nil {
+			from[r] = tiling.Memory{Tensor: v}
+		}
+	}
+	var to [problem.Roles]tiling.Sink
+	w := &written{Memory: tiling.Memory{Tensor: out}}
+	to[role] = w
+	if err := j.Run(t.Context(), from, to); err != nil {
+		return j, err
+	}
+	if i := differing(out, want[role]); i >= 0 {
+		t.Errorf("element %d differs from the whole's", i)
+	}
+	if w.n != j.Tiles.Results() {
+		t.Errorf("%d boxes were written of %d", w.n, j.Tiles.Results())
+	}
+	return j, nil
+}
+
+const (
+	tiledConv = "mb4ic8ih24oc8oh24kh3ph1"
+	tiledSums = "conv:BWD_W:mb16ic4ih12oc4oh12kh3ph1" // tiles that are added up
+	tiledPool = "pool:max:mb1ic20ih32kh2sh2"
+)
+
+// steps are those of the device's fallbacks.
+func steps(d *engine.Device) (s []engine.Step) {
+	for _, f := range d.Fallbacks() {
+		s = append(s, f.Step)
+	}
+	return s
+}
+
+func TestWorkGoesOnFromTheLastTileWhenTheDeviceIsLost(t *testing.T) {
+	for _, text := range []string{tiledConv, tiledSums, tiledPool} {
+		for _, method := range []string{"Alloc", "Write", "Run", "Event.Wait", "Read", "Stream.Wait", "Stream.Close", "Plan", "Plan.Close"} {
+			f := faulty.New(faulty.Options{Lost: 1, Most: 1, After: 3, Methods: []string{method}})
+			d := fails(t, f, engine.NoFallback())
+			if _, err := compute(t, d, text, tiling.Options{MemLimit: 24 << 10}); err != nil {
+				t.Errorf("%s, lost in %s: %v", text, method, err)
+			}
+			if n := len(d.Fallbacks()); n != f.Injected()["lost"] && method != "Stream.Close" && method != "Plan.Close" {
+				t.Errorf("%s, lost in %s: %v", text, method, steps(d))
+			}
+		}
+	}
+}
+
+func TestADeviceLostForGoodIsReplaced(t *testing.T) {
+	for _, text := range []string{tiledConv, tiledSums} {
+		d := fails(t, faulty.New(faulty.Options{Lost: 1, After: 5, Methods: []string{"Run"}}))
+		j, err := compute(t, d, text, tiling.Options{MemLimit: 24 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := engine.Reopened
+		if got := steps(d); !slices.Equal(got, []engine.Step{r, r, r, engine.Moved}) {
+			t.Errorf("%s: steps are %v", text, got)
+		}
+		if fb := j.Fallback(); fb == nil || fb.To != "cpu" || j.Device().Spec() != "cpu" || !errors.Is(fb.Reason, engine.ErrDeviceLost) {
+			t.Errorf("%s: %v", text, fb)
+		}
+		alone := fails(t, faulty.New(faulty.Options{Lost: 1, After: 5, Methods: []string{"Run"}}), engine.NoFallback())
+		if _, err := compute(t, alone, text, tiling.Options{MemLimit: 24 << 10}); !errors.Is(err, engine.ErrDeviceLost) {
+			t.Errorf("%s, without another device: %v", text, err)
+		}
+	}
+}
+
+func TestLackOfMemoryMakesSmallerTiles(t *testing.T) {
+	for _, text := range []string{tiledConv, tiledSums, tiledPool} {
+		f := faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Most: 2, Methods: []string{"Alloc"}})
+		d := fails(t, f, engine.NoFallback())
+		if _, err := compute(t, d, text, tiling.Options{MemLimit: 24 << 10}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		// Two stages may have run out of memory at a time.
+		if got := slices.Compact(steps(d)); !slices.Equal(got, []engine.Step{engine.Divided}) {
+			t.Errorf("%s: steps are %v", text, got)
+		}
+	}
+	// None at all: half, a quarter … and then elsewhere.
+	d := fails(t, faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Methods: []string{"Alloc"}}))
+	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10}); err != nil {
+		t.Error(err)
+	}
+	got := steps(d)
+	if n := len(got); n < 2 || got[0] != engine.Divided || got[n-1] != engine.Moved {
+		t.Errorf("steps are %v", got)
+	}
+	// Another device is ruled out by a forced algorithm.
+	d = fails(t, faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Methods: []string{"Alloc"}}))
+	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10, Algorithm: "direct"}); !errors.Is(err, engine.ErrOutOfMemory) && !errors.Is(err, engine.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
+func TestAHungDeviceIsGivenUp(t *testing.T) {
+	for _, method := range []string{"Alloc", "Write", "Run", "Event.Wait", "Read", "Stream.Close"} {
+		f := faulty.New(faulty.Options{Hang: 1, After: 2, Most: 1, Methods: []string{method}})
+		d := fails(t, f, engine.WithDeadline(300*time.Millisecond))
+		if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10}); err != nil {
+			t.Errorf("%s hangs: %v", method, err)
+		}
+		if f.Injected()["hung"] != 1 {
+			t.Errorf("%s never hung", method)
+		}
+	}
+}
+
+// A run that is cancelled stops within the tile that is being computed.
+func TestACancelledRunStops(t *testing.T) {
+	f := faulty.New(faulty.Options{Hang: 1, After: 3, Methods: []string{"Event.Wait"}})
+	d := fails(t, f)
+	p, err := problem.Parse(tiledPool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := inputs(t, open(t, "cpu"), &p)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = tiling.Compute(ctx, d, p, in, tiling.Options{MemLimit: 40 << 10})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if got := steps(d); got != nil {
+		t.Errorf("steps are %v", got)
+	}
+}
+
+func TestTilesAreChecked(t *testing.T) {
+	for _, text := range []string{tiledConv, tiledSums, tiledPool} {
+		d := fails(t, faulty.New(faulty.Options{}), engine.WithCheck(16))
+		j, err := compute(t, d, text, tiling.Options{MemLimit: 48 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := d.Checked(); n < int64(10*j.Tiles.Len()) {
+			t.Errorf("%s: %d elements of %v were checked", text, n, j.Tiles)
+		}
+		d = fails(t, faulty.New(faulty.Options{Corrupt: 1, After: 4, Methods: []string{"Read"}}), engine.WithCheck(16))
+		if _, err := compute(t, d, text, tiling.Options{MemLimit: 48 << 10}); !errors.Is(err, engine.ErrWrongResult) {
+			t.Errorf("%s: a device that corrupts results: %v", text, err)
+		}
+	}
+}
