@@ -128,6 +128,11 @@ func (pl *Plan) SetWeights(ctx context.Context, constants Operands) error {
 	if err := host(&pl.p, &constants, roles); err != nil {
 		return err
 	}
+	if q := constants[problem.Quant]; q != nil {
+		if err := pl.p.CheckQuant(q.Float32s()); err != nil {
+			return err
+		}
+	}
 	s, err := pl.dev.NewStream()
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ type igemm struct {
 	slices, rows, pitch int
 	work                int64
 	largest             int64 // elements of a buffer
+	integer             bool  // sums of floats are flushed to integers before they round
 }
 
 // phase is a convolution that computes every so many of the results: all, or, of a transposed convolution with strides,
@@ -219,6 +220,7 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	g := &igemm{
 		phased: phasedOf(p), vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1, largest: min(d.info.MaxTensorBytes/4, maxElements),
+		integer: p.Integer(),
 	}
 	for d.class() == straight && g.vw > 4 && g.vw/2 >= g.ocg {
 		g.vw /= 2
@@ -235,7 +237,7 @@ func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	}
 	g.ocb = ceilDiv(g.ocg, g.tn*g.vw)
 	across := roundUp(g.outs(2), g.tx)
-	g.inPlace = g.in[2]%quad == 0 && g.in[1]*g.in[2]%quad == 0
+	g.inPlace = !g.integer && g.in[2]%quad == 0 && g.in[1]*g.in[2]%quad == 0
 	for i := range g.phases {
 		ph := &g.phases[i]
 		if ph.empty {
@@ -393,6 +395,15 @@ func (g *igemm) iterations() int {
 	return g.most(func(ph *phase) int { return g.icg * ph.axis[0].Kernel * ph.axis[1].Kernel / (g.cu * g.rowsOf(ph)) })
 }
 
+// exactProducts is how many products of two integers of 9 bits a float's sum holds exactly, in any order: values of 8
+// bits less a zero point of their type are at most 255, and 258·255² < 2²⁴.
+const exactProducts = 258
+
+// flush is after how many iterations of a phase its sums have to leave their floats.
+func (g *igemm) flush(ph *phase) int {
+	return exactProducts / (g.cu * g.rowsOf(ph) * ph.axis[2].Kernel)
+}
+
 // kinds is the number of kernels of different shapes that the phases need.
 func (g *phased) kinds() int {
 	kinds := map[[6]int]bool{}
@@ -409,8 +420,6 @@ func canIgemm(d *Device, p *problem.Problem) error {
 	}
 	c := convOf(p)
 	switch {
-	case p.Integer():
-		return unsupported("integers")
 	case c.results() == 0:
 		return unsupported("the result is empty")
 	case c.transposed && phasesIn(c) > mostPhases:

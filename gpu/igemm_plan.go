@@ -23,11 +23,15 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 	if err != nil {
 		return err
 	}
-	given, err := pl.input(ctx, problem.Wei)
+	result, quant, err := pl.quant(ctx, p)
 	if err != nil {
 		return err
 	}
-	src, err := pl.input(ctx, g.conv.src)
+	wei, err := pl.packed(ctx, problem.Wei)
+	if err != nil {
+		return err
+	}
+	src, err := pl.packed(ctx, g.conv.src)
 	if err != nil {
 		return err
 	}
@@ -35,17 +39,17 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 	weights := make([]operand, len(g.phases))
 	for i := range g.phases {
 		ph := &g.phases[i]
-		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias, post.chain); err != nil {
+		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias && !g.integer, post.chain, result); err != nil {
 			return err
 		}
-		if weights[i], err = g.packWeights(ctx, pl, ph, given, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
+		if weights[i], err = g.packWeights(ctx, pl, ph, wei, quant, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
 			return err
 		}
 	}
 	padded := none
 	var padding *kernel
 	if !g.inPlace && g.work > 0 {
-		if padding, err = pl.kernel(ctx, "pad_src", int32(pl.dev.padItems()), 1, 1); err != nil {
+		if padding, err = pl.padding(ctx, src.typ); err != nil {
 			return err
 		}
 		padded = pl.scratch(g.work)
@@ -56,14 +60,14 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 		at := -1
 		for i := range g.phases {
 			ph := &g.phases[i]
-			from := src
+			from := src.at
 			if !g.inPlace && !ph.empty {
 				if from = padded; ph.border != at {
-					err = errors.Join(err, g.pad(pl, padding, &g.borders[ph.border], first, size, src, padded))
+					err = errors.Join(err, g.pad(pl, padding, &g.borders[ph.border], first, size, src.at, quant, padded))
 					at = ph.border
 				}
 			}
-			uses := []operand{from, weights[i], post.par, post.res, dst}
+			uses := []operand{from, weights[i], post.par, post.res, quant, dst}
 			err = errors.Join(err, g.run(pl, kernels[i], ph, first, size, uses))
 		}
 	})
@@ -96,7 +100,7 @@ func chunks(all, size [3]int, f func(first, size [3]int)) {
 }
 
 // kernel compiles the kernel of a phase.
-func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chain int32) (*kernel, error) {
+func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chain, result int32) (*kernel, error) {
 	icg := g.icg
 	if ph.empty {
 		icg = 0
@@ -108,7 +112,7 @@ func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chai
 	d, h, w := ph.axis[0], ph.axis[1], ph.axis[2]
 	tunables := append([]int32{int32(g.lx), 1, 1}, words(icg, g.ocg, h.Out, w.Out, h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation,
 		g.pitch, g.rows*g.pitch, g.tx, g.ty, g.tn, g.cu, g.rowsOf(ph), g.share, flag(bias), int(chain), narrow,
-		d.Kernel, d.Stride, d.Dilation, g.slices, ph.every[1]*g.out[2], ph.every[2])...)
+		d.Kernel, d.Stride, d.Dilation, g.slices, ph.every[1]*g.out[2], ph.every[2], int(result), g.flush(ph))...)
 	return pl.kernel(ctx, "conv_igemm", tunables...)
 }
 
@@ -130,11 +134,13 @@ func (g *igemm) run(pl *plan, k *kernel, ph *phase, first, size [3]int, uses []o
 
 // packWeights adds the packing of a phase's weights, groups of blocks apart, in rows of block output channels: a row for each
 // tap and channel, inner channels side by side, and rows of zeros up to `rows`. elems is the size of it all.
-func (g *phased) packWeights(ctx context.Context, pl *plan, ph *phase, given operand, block, rows, inner int, elems int64) (operand, error) {
+func (g *phased) packWeights(
+	ctx context.Context, pl *plan, ph *phase, wei stored, quant operand, block, rows, inner int, elems int64,
+) (operand, error) {
 	if ph.empty {
 		return none, nil
 	}
-	k, err := pl.kernel(ctx, "pack_weights", 64, 1, 1)
+	k, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[wei.typ]))
 	if err != nil {
 		return 0, err
 	}
@@ -152,7 +158,7 @@ func (g *phased) packWeights(ctx context.Context, pl *plan, ph *phase, given ope
 		strides[i] *= ph.step[i]
 	}
 	to := pl.scratch(elems)
-	return to, pl.each(&pl.pack, k, int(elems), []operand{given, to},
+	return to, pl.each(&pl.pack, k, int(elems), []operand{wei.at, quant, to},
 		words(g.conv.groups, g.ocg, g.icg, kernel, block, rows, inner, base, g.ocg*g.icg*taps, so, sc, strides)...)
 }
 
@@ -168,20 +174,25 @@ func (d *Device) padItems() int {
 }
 
 // pad adds the copy of what a chunk reads of the source, with its border.
-func (g *igemm) pad(pl *plan, k *kernel, b *border, first, size [3]int, src, to operand) error {
+func (g *igemm) pad(pl *plan, k *kernel, b *border, first, size [3]int, src, quant, to operand) error {
 	ic := g.conv.groups * g.icg
 	left := b.pad
 	left[0] -= first[1] * b.phases[0].axis[0].Stride
 	left[1] -= first[2] * b.phases[0].axis[1].Stride
-	return pl.padPlanes(k, first[0]*ic, size[0]*ic, g.in, [3]int{g.slices, g.rows, g.pitch}, left, src, to)
+	return pl.padPlanes(k, first[0]*ic, size[0]*ic, g.in, [3]int{g.slices, g.rows, g.pitch}, left, src, quant, to)
 }
 
-// padPlanes adds a copy of channels from the first on with their planes moved by left.
-func (pl *plan) padPlanes(k *kernel, first, channels int, in, out, left [3]int, src, to operand) error {
+// padding compiles pad_src for a source of a type.
+func (pl *plan) padding(ctx context.Context, from problem.DataType) (*kernel, error) {
+	return pl.kernel(ctx, "pad_src", int32(pl.dev.padItems()), 1, 1, int32(reformatTypes[from]))
+}
+
+// padPlanes adds a copy of channels from the first on with their planes moved by left, integers less their zero point.
+func (pl *plan) padPlanes(k *kernel, first, channels int, in, out, left [3]int, src, quant, to operand) error {
 	vectors := map[class]int{straight: 64, lanes: 4, gpuClass: 1}[pl.dev.class()] // that a work-item writes
 	row := out[2] / pl.dev.limits.VectorWidth
 	vectors = min(row, vectors)
 	parts := ceilDiv(row, vectors)
 	gx, groups := flat(channels*out[0]*out[1]*parts, k.local[0])
-	return pl.grid(&pl.run, k, groups, []operand{src, to}, words(gx, channels, first, in, out, left, parts, vectors)...)
+	return pl.grid(&pl.run, k, groups, []operand{src, quant, to}, words(gx, channels, first, in, out, left, parts, vectors)...)
 }

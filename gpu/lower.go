@@ -130,6 +130,28 @@ func (pl *plan) input(ctx context.Context, r problem.Role) (operand, error) {
 	return o, nil
 }
 
+// stored is a tensor of channels before their cells, in the type that it has.
+type stored struct {
+	at  operand
+	typ problem.DataType
+}
+
+// packed is the role's tensor as kernels take it that read bytes: as core has it, but integers of 8 bits as they are.
+func (pl *plan) packed(ctx context.Context, r problem.Role) (stored, error) {
+	given, words := formOf(&pl.p, r)
+	if !pl.p.Integer() {
+		at, err := pl.input(ctx, r)
+		return stored{at, words.Type}, err
+	}
+	out := stored{operand(r), given.Type}
+	if given.Layout == problem.NCHW {
+		return out, nil
+	}
+	n, c, cells := extents(&pl.p, r)
+	out.at = pl.scratch(int64(ceilDiv(n*c*cells, 4/given.Type.Size())))
+	return out, pl.reformat(ctx, pl.listOf(r), n, c, cells, operand(r), given, out.at, form{given.Type, problem.NCHW})
+}
+
 // constant is a constant as core has it, for running steps.
 func (pl *plan) constant(ctx context.Context, r problem.Role) (operand, error) {
 	o, err := pl.input(ctx, r)

@@ -101,6 +101,8 @@ func (g *igemm) tilable(d *Device) error {
 		return unsupported("groups of %d work-items that share by %d", g.lx, g.share)
 	case sums*g.vw > maxTileFloats || sums*g.cu*g.ku*g.kernelAcross(2) > maxUnrolled:
 		return unsupported("a tile of %d sums and %d taps is too large to compile", sums*g.vw, g.cu*g.ku*g.kernelAcross(2))
+	case g.integer && g.cu*g.ku*g.kernelAcross(2) > exactProducts:
+		return unsupported("%d taps at a time: a float holds sums of %d products exactly", g.cu*g.ku*g.kernelAcross(2), exactProducts)
 	case g.icg%g.cu != 0 || kh%g.ku != 0 || g.cu > 1 && (g.ku != kh || g.kernelAcross(0) > 1 || len(g.phases) > 1):
 		return unsupported("%d channels by %d rows at a time do not divide %d by %d", g.cu, g.ku, g.icg, kh)
 	case g.tx*stride%quad != 0:

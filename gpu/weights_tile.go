@@ -166,7 +166,7 @@ func buildTileWeights(ctx context.Context, pl *plan) error {
 	}
 	padding, padded := (*kernel)(nil), wide
 	if !g.inPlace {
-		if padding, err = pl.kernel(ctx, "pad_src", int32(pl.dev.padItems()), 1, 1); err != nil {
+		if padding, err = pl.padding(ctx, problem.F32); err != nil {
 			return err
 		}
 		padded = pl.scratch(g.padded)
@@ -206,7 +206,7 @@ func (g *weightsTile) add(pl *plan, k, packing, padding *kernel, first, size [3]
 		base = first[0]*ic*volume(c.wide) + (at[0]*c.wide[1]+at[1])*c.wide[2] + at[2]
 	} else {
 		left := [3]int{c.p[0] - first[1]*c.s[0], c.p[1] - first[2]*c.s[1], c.p[2]}
-		if err := pl.padPlanes(padding, first[0]*ic, size[0]*ic, c.wide, g.volume, left, wide, padded); err != nil {
+		if err := pl.padPlanes(padding, first[0]*ic, size[0]*ic, c.wide, g.volume, left, wide, none, padded); err != nil {
 			return err
 		}
 	}

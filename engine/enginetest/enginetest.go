@@ -54,6 +54,7 @@ func Run(t *testing.T, open Open) {
 		{"LongReductions", s.longReductions},
 		{"SpecialValues", s.specialValues},
 		{"ForeignIndices", s.foreignIndices},
+		{"IntegerExtremes", s.integerExtremes},
 		{"Transfers", s.transfers},
 		{"Refusals", s.refusals},
 		{"UseAfterFree", s.useAfterFree},

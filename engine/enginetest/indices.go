@@ -42,7 +42,7 @@ func (s *suite) foreignIndices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := onDevice(t, d, c)[role].Widen()
+		got := onDevice(t, d, c, "")[role].Widen()
 		for i, e := range truth {
 			if float64(got[i]) != e.Value {
 				t.Errorf("%s: element %d is %v, not %v", text, i, got[i], e.Value)
@@ -52,10 +52,10 @@ func (s *suite) foreignIndices(t *testing.T) {
 	}
 }
 
-// onDevice runs a case past the host's checks.
-func onDevice(t *testing.T, d *engine.Device, c *verify.Case) engine.Operands {
+// onDevice runs a case by an algorithm, indices past the host's checks.
+func onDevice(t *testing.T, d *engine.Device, c *verify.Case, algorithm string) engine.Operands {
 	t.Helper()
-	pl, err := d.Plan(t.Context(), c.Problem, driver.PlanOptions{})
+	pl, err := d.Plan(t.Context(), c.Problem, driver.PlanOptions{Algorithm: algorithm})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ const (
 	Mask       // of a deformable convolution: [N, OffsetGroups·taps, out…]
 	Residual   // what the post-op Add adds: the convolution's result's shape
 	PostParams // [rows, OC]: what the post-ops take per channel, in their order
-	Quant      // of an integer convolution: [4, OC], rows: source zero point, weights' zero point, multiplier, destination zero point
+	Quant      // of an integer convolution: [4, OC], rows: source zero point (one for all), weights' zero point, multiplier, destination zero point; see CheckQuant
 )
 
 // Roles is the number of roles, for arrays that are indexed by them.

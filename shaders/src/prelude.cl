@@ -34,23 +34,45 @@
 #define VEC float16
 #define VLOAD(buf, i) vload16(0, (buf) + (i))
 #define VSTORE(buf, i, v) vstore16(v, 0, (buf) + (i))
+#define UVEC uint16
+#define TO_UVEC(v) as_uint16(convert_int16(v))
+#define VLOAD_F32(buf, i) vload16(0, (const __global float *)(buf) + (i))
+#define TO_VEC(v) convert_float16(as_int16(v))
+#define VLOAD_BYTES(buf, i) convert_uint16(vload16(0, (const __global uchar *)(buf) + (i)))
 #elif VW == 8
 #define VEC float8
 #define VLOAD(buf, i) vload8(0, (buf) + (i))
 #define VSTORE(buf, i, v) vstore8(v, 0, (buf) + (i))
+#define UVEC uint8
+#define TO_UVEC(v) as_uint8(convert_int8(v))
+#define VLOAD_F32(buf, i) vload8(0, (const __global float *)(buf) + (i))
+#define TO_VEC(v) convert_float8(as_int8(v))
+#define VLOAD_BYTES(buf, i) convert_uint8(vload8(0, (const __global uchar *)(buf) + (i)))
 #elif VW == 4
 #define VEC float4
 #define VLOAD(buf, i) vload4(0, (buf) + (i))
 #define VSTORE(buf, i, v) vstore4(v, 0, (buf) + (i))
+#define UVEC uint4
+#define TO_UVEC(v) as_uint4(convert_int4(v))
+#define VLOAD_F32(buf, i) vload4(0, (const __global float *)(buf) + (i))
+#define TO_VEC(v) convert_float4(as_int4(v))
+#define VLOAD_BYTES(buf, i) convert_uint4(vload4(0, (const __global uchar *)(buf) + (i)))
 #elif VW == 1
 #define VEC float
 #define VLOAD(buf, i) ((buf)[i])
 #define VSTORE(buf, i, v) ((buf)[i] = (v))
+#define UVEC uint
+#define TO_UVEC(v) ((uint)(int)(v))
+#define VLOAD_F32(buf, i) ((const __global float *)(buf))[i]
+#define TO_VEC(v) ((float)(int)(v))
+#define VLOAD_BYTES(buf, i) ((uint)((const __global uchar *)(buf))[i])
 #else
 #error "VW, the vector width, has to be 1, 4, 8 or 16"
 #endif
 #define VEC_SPLAT(x) ((VEC)(x))
 #define LANE(v, i) (((float *)&(v))[i])
+#define UVEC_SPLAT(x) ((UVEC)(x))
+#define ULANE(v, i) (((uint *)&(v))[i])
 
 // Scalars from wide loads: compilers of straight code broadcast from memory, so a QUAD is a single float here.
 #define QUAD float

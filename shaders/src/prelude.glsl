@@ -38,6 +38,17 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define VEC_SPLAT(x) vec4(x)
 #define LANE(v, i) ((v)[i])
 
+// Vectors of VW uints; TO_UVEC takes integral floats as ints, TO_VEC ints below 2^31. VLOAD_F32 and VLOAD_BYTES take a
+// buffer of uints, in which floats or bytes lie, and the index of the first one.
+#define UVEC uvec4
+#define UVEC_SPLAT(x) uvec4(x)
+#define ULANE(v, i) ((v)[i])
+#define TO_UVEC(v) uvec4(ivec4(v))
+#define TO_VEC(v) vec4(ivec4(v))
+#define VLOAD_F32(buf, i) uintBitsToFloat(uvec4(buf[i], buf[(i) + 1], buf[(i) + 2], buf[(i) + 3]))
+#define VLOAD_BYTES(buf, i) uvec4(ELEMENT(3, buf[(i) / 4], i), ELEMENT(3, buf[((i) + 1) / 4], (i) + 1), \
+    ELEMENT(3, buf[((i) + 2) / 4], (i) + 2), ELEMENT(3, buf[((i) + 3) / 4], (i) + 3))
+
 // Scalars from wide loads: a QUAD is QUAD_WIDTH neighbouring floats, read one by one with QUAD_AT.
 #define QUAD vec4
 #define QUAD_WIDTH 4
