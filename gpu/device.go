@@ -13,6 +13,9 @@ import (
 	"github.com/gonvolve/gonvolve/shaders"
 )
 
+// leastBinding is what every device is taken to bind.
+const leastBinding = 1 << 10
+
 // Driver is a driver on one GPU API.
 type Driver struct{ api hal.API }
 
@@ -35,7 +38,7 @@ func (d *Driver) Devices() ([]driver.Info, error) {
 // describe completes what an adapter says of itself with what follows for tensors.
 func describe(a *hal.Info) driver.Info {
 	info := a.Info
-	info.MaxTensorBytes = min(a.MaxBindingBytes, a.MaxBufferBytes) &^ 3
+	info.MaxTensorBytes = min(a.MaxBufferBytes, a.MemoryBytes) &^ 3
 	return info
 }
 
@@ -68,6 +71,7 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 		api:     d.api.Name(),
 		limits:  limits,
 		info:    describe(&limits),
+		binding: min(limits.MaxBindingBytes, limits.MaxBufferBytes, 4*maxElements) &^ 3,
 		pool:    newPool(h),
 		streams: map[*stream]struct{}{},
 		source:  source,
@@ -75,6 +79,9 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 	}
 	if err := dev.prove(ctx, kept); err != nil {
 		return nil, errors.Join(err, dev.Close())
+	}
+	if o.MaxBinding > 0 {
+		dev.binding = min(dev.binding, max(o.MaxBinding, leastBinding)) &^ 3
 	}
 	return dev, nil
 }
@@ -88,6 +95,8 @@ type Device struct {
 	pool   *pool
 	proof  proof
 	source *shaders.Set
+	// binding is how many bytes of a buffer kernels see at most.
+	binding int64
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}

@@ -134,7 +134,7 @@ func (pl *plan) quant(ctx context.Context, p *problem.Problem) (result int32, ro
 	rows = pl.scratch(5 * int64(p.OC))
 	pl.copyTo(&pl.pack, given, rows, 0, 4*row)
 	if p.Bias {
-		pl.copyTo(&pl.pack, operand(problem.Bia), rows, 4*row, row)
+		pl.copyTo(&pl.pack, pl.tensor(problem.Bia), rows, 4*row, row)
 	} else {
 		pl.fill(&pl.pack, rows, 4*row, row, 0)
 	}

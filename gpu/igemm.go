@@ -219,7 +219,7 @@ func newIgemm(d *Device, p *problem.Problem) *igemm {
 // newTiledIgemm does so with the tile of the text, or with its own choice if that is empty.
 func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	g := &igemm{
-		phased: phasedOf(p), vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1, largest: min(d.info.MaxTensorBytes/4, maxElements),
+		phased: phasedOf(p), vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1, largest: d.binding / 4,
 		integer: p.Integer(),
 	}
 	for d.class() == straight && g.vw > 4 && g.vw/2 >= g.ocg {

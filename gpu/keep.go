@@ -150,7 +150,10 @@ func (k *kept) add(l *list, use map[operand]*buffer, fresh []*buffer) (lack int,
 	for i := range slots {
 		use[workspace(i)] = k.work[i]
 	}
-	l.cmds, l.holds = l.plan.resolve(l.plan.run, use)
+	if l.cmds, l.holds, err = l.plan.resolve(l.plan.run, use); err != nil {
+		k.tidy()
+		return 0, err
+	}
 	l.holds = append(l.holds, l.ref)
 	if !holdAll(l.holds) {
 		k.tidy()

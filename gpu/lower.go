@@ -62,32 +62,29 @@ func bufferBytes(p *problem.Problem, r problem.Role) int64 {
 	return (problem.Elems(p.Shape(r))*int64(p.TypeOf(r).Size()) + 3) &^ 3
 }
 
-// check refuses what the device cannot hold or its kernels not index, naming the limit.
-func (d *Device) check(p, core *problem.Problem) error {
+// check refuses what the device cannot hold or its kernels not index, naming the limit, and cuts what they cannot bind.
+func (d *Device) check(p *problem.Problem) (*cut, error) {
+	core := coreOf(p)
 	total := int64(0)
-	for _, r := range slices.Concat(p.Constants(), p.Inputs(), p.Outputs()) {
-		for _, elems := range []int64{problem.Elems(p.Shape(r)), problem.Elems(core.Shape(r))} {
-			if elems > d.info.MaxTensorBytes/4 {
-				return unsupported("%s has %d elements, the largest buffer of %s holds %d words", r, elems, d.info.Name, d.info.MaxTensorBytes/4)
-			}
-			if elems > maxElements {
-				return unsupported("%s has %d elements, kernels index at most %d", r, elems, maxElements)
-			}
+	for _, r := range tensors(p) {
+		n := bufferBytes(p, r)
+		if n > d.info.MaxTensorBytes {
+			return nil, unsupported("%s takes %d bytes, the largest buffer of %s has %d", r, n, d.info.Name, d.info.MaxTensorBytes)
 		}
-		total += bufferBytes(p, r)
+		total += n
 	}
 	if total > d.info.MemoryBytes {
-		return unsupported("the tensors take %d bytes, %s has %d", total, d.info.Name, d.info.MemoryBytes)
+		return nil, unsupported("the tensors take %d bytes, %s has %d", total, d.info.Name, d.info.MemoryBytes)
 	}
 	for i := range p.Axes {
 		for _, a := range []problem.Axis{p.Axes[i], core.Axes[i], p.Then.Axes[i]} {
 			reach := int64(a.In) + int64(a.Out) + 2*abs(a.PadL) + 2*abs(a.PadR) + 2*int64(a.Extent()) + int64(a.Stride)
 			if reach > math.MaxInt32 {
-				return unsupported("positions up to %d do not fit the kernels' 32-bit indices", reach)
+				return nil, unsupported("positions up to %d do not fit the kernels' 32-bit indices", reach)
 			}
 		}
 	}
-	return nil
+	return d.cut(p)
 }
 
 func abs(v int) int64 { return max(int64(v), -int64(v)) }
@@ -95,7 +92,11 @@ func abs(v int) int64 { return max(int64(v), -int64(v)) }
 // scratch is a piece of memory of the plan. Written by packing steps and read by running ones it is kept with the packed
 // weights; otherwise it is workspace of one list, shared with pieces that are not in use at the same time.
 func (pl *plan) scratch(elems int64) operand {
-	pl.pieces = append(pl.pieces, piece{bytes: 4 * elems})
+	return pl.add(piece{bytes: 4 * elems})
+}
+
+func (pl *plan) add(p piece) operand {
+	pl.pieces = append(pl.pieces, p)
 	return problem.Roles + operand(len(pl.pieces)-1)
 }
 
@@ -112,11 +113,12 @@ func (pl *plan) input(ctx context.Context, r problem.Role) (operand, error) {
 	if o, ok := pl.inputs[r]; ok {
 		return o, nil
 	}
-	o := operand(r)
+	own := pl.tensor(r)
+	o := own
 	if given, words := formOf(&pl.p, r); given != words {
 		n, c, cells := extents(&pl.p, r)
 		o = pl.scratch(int64(n) * int64(c) * int64(cells))
-		if err := pl.reformat(ctx, pl.listOf(r), n, c, cells, operand(r), given, o, words); err != nil {
+		if err := pl.reformat(ctx, pl.listOf(r), n, c, cells, own, given, o, words); err != nil {
 			return 0, err
 		}
 	}
@@ -155,14 +157,14 @@ func (pl *plan) packed(ctx context.Context, r problem.Role) (stored, error) {
 // constant is a constant as core has it, for running steps.
 func (pl *plan) constant(ctx context.Context, r problem.Role) (operand, error) {
 	o, err := pl.input(ctx, r)
-	if err != nil || o != operand(r) {
+	if err != nil || !pl.callers(o) {
 		return o, err
 	}
 	elems := problem.Elems(pl.core.Shape(r))
-	o = pl.scratch(elems)
-	pl.copyTo(&pl.pack, operand(r), o, 0, 4*elems)
-	pl.inputs[r] = o
-	return o, nil
+	kept := pl.scratch(elems)
+	pl.copyTo(&pl.pack, o, kept, 0, 4*elems)
+	pl.inputs[r] = kept
+	return kept, nil
 }
 
 // output is where kernels write the role's tensor as core has it. They may read back what they wrote.
@@ -170,8 +172,8 @@ func (pl *plan) output(r problem.Role) operand {
 	if o, ok := pl.results[r]; ok {
 		return o
 	}
-	o := operand(r)
-	if given, words := formOf(&pl.p, r); given != words || pl.folds(r) {
+	o := pl.tensor(r)
+	if given, words := formOf(&pl.p, r); (given != words || pl.folds(r)) && (pl.part == nil || pl.partial == none) {
 		o = pl.scratch(problem.Elems(pl.core.Shape(r)))
 	}
 	pl.results[r] = o
@@ -189,13 +191,13 @@ func (pl *plan) folds(r problem.Role) bool {
 // finish brings the outputs from the form in which kernels wrote them into the caller's.
 func (pl *plan) finish(ctx context.Context) error {
 	for _, r := range pl.p.Outputs() {
-		o := pl.output(r)
-		if o == operand(r) {
+		o, own := pl.output(r), pl.tensor(r)
+		if o == own {
 			continue
 		}
 		given, words := formOf(&pl.p, r)
 		if pl.folds(r) {
-			to := operand(r)
+			to := own
 			if given != words {
 				to = pl.scratch(problem.Elems(pl.p.Shape(r)))
 			}
@@ -206,21 +208,23 @@ func (pl *plan) finish(ctx context.Context) error {
 		}
 		if given != words {
 			n, c, cells := extents(&pl.p, r)
-			if err := pl.reformat(ctx, &pl.run, n, c, cells, o, words, operand(r), given); err != nil {
+			if err := pl.reformat(ctx, &pl.run, n, c, cells, o, words, own, given); err != nil {
 				return err
 			}
 		}
 	}
+	pl.run = append(pl.run, pl.landing...)
+	pl.landing = nil
 	return nil
 }
 
 // place decides where the pieces live, and checks that the device can hold them.
 func (pl *plan) place() error {
-	packs, runs := lifetimes(pl.pack, len(pl.pieces)), lifetimes(pl.run, len(pl.pieces))
+	packs, runs := pl.lifetimes(pl.pack), pl.lifetimes(pl.run)
 	for i := range pl.pieces {
 		p := &pl.pieces[i]
-		if limit := min(pl.dev.info.MaxTensorBytes, 4*maxElements); p.bytes > limit {
-			return unsupported("a workspace of %d bytes is needed, the largest buffer of %s has %d", p.bytes, pl.dev.info.Name, limit)
+		if p.bytes > pl.dev.binding {
+			return unsupported("a workspace of %d bytes is needed, kernels of %s bind at most %d", p.bytes, pl.dev.info.Name, pl.dev.binding)
 		}
 		if p.kept = packs[i].used && runs[i].used; p.kept {
 			pl.info.WeightsBytes += p.bytes
@@ -240,10 +244,14 @@ type lifetime struct {
 	first, last int
 }
 
-func lifetimes(steps []step, pieces int) []lifetime {
-	all := make([]lifetime, pieces)
+// lifetimes are those of the pieces in a list of steps; windows have none.
+func (pl *plan) lifetimes(steps []step) []lifetime {
+	all := make([]lifetime, len(pl.pieces))
 	for at, s := range steps {
 		for _, o := range s.uses {
+			if o >= problem.Roles && pl.pieces[o-problem.Roles].window {
+				o = pl.pieces[o-problem.Roles].of
+			}
 			if o < problem.Roles {
 				continue
 			}

@@ -97,7 +97,7 @@ func TestPlace(t *testing.T) {
 			steps []step
 			slots []int64
 		}{{pl.pack, pl.packSlots}, {pl.run, pl.runSlots}} {
-			lives := lifetimes(list.steps, len(pl.pieces))
+			lives := pl.lifetimes(list.steps)
 			for i, a := range lives {
 				p := pl.pieces[i]
 				if !a.used || p.kept {
@@ -113,7 +113,7 @@ func TestPlace(t *testing.T) {
 				}
 			}
 		}
-		packs, runs := lifetimes(pl.pack, len(pl.pieces)), lifetimes(pl.run, len(pl.pieces))
+		packs, runs := pl.lifetimes(pl.pack), pl.lifetimes(pl.run)
 		for i, p := range pl.pieces {
 			if p.kept != (packs[i].used && runs[i].used) {
 				t.Fatalf("piece %d kept: %t", i, p.kept)

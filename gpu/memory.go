@@ -172,8 +172,11 @@ type buffer struct {
 	dev   *Device
 	bytes int64
 	at    region
-	view  hal.View
+	view  hal.View // of as much as kernels can bind, from the first byte on
 	freed atomic.Bool
+
+	mu    sync.Mutex
+	views map[span]hal.View // of ranges
 }
 
 func (d *Device) newBuffer(bytes int64) (*buffer, error) {
@@ -191,14 +194,38 @@ func (d *Device) newBuffer(bytes int64) (*buffer, error) {
 			return nil, err
 		}
 	}
-	view, err := at.block.mem.View(at.off, at.size)
+	view, err := at.block.mem.View(at.off, min(at.size, d.binding))
 	if err != nil {
 		d.pool.release(at)
 		return nil, err
 	}
 	b := &buffer{dev: d, bytes: bytes, at: at, view: view}
-	b.ref = newRef(func() { view.Free(); d.pool.release(at) })
+	b.ref = newRef(func() {
+		for _, v := range b.views {
+			v.Free()
+		}
+		view.Free()
+		d.pool.release(at)
+	})
 	return b, nil
+}
+
+// viewOf makes a range of the buffer visible to kernels, for as long as there is the buffer.
+func (b *buffer) viewOf(r span) (hal.View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v := b.views[r]; v != nil {
+		return v, nil
+	}
+	v, err := b.at.block.mem.View(b.at.off+r.off, r.size)
+	if err != nil {
+		return nil, err
+	}
+	if b.views == nil {
+		b.views = map[span]hal.View{}
+	}
+	b.views[r] = v
+	return v, nil
 }
 
 // Alloc implements driver.Device.

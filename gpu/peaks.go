@@ -140,7 +140,7 @@ func (m *peakMeter) copies(ctx context.Context) (float64, error) {
 	if d.class() != gpuClass {
 		bytes = peakBytesCPU
 	}
-	bytes = min(bytes, d.info.MaxTensorBytes, d.info.MemoryBytes/8, 4*int64(local)*d.limits.MaxGroupCount[0])
+	bytes = min(bytes, d.binding, d.info.MemoryBytes/8, 4*int64(local)*d.limits.MaxGroupCount[0])
 	bytes -= bytes % int64(4*local)
 	from, to, err := m.buffers(ctx, bytes, 1)
 	if err != nil {

@@ -19,11 +19,16 @@ type operand int
 // none is bound where a kernel declares a buffer that it then does not touch.
 const none operand = -1
 
-// piece is memory that a plan takes for itself.
+// piece is memory that a plan takes for itself, or a window: a range of the caller's or of other memory.
 type piece struct {
 	bytes int64
 	kept  bool // written by the packing steps, read by the others: part of the packed weights
 	slot  int  // of the list of steps that uses it, unless it is kept
+
+	window bool
+	of     operand
+	off    int64        // bytes
+	role   problem.Role // whose offset in a part it moves by
 }
 
 // step is one command of a plan, with its buffers still to be filled in. A dispatch has one operand for each view, a
@@ -52,6 +57,11 @@ type plan struct {
 	inputs    map[problem.Role]operand
 	results   map[problem.Role]operand
 	constants bool // there are some
+	cut       *cut
+	part      *part                    // that is being built, unless the whole is
+	partial   operand                  // of the parts of a gradient, one after the other
+	given     map[problem.Role]operand // see tensor
+	landing   []step                   // copies of a part's results to their places
 	closed    atomic.Bool
 	packSlots []int64 // bytes of the memory that packing steps take beside what is kept
 	runSlots  []int64
@@ -91,12 +101,12 @@ func unsupported(format string, args ...any) error {
 // Algorithms implements driver.Device.
 func (d *Device) Algorithms(p problem.Problem) []string {
 	var names []string
-	core := coreOf(&p)
-	if d.check(&p, &core) != nil {
+	c, err := d.check(&p)
+	if err != nil {
 		return nil
 	}
-	for _, a := range algorithms {
-		if a.can(d, &core) == nil {
+	for i := range algorithms {
+		if a := &algorithms[i]; c.can(d, a) == nil {
 			names = append(names, a.name)
 		}
 	}
@@ -111,17 +121,19 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if o.Tile != "" && o.Algorithm == "" {
 		return nil, fmt.Errorf("%w: tile %q without an algorithm", driver.ErrInvalid, o.Tile)
 	}
-	core := coreOf(&p)
-	if err := d.check(&p, &core); err != nil {
+	c, err := d.check(&p)
+	if err != nil {
 		return nil, err
 	}
+	core := coreOf(&p)
 	var why error
-	for _, a := range algorithms {
+	for i := range algorithms {
+		a := &algorithms[i]
 		auto := o.Algorithm == ""
 		if !auto && o.Algorithm != a.name {
 			continue
 		}
-		if err := a.can(d, &core); err != nil {
+		if err := c.can(d, a); err != nil {
 			why = fmt.Errorf("%s: %w", a.name, err)
 			continue
 		}
@@ -131,7 +143,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 		if o.Tile != "" && tilings[a.name] == nil {
 			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
 		}
-		pl, err := d.build(ctx, a, p, core, o.Tile)
+		pl, err := d.build(ctx, a, c, o.Tile)
 		if err == nil {
 			err = pl.compile(ctx)
 		}
@@ -151,9 +163,10 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 }
 
 // build makes a plan by an algorithm, with a tile if that is not empty. Its kernels are not compiled.
-func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem, tile string) (*plan, error) {
+func (d *Device) build(ctx context.Context, a *algorithm, c *cut, tile string) (*plan, error) {
+	p := c.p
 	pl := &plan{
-		dev: d, p: p, core: core, tile: tile, info: driver.PlanInfo{Algorithm: a.name},
+		dev: d, p: p, core: coreOf(&p), partial: none, tile: tile, info: driver.PlanInfo{Algorithm: a.name},
 		inputs: map[problem.Role]operand{}, results: map[problem.Role]operand{},
 		roles: slices.Concat(p.Inputs(), p.Outputs()), constants: len(p.Constants()) > 0,
 	}
@@ -162,9 +175,13 @@ func (d *Device) build(ctx context.Context, a algorithm, p, core problem.Problem
 			d.release(k)
 		}
 	})
-	err := a.build(ctx, pl)
-	if err == nil {
-		err = pl.finish(ctx)
+	var err error
+	if c.whole() {
+		if err = a.build(ctx, pl); err == nil {
+			err = pl.finish(ctx)
+		}
+	} else {
+		err = pl.buildParts(ctx, a, c)
 	}
 	if err == nil {
 		err = pl.place()

@@ -55,34 +55,44 @@ func (pl *plan) bind(use map[operand]*buffer, given *driver.Buffers, roles []pro
 }
 
 // resolve gives steps their buffers. It returns what a submission must hold, too.
-func (pl *plan) resolve(steps []step, use map[operand]*buffer) (cmds []hal.Command, holds []*ref) {
-	find := func(s *step, o operand) *buffer {
+func (pl *plan) resolve(steps []step, use map[operand]*buffer) (cmds []hal.Command, holds []*ref, err error) {
+	find := func(s *step, o operand) (b *buffer, off int64, window *piece) {
 		if o == none {
 			o = s.uses[0]
+		}
+		if o >= problem.Roles && pl.pieces[o-problem.Roles].window {
+			window = &pl.pieces[o-problem.Roles]
+			o, off = window.of, window.off
 		}
 		if o >= problem.Roles && !pl.pieces[o-problem.Roles].kept {
 			o = workspace(pl.pieces[o-problem.Roles].slot)
 		}
-		return use[o]
+		return use[o], off, window
 	}
 	cmds = make([]hal.Command, len(steps))
 	for i := range steps {
 		s := &steps[i]
 		c := s.cmd
-		to := find(s, s.uses[len(s.uses)-1])
+		to, off, _ := find(s, s.uses[len(s.uses)-1])
 		switch c.Op {
 		case hal.Dispatch:
 			c.Kernel = s.kernel.handle()
 			c.Views = make([]hal.View, len(s.uses))
 			for v, o := range s.uses {
-				c.Views[v] = find(s, o).view
+				b, off, window := find(s, o)
+				if c.Views[v] = b.view; window == nil {
+					continue
+				}
+				if c.Views[v], err = b.viewOf(span{off, window.bytes}); err != nil {
+					return nil, nil, err
+				}
 			}
 		case hal.Copy:
-			from := find(s, s.uses[0])
-			c.Src, c.SrcOff = from.at.block.mem, from.at.off+c.SrcOff
+			from, off, _ := find(s, s.uses[0])
+			c.Src, c.SrcOff = from.at.block.mem, from.at.off+off+c.SrcOff
 			fallthrough
 		case hal.Fill:
-			c.Dst, c.DstOff = to.at.block.mem, to.at.off+c.DstOff
+			c.Dst, c.DstOff = to.at.block.mem, to.at.off+off+c.DstOff
 		}
 		cmds[i] = c
 	}
@@ -90,7 +100,7 @@ func (pl *plan) resolve(steps []step, use map[operand]*buffer) (cmds []hal.Comma
 	for _, b := range use {
 		holds = append(holds, b.ref)
 	}
-	return cmds, holds
+	return cmds, holds, nil
 }
 
 // workspace is how resolve names the i-th slot of a list's workspace.
@@ -131,8 +141,11 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, given driver.Buffers)
 		o := problem.Roles + operand(i)
 		w.pieces[o], use[o] = b, b
 	}
-	cmds, holds := pl.resolve(pl.pack, use)
-	e, err := st.run(ctx, cmds, holds...)
+	var e *event
+	cmds, holds, err := pl.resolve(pl.pack, use)
+	if err == nil {
+		e, err = st.run(ctx, cmds, holds...)
+	}
 	if err != nil {
 		w.Free()
 		return nil, nil, err

@@ -46,7 +46,7 @@ func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
 			_ = kept.Put(key, text) // a cache that cannot be written costs time, nothing else
 		}
 	}
-	d.info.MaxTensorBytes = min(d.info.MaxTensorBytes, d.proof.IndexBytes)
+	d.binding = min(d.binding, d.proof.IndexBytes)
 	for _, c := range d.proof.Checks {
 		if !c.Passed {
 			d.info.Limits = append(d.info.Limits, driver.Fact{Name: "self-test: " + c.Name, Value: c.Detail})
@@ -290,9 +290,9 @@ func (t *tester) arithmetic() error {
 
 // indices: a buffer of more than 2^31 bytes, where the device allows one, is indexed right past that.
 func (t *tester) indices() error {
-	t.proof.IndexBytes = min(t.dev.info.MaxTensorBytes, smallTensor)
-	if t.dev.info.MaxTensorBytes <= smallTensor {
-		t.report("indices", true, "not needed: the largest buffer is %d MiB", t.dev.info.MaxTensorBytes>>20)
+	t.proof.IndexBytes = min(t.dev.binding, smallTensor)
+	if t.dev.binding <= smallTensor {
+		t.report("indices", true, "not needed: kernels bind at most %d MiB", t.dev.binding>>20)
 		return nil
 	}
 	const n, first = 64, 1<<29 + 4096 // words, past 2^31 bytes
@@ -342,7 +342,7 @@ func (t *tester) indices() error {
 			return nil
 		}
 	}
-	t.proof.IndexBytes = t.dev.info.MaxTensorBytes
+	t.proof.IndexBytes = t.dev.binding
 	t.report("indices", true, "right past 2^31 bytes")
 	return nil
 }

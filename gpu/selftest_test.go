@@ -66,12 +66,13 @@ func TestSelfTestRefuses(t *testing.T) {
 	}
 }
 
-// A tensor is whole words, however odd the device's limit.
+// A tensor and what kernels bind of it are whole words, however odd the device's limits.
 func TestLargestTensor(t *testing.T) {
 	f := newFake()
-	f.info.MaxBindingBytes = 1<<20 + 2
-	if got := f.open(t).Info().MaxTensorBytes; got != 1<<20 {
-		t.Errorf("largest tensor %d", got)
+	f.info.MaxBindingBytes, f.info.MaxBufferBytes = 1<<20+2, 1<<22+3
+	d := f.open(t)
+	if got := d.Info().MaxTensorBytes; got != 1<<22 || d.binding != 1<<20 {
+		t.Errorf("largest tensor %d, of which kernels bind %d", got, d.binding)
 	}
 }
 

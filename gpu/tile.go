@@ -22,12 +22,14 @@ var tilings = map[string]func(*Device, *problem.Problem) []string{
 // Candidates implements driver.Tuner.
 func (d *Device) Candidates(p problem.Problem) []driver.Candidate {
 	var list []driver.Candidate
-	core := coreOf(&p)
-	if d.check(&p, &core) != nil {
+	c, err := d.check(&p)
+	if err != nil {
 		return nil
 	}
-	for _, a := range algorithms {
-		if a.can(d, &core) != nil {
+	core := coreOf(&c.parts[0].p)
+	for i := range algorithms {
+		a := &algorithms[i]
+		if c.can(d, a) != nil {
 			continue
 		}
 		own := driver.Candidate{Algorithm: a.name}

@@ -34,7 +34,7 @@ func newWeightsTile(d *Device, p *problem.Problem) *weightsTile {
 	c := convOf(p)
 	g := &weightsTile{
 		conv: c, vw: d.limits.VectorWidth, lx: 1, ti: 1, tn: 1, ux: 4, quad: 1,
-		largest: min(d.info.MaxTensorBytes/4, maxElements), loopLimit: d.proof.LoopLimit,
+		largest: d.binding / 4, loopLimit: d.proof.LoopLimit,
 	}
 	if d.limits.GLSL {
 		g.quad = 4

@@ -64,6 +64,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
 	kernels := kernelsFlag(cmd, "the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
+	binding := cmd.Flags().String("max-binding", "", "kernels of GPUs see no more than so much `memory` of a tensor at a time, such as 4KiB, so that small ones are cut as large ones are")
 	for _, list := range []string{"batch", "suite", "sample"} {
 		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", list)
 	}
@@ -72,7 +73,11 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return err
 		}
-		options := driver.Options{Validate: *validate, Staged: *staged, Kernels: *kernels}
+		most, err := parseBytes(*binding)
+		if err != nil {
+			return fmt.Errorf("--max-binding: %w", err)
+		}
+		options := driver.Options{Validate: *validate, Staged: *staged, MaxBinding: most, Kernels: *kernels}
 		if *golden != "" || *onnxDir != "" || cmd.Flags().Changed("fuzz") {
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)

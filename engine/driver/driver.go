@@ -44,6 +44,9 @@ type Options struct {
 	Validate bool
 	// Staged keeps the driver from sharing memory with the host where it could, for tests of the transfer path.
 	Staged bool
+	// MaxBinding, if not 0, has the driver take what kernels see of a tensor to be no more than so many bytes, for tests of
+	// larger tensors on small ones.
+	MaxBinding int64
 	// NoCache does without the on-disk cache.
 	NoCache bool
 	// Kernels is a folder with kernel sources that are used instead of the built-in ones of the same names, for those who

@@ -142,10 +142,11 @@ func limits(dev *engine.Device, memory int64) Limits {
 	return Limits{TensorBytes: info.MaxTensorBytes, MemoryBytes: memory}
 }
 
-// TooLarge says whether tensors are more or larger than the device holds, so that the problem has to be cut.
+// TooLarge says whether tensors are more or larger than the device holds, or than any of its algorithms takes, so that the
+// problem has to be cut.
 func TooLarge(dev *engine.Device, p problem.Problem) bool {
 	tiles, err := Cut(p, limits(dev, 0))
-	return errors.Is(err, driver.ErrUnsupported) || err == nil && tiles.Len() > 1
+	return errors.Is(err, driver.ErrUnsupported) || err == nil && (tiles.Len() > 1 || len(dev.Algorithms(p)) == 0)
 }
 
 // refused says whether smaller tiles may do.

@@ -18,4 +18,9 @@ func TestEngineStaged(t *testing.T) {
 	enginetest.Run(t, enginetest.Spec("opencl:0", driver.Options{Staged: true}))
 }
 
+// TestEngineParts has tensors larger than what kernels bind.
+func TestEngineParts(t *testing.T) {
+	enginetest.Parts(t, enginetest.Spec("opencl:0", driver.Options{MaxBinding: enginetest.PartsBinding}))
+}
+
 func BenchmarkRun(b *testing.B) { enginetest.Bench(b, enginetest.Spec("opencl:0", driver.Options{})) }

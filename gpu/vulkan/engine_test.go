@@ -23,4 +23,9 @@ func TestEngineValidated(t *testing.T) {
 	enginetest.Run(t, enginetest.Spec("vulkan:0", driver.Options{Validate: true, Staged: true}))
 }
 
+// TestEngineParts has tensors larger than what kernels bind.
+func TestEngineParts(t *testing.T) {
+	enginetest.Parts(t, enginetest.Spec("vulkan:0", driver.Options{MaxBinding: enginetest.PartsBinding, Validate: true}))
+}
+
 func BenchmarkRun(b *testing.B) { enginetest.Bench(b, enginetest.Spec("vulkan:0", driver.Options{})) }
