@@ -24,6 +24,8 @@ func buildConvThenPool(ctx context.Context, pl *plan) error {
 	switch {
 	case canDepthwise(pl.dev, &p) == nil && worthDepthwise(pl.dev, &p):
 		conv = pl.depthwise
+	case canTiled(pl.dev, &p) == nil && worthTiled(pl.dev, &p):
+		conv = pl.tiledConv
 	case canIgemm(pl.dev, &p) == nil && worthIgemm(pl.dev, &p):
 		conv = pl.igemmConv
 	}

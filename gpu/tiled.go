@@ -1,0 +1,311 @@
+package gpu
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// igemm_local: the implicit GEMM for GPUs (kernel conv_tiled). Work-groups share tiles of weights and of gathered pixels in
+// local memory, twice, so that one is computed with while the next is fetched. Padding is tested for where pixels are
+// gathered; there is no padded copy. Where a problem has too few tiles for the device, the reduction is cut into parts that
+// sum_parts adds in order. On CPUs, which have no local memory worth the name, it runs if it is asked for.
+//
+// A 1×1 convolution with groups is a batched product: for each of `groups` batches g and each image,
+// dst[g][m][q] = Σ wei[g][m][k]·src[g][k][q] over k, m counting a group's output channels, k its input channels and q a
+// plane's elements, all dense and row-major. Such a product between other steps of a plan is
+//
+//	g, err := newTiledGemm(pl.dev, &p, "")            // p: problem.NewConv of that 1×1 convolution
+//	w, err := g.packTiles(ctx, pl, weights)           // weights: constants, read by the packing steps
+//	err = g.add(ctx, pl, src, w, post, dst)           // operands of the running steps
+//
+// It goes by vectors (MODE 2 of the kernel) if planes are multiples of 4 elements.
+
+// Modes of conv_tiled.
+const (
+	bySlices = iota
+	flatRows
+	wideRows
+)
+
+// tiledGemm is the geometry of one plan.
+type tiledGemm struct {
+	phased
+	bm, bn, bk int // a work-group's channels and pixels, and the rows of the reduction that it fetches at a time
+	tm, tn     int // a work-item's channels and pixels
+	parts      int // of the reduction
+	generic    int // 1: kernels take the shape from parameters, so that plans share them
+	largest    int64
+}
+
+// tiledShapes are the tiles that are worth considering, bm, bn, bk, tm and tn of each.
+var tiledShapes = [][5]int{
+	{128, 128, 16, 8, 8}, {128, 128, 8, 8, 8}, {256, 64, 8, 8, 8}, {128, 64, 16, 8, 8}, {128, 64, 8, 8, 4}, {64, 128, 16, 8, 8},
+	{64, 128, 8, 4, 8}, {64, 64, 16, 8, 8}, {64, 64, 16, 8, 4}, {64, 64, 16, 4, 4}, {128, 32, 16, 8, 4}, {64, 32, 16, 4, 4},
+	{32, 128, 8, 4, 8}, {32, 64, 16, 4, 4}, {32, 32, 16, 4, 4}, {32, 32, 8, 4, 4}, {16, 64, 16, 4, 4}, {16, 128, 8, 4, 4},
+}
+
+// tiledParts are the numbers of parts that are worth considering.
+var tiledParts = []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
+
+// newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice.
+func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error) {
+	base := tiledGemm{phased: phasedOf(p), parts: 1, largest: min(d.info.MaxTensorBytes/4, maxElements)}
+	base.generic = flag(base.kinds() > mostKernels)
+	all := base.choices(d)
+	if len(all) == 0 {
+		base.shape(tiledShapes[len(tiledShapes)-1])
+		if tile == "" {
+			return nil, base.fits(d)
+		}
+		all = append(all, base)
+	}
+	g := all[0]
+	if tile == "" {
+		return &g, nil
+	}
+	settable := append(g.tile(), tunable{"generic", &g.generic})
+	return &g, cmp.Or(setTile(settable, tile), g.tilable(d), g.fits(d))
+}
+
+// shape sets the tile.
+func (g *tiledGemm) shape(s [5]int) { g.bm, g.bn, g.bk, g.tm, g.tn = s[0], s[1], s[2], s[3], s[4] }
+
+// tile is what describes the tile.
+func (g *tiledGemm) tile() []tunable {
+	return []tunable{{"bm", &g.bm}, {"bn", &g.bn}, {"bk", &g.bk}, {"tm", &g.tm}, {"tn", &g.tn}, {"parts", &g.parts}}
+}
+
+// text is the tile as PlanOptions.Tile takes it.
+func (g *tiledGemm) text() string {
+	list := g.tile()
+	if g.generic > 0 {
+		list = append(list, tunable{"generic", &g.generic})
+	}
+	return tileText(list)
+}
+
+// choices are the tiles with which the device can run it, cheapest first by the model.
+func (g tiledGemm) choices(d *Device) []tiledGemm {
+	type choice struct {
+		tiledGemm
+		cost float64
+	}
+	var all []choice
+	for _, s := range tiledShapes {
+		for _, parts := range tiledParts {
+			g.shape(s)
+			g.parts = parts
+			if g.tilable(d) == nil && g.fits(d) == nil {
+				all = append(all, choice{g, g.cost(d)})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b choice) int { return cmp.Compare(a.cost, b.cost) })
+	sorted := make([]tiledGemm, len(all))
+	for i, c := range all {
+		sorted[i] = c.tiledGemm
+	}
+	return sorted
+}
+
+func (g *tiledGemm) lx() int { return g.bm / g.tm * (g.bn / g.tn) }
+
+// blocks of output channels in a group.
+func (g *tiledGemm) blocks() int { return ceilDiv(g.ocg, g.bm) }
+
+// pixels of a phase, all images'.
+func (g *tiledGemm) pixels(ph *phase) int {
+	return g.conv.n * ph.axis[0].Out * ph.axis[1].Out * ph.axis[2].Out
+}
+
+// results is how many there are, of all phases.
+func (g *tiledGemm) results() int64 {
+	return int64(g.conv.n) * int64(g.conv.groups) * int64(g.ocg) * int64(volume(g.out))
+}
+
+// mode of the kernel for a phase: the one that costs less.
+func (g *tiledGemm) mode(ph *phase) int {
+	a := ph.axis
+	n := a[2].Out
+	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[0].Dilation}
+	other := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[1].Dilation}
+	if n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
+		return wideRows
+	}
+	if float64(g.rows(ph, flatRows))*g.sliceCost(flatRows) < float64(g.rows(ph, bySlices))*g.sliceCost(bySlices) {
+		return flatRows
+	}
+	return bySlices
+}
+
+// rows of a phase's reduction, in whole slices.
+func (g *tiledGemm) rows(ph *phase, mode int) int {
+	switch {
+	case ph.empty:
+		return 0
+	case mode == flatRows:
+		return roundUp(g.icg*ph.taps(), g.bk)
+	}
+	return roundUp(g.icg, g.bk) * ph.taps()
+}
+
+// slices of a phase's reduction.
+func (g *tiledGemm) slices(ph *phase) int { return g.rows(ph, g.mode(ph)) / g.bk }
+
+// per is how many slices a part of a phase has.
+func (g *tiledGemm) per(ph *phase) int { return ceilDiv(g.slices(ph), g.parts) }
+
+// packed is the size of a phase's packed weights.
+func (g *tiledGemm) packed(ph *phase) int64 {
+	return int64(g.conv.groups) * int64(g.blocks()) * int64(g.bm) * int64(g.rows(ph, g.mode(ph)))
+}
+
+// tilable says why the kernel or the device cannot take the tile, or nil.
+func (g *tiledGemm) tilable(d *Device) error {
+	switch {
+	case g.tm%4 != 0 || g.tn%4 != 0 || g.bm%g.tm != 0 || g.bn%g.tn != 0:
+		return unsupported("a tile of %d×%d by %d×%d: it takes multiples, and of 4", g.bm, g.bn, g.tm, g.tn)
+	case g.bn/g.tn > 8 && g.bn/g.tn%8 != 0:
+		return unsupported("%d work-items across %d pixels: it takes less than 8, or eights", g.bn/g.tn, g.bn)
+	case g.lx()%g.bn != 0 || g.bk%(g.lx()/g.bn) != 0:
+		return unsupported("%d work-items cannot gather %d rows of %d pixels evenly", g.lx(), g.bk, g.bn)
+	case g.tm*g.tn > maxTileFloats || g.tm*g.tn/4*g.bk > maxUnrolled:
+		return unsupported("a tile of %d×%d sums and %d rows is too large to compile", g.tm, g.tn, g.bk)
+	case g.lx() > d.limits.MaxGroupItems || g.lx() > d.limits.MaxGroupSize[0]:
+		return unsupported("groups of %d work-items: the device has up to %d", g.lx(), min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0]))
+	case g.localBytes() > d.limits.LocalBytes:
+		return unsupported("%d bytes of local memory, the device has %d", g.localBytes(), d.limits.LocalBytes)
+	case g.generic > 1:
+		return unsupported("generic is 1 or not given")
+	}
+	return nil
+}
+
+// localBytes is the local memory of a work-group: two slices of weights and of pixels.
+func (g *tiledGemm) localBytes() int64 { return int64(2 * 4 * g.bk * (g.bm + g.bn)) }
+
+// fits says why the device cannot run it, or nil.
+func (g *tiledGemm) fits(d *Device) error {
+	longest, packed := 0, int64(0)
+	for i := range g.phases {
+		longest, packed = max(longest, g.slices(&g.phases[i])), max(packed, g.packed(&g.phases[i]))
+	}
+	switch {
+	case packed > g.largest:
+		return unsupported("the packed weights are larger than the largest buffer")
+	case g.parts > 1 && (g.parts > longest || g.parts > mostParts):
+		return unsupported("%d parts of %d slices", g.parts, longest)
+	case g.parts > 1 && int64(g.parts)*g.results() > g.largest:
+		return unsupported("the partial sums are larger than the largest buffer")
+	case 2*int64(ceilDiv(longest, g.parts))+64 > int64(d.proof.LoopLimit):
+		return unsupported("a reduction of %d slices is too long for this driver's loops", ceilDiv(longest, g.parts))
+	case int64(g.conv.groups)*int64(g.parts) > d.limits.MaxGroupCount[2]:
+		return unsupported("too many groups of channels or parts")
+	}
+	return nil
+}
+
+// The model of cost counts what a lane issues, one FMA being 1. It only has to rank tiles.
+const (
+	unknownUnits = 64    // compute units of a device that doesn't say
+	itemsToHide  = 512   // work-items on a unit that hide the latency of memory
+	issuedByte   = 10    // FMA of a device in the time that a byte takes to or from memory
+	issuedLaunch = 500e3 // FMA of a unit in the time that another kernel takes to start
+)
+
+// sliceCost is what a work-item issues for a slice.
+func (g *tiledGemm) sliceCost(mode int) float64 {
+	sums := float64(g.tm * g.tn * g.bk)
+	local := float64(g.bk*(g.tm+g.tn)) / 4 * 2
+	weights := float64(g.bk*g.bm) / 4 / float64(g.lx()) * 3
+	gathered := float64(g.bk*g.bn) / float64(g.lx())
+	switch mode {
+	case flatRows:
+		gathered *= 24
+	case wideRows:
+		gathered = gathered/4*3 + 6
+	default:
+		gathered = gathered*2.5 + 16
+	}
+	return sums + local + weights + gathered + 30
+}
+
+// cost is the time that the device is taken to need, in FMA of a compute unit's lane.
+func (g *tiledGemm) cost(d *Device) float64 {
+	units := d.info.ComputeUnits
+	if units <= 0 {
+		units = unknownUnits
+	}
+	lx := float64(g.lx())
+	total := 0.0
+	for i := range g.phases {
+		ph := &g.phases[i]
+		groups := ceilDiv(g.pixels(ph), g.bn) * g.blocks() * g.conv.groups * g.parts
+		slices := float64(g.per(ph)) + 1 // the first is waited for
+		group := lx * (slices*g.sliceCost(g.mode(ph)) + float64(3*g.tm*g.tn))
+		beside := min(float64(groups)/float64(units), max(1, float64(d.limits.LocalBytes/g.localBytes())))
+		hidden := min(1, 0.4+0.6*beside*lx/itemsToHide)
+		total += float64(ceilDiv(groups, units)) * group / hidden
+	}
+	if g.parts > 1 {
+		total += issuedLaunch + float64(g.parts+1)*4*float64(g.results())*issuedByte/float64(units)
+	}
+	return total
+}
+
+func canTiled(d *Device, p *problem.Problem) error {
+	if err := canDirect(d, p); err != nil {
+		return err
+	}
+	c := convOf(p)
+	switch {
+	case p.Integer():
+		return unsupported("integers")
+	case c.results() == 0:
+		return unsupported("the result is empty")
+	case c.transposed && phasesIn(c) > mostPhases:
+		return unsupported("a transposed convolution with strides of %v is more than %d convolutions", c.s, mostPhases)
+	}
+	_, err := newTiledGemm(d, p, "")
+	return err
+}
+
+// worthTiled says whether the device is one for such tiles, the work pays for its compilations, and the groups fill a tile.
+func worthTiled(d *Device, p *problem.Problem) bool {
+	if d.class() != gpuClass || !worthIgemm(d, p) {
+		return false
+	}
+	g, err := newTiledGemm(d, p, "")
+	return err == nil && roundUp(g.ocg, g.bm) <= 2*g.ocg
+}
+
+func buildTiled(ctx context.Context, pl *plan) error {
+	return pl.tiledConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+}
+
+// tiledTiles lists the model's first choices: each tile with its best number of parts, then whatever comes next.
+func tiledTiles(d *Device, p *problem.Problem) []string {
+	own, err := newTiledGemm(d, p, "")
+	if err != nil {
+		return nil
+	}
+	all := tiledGemm{phased: own.phased, generic: own.generic, largest: own.largest}.choices(d)
+	var first, rest []string
+	seen := map[[5]int]bool{{own.bm, own.bn, own.bk, own.tm, own.tn}: true}
+	for i := range all {
+		g := &all[i]
+		switch shape := [5]int{g.bm, g.bn, g.bk, g.tm, g.tn}; {
+		case g.text() == own.text():
+		case !seen[shape]:
+			seen[shape] = true
+			first = append(first, g.text())
+		default:
+			rest = append(rest, g.text())
+		}
+	}
+	texts := append(first, rest...)
+	return texts[:min(len(texts), maxTiles)]
+}

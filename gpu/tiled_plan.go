@@ -1,0 +1,122 @@
+package gpu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// The steps of igemm_local: a kernel for each phase, and the sum of their parts.
+
+// tiledConv adds a convolution or a transposed one by igemm_local.
+func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) error {
+	g, err := newTiledGemm(pl.dev, p, pl.tile)
+	if err != nil {
+		return err
+	}
+	post, err := pl.posts(ctx, p, false)
+	if err != nil {
+		return err
+	}
+	given, err := pl.input(ctx, problem.Wei)
+	if err != nil {
+		return err
+	}
+	src, err := pl.input(ctx, g.conv.src)
+	if err != nil {
+		return err
+	}
+	wei, err := g.packTiles(ctx, pl, given)
+	if err != nil {
+		return err
+	}
+	pl.info.Tunables = g.text()
+	pl.info.Tile = fmt.Sprintf("%d channels × %d pixels × %d in local memory, %d×%d a work-item, group %d", g.bm, g.bn, g.bk, g.tm, g.tn, g.lx())
+	pl.info.Why = fmt.Sprintf("%.3g GFLOP are worth a kernel compiled for the shape", p.FLOPs()*1e-9)
+	if g.generic > 0 {
+		pl.info.Why = "kernels for any shape"
+	}
+	if len(g.phases) > 1 {
+		pl.info.Why += fmt.Sprintf("; %d convolutions without strides", len(g.phases))
+	}
+	if g.parts > 1 {
+		pl.info.Why += fmt.Sprintf("; the reduction is cut into %d parts, as there are few tiles", g.parts)
+	}
+	return g.add(ctx, pl, src, wei, post, dst)
+}
+
+// packTiles adds the packing of the phases' weights.
+func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given operand) ([]operand, error) {
+	wei := make([]operand, len(g.phases))
+	for i := range g.phases {
+		ph := &g.phases[i]
+		inner := g.bk
+		if g.mode(ph) == flatRows {
+			inner = 1
+		}
+		var err error
+		if wei[i], err = g.packWeights(ctx, pl, ph, given, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
+			return nil, err
+		}
+	}
+	return wei, nil
+}
+
+// add adds the product of a source and packed weights, with post-operations.
+func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operand, post posts, dst operand) error {
+	to, finish := dst, post
+	if g.parts > 1 {
+		to = pl.scratch(int64(g.parts) * g.results())
+		post = posts{par: none, res: none}
+	}
+	for i := range g.phases {
+		ph := &g.phases[i]
+		k, err := g.kernel(ctx, pl, ph, post.chain)
+		if err != nil {
+			return err
+		}
+		gx, groups := flat(ceilDiv(g.pixels(ph), g.bn)*g.blocks(), 1)
+		groups[2] = g.conv.groups * g.parts
+		row, plane := g.out[2], g.out[1]*g.out[2]
+		at := ph.at[0]*plane + ph.at[1]*row + ph.at[2]
+		var pad [3]int
+		for j, a := range ph.axis {
+			pad[j] = a.PadL
+		}
+		params := append(g.sizes(ph), words(pad, g.conv.groups, g.pixels(ph), gx, g.slices(ph), g.per(ph), g.parts, int(g.results()),
+			at, volume(g.out), ph.every[0]*plane, ph.every[1]*row, ph.every[2])...)
+		err = pl.grid(&pl.run, k, groups, []operand{src, src, wei[i], post.par, post.res, to, to}, params...)
+		if err != nil {
+			return err
+		}
+	}
+	if g.parts == 1 {
+		return nil
+	}
+	return pl.sumParts(ctx, to, dst, int(g.results()), g.parts, finish, g.conv.groups*g.ocg, volume(g.out))
+}
+
+// sizes are a phase's shape, as the kernel's parameters and tunables have it.
+func (g *tiledGemm) sizes(ph *phase) []int32 {
+	of := func(f func(problem.Axis) int) (v [3]int) {
+		for i, a := range ph.axis {
+			v[i] = f(a)
+		}
+		return v
+	}
+	return words(of(func(a problem.Axis) int { return a.Kernel }), g.icg, g.ocg, g.in,
+		of(func(a problem.Axis) int { return a.Out }), of(func(a problem.Axis) int { return a.Stride }),
+		of(func(a problem.Axis) int { return a.Dilation }))
+}
+
+// kernel compiles the kernel of a phase.
+func (g *tiledGemm) kernel(ctx context.Context, pl *plan, ph *phase, chain int32) (*kernel, error) {
+	sizes := g.sizes(ph)
+	if g.generic > 0 {
+		clear(sizes)
+	}
+	const vectors = 4 // of floats, in both dialects
+	tile := words(g.lx(), 1, 1, g.bm, g.bn, g.bk, g.tm, g.tn, g.mode(ph), int(chain), vectors)
+	return pl.kernel(ctx, "conv_tiled", append(tile, sizes...)...)
+}
