@@ -58,3 +58,9 @@ func RunKernel(
 	}
 	return s.Close()
 }
+
+// AsGPU makes a device choose as a GPU with so many compute units would.
+func AsGPU(dev driver.Device, units int) {
+	d := dev.(*Device)
+	d.info.Type, d.info.ComputeUnits = driver.Discrete, units
+}

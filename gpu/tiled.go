@@ -11,7 +11,8 @@ import (
 // igemm_local: the implicit GEMM for GPUs (kernel conv_tiled). Work-groups share tiles of weights and of gathered pixels in
 // local memory, twice, so that one is computed with while the next is fetched. Padding is tested for where pixels are
 // gathered; there is no padded copy. Where a problem has too few tiles for the device, the reduction is cut into parts that
-// sum_parts adds in order. On CPUs, which have no local memory worth the name, it runs if it is asked for.
+// sum_parts adds in order. On CPUs, which have no local memory worth the name, it runs if it is asked for, by kernels that
+// all shapes share. The tile "generic=1" asks for these anywhere.
 //
 // A 1×1 convolution with groups is a batched product: for each of `groups` batches g and each image,
 // dst[g][m][q] = Σ wei[g][m][k]·src[g][k][q] over k, m counting a group's output channels, k its input channels and q a
@@ -47,27 +48,28 @@ var tiledShapes = [][5]int{
 	{32, 128, 8, 4, 8}, {32, 64, 16, 4, 4}, {32, 32, 16, 4, 4}, {32, 32, 8, 4, 4}, {16, 64, 16, 4, 4}, {16, 128, 8, 4, 4},
 }
 
+// smallTile is what devices that are no GPU take, which would not be faster with another.
+var smallTile = [5]int{32, 32, 8, 4, 4}
+
 // tiledParts are the numbers of parts that are worth considering.
 var tiledParts = []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
 
 // newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice.
 func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error) {
 	base := tiledGemm{phased: phasedOf(p), parts: 1, largest: min(d.info.MaxTensorBytes/4, maxElements)}
-	base.generic = flag(base.kinds() > mostKernels)
-	all := base.choices(d)
-	if len(all) == 0 {
-		base.shape(tiledShapes[len(tiledShapes)-1])
-		if tile == "" {
-			return nil, base.fits(d)
+	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
+	base.shape(smallTile)
+	g := base
+	if all := base.choices(d); len(all) > 0 {
+		g = all[0]
+	}
+	if tile != "" {
+		g.parts, g.generic = 1, 0
+		if err := setTile(append(g.tile(), tunable{"generic", &g.generic}), tile); err != nil {
+			return nil, err
 		}
-		all = append(all, base)
 	}
-	g := all[0]
-	if tile == "" {
-		return &g, nil
-	}
-	settable := append(g.tile(), tunable{"generic", &g.generic})
-	return &g, cmp.Or(setTile(settable, tile), g.tilable(d), g.fits(d))
+	return &g, cmp.Or(g.tilable(d), g.fits(d))
 }
 
 // shape sets the tile.
@@ -94,7 +96,11 @@ func (g tiledGemm) choices(d *Device) []tiledGemm {
 		cost float64
 	}
 	var all []choice
-	for _, s := range tiledShapes {
+	shapes := tiledShapes
+	if d.class() != gpuClass {
+		shapes = [][5]int{smallTile}
+	}
+	for _, s := range shapes {
 		for _, parts := range tiledParts {
 			g.shape(s)
 			g.parts = parts
@@ -289,7 +295,7 @@ func buildTiled(ctx context.Context, pl *plan) error {
 // tiledTiles lists the model's first choices: each tile with its best number of parts, then whatever comes next.
 func tiledTiles(d *Device, p *problem.Problem) []string {
 	own, err := newTiledGemm(d, p, "")
-	if err != nil {
+	if err != nil || d.class() != gpuClass {
 		return nil
 	}
 	all := tiledGemm{phased: own.phased, generic: own.generic, largest: own.largest}.choices(d)

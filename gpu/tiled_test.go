@@ -1,0 +1,146 @@
+//go:build cgo && !noopencl && !novulkan
+
+package gpu_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	_ "github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/verify"
+	"github.com/gonvolve/gonvolve/gpu"
+)
+
+// judged runs problems in exact mode on the first device of each API and has the oracle judge them. prepare may change
+// the device; check sees each plan.
+func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.PlanOptions, check func(t *testing.T, p *problem.Problem, info driver.PlanInfo)) {
+	oracle, err := verify.Oracle(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer oracle.Close()
+	for _, spec := range []string{"vulkan:0", "opencl:0"} {
+		d, err := engine.Open(t.Context(), spec)
+		if errors.Is(err, driver.ErrNoDevices) && os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "" {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepare(d.Driver())
+		for _, text := range texts {
+			p, err := problem.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := judge(t, oracle, d, p, o, check); err != nil {
+				t.Errorf("%s, %s by %s: %v", spec, text, o.Tile, err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func judge(t *testing.T, oracle *engine.Device, d *engine.Device, p problem.Problem, o driver.PlanOptions, check func(*testing.T, *problem.Problem, driver.PlanInfo)) (err error) {
+	c, err := verify.NewCase(t.Context(), oracle, p, verify.Int, verify.DefaultBudget)
+	if err != nil {
+		return err
+	}
+	pl, err := d.Plan(t.Context(), p, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pl.Close()) }()
+	check(t, &p, pl.Info())
+	run, err := c.Prepare(t.Context(), pl)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	got, err := run.Result(t.Context())
+	if err != nil {
+		return err
+	}
+	r := report.New(&p, d)
+	r.Planned(pl)
+	if c.Judge(&r, got); r.Status != report.Passed {
+		return errors.New(r.Reason)
+	}
+	return nil
+}
+
+// tiledProblems have every mode of conv_tiled, tiles that overhang, phases with and without taps, and slices of one part more
+// than of another.
+var tiledProblems = []string{
+	"mb1ic17ih13oc33oh13kh3ph1", "mb2ic16ih8oc20kh1", "mb2ic13ih6oc70kh1", "mb1ic3ih17oc16kh7sh2ph3", "mb1ic40ih3oc130oh3kh3ph1",
+	"conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1", "g2mb2ic6ih9oc22oh5kh3sh2ph1", "g3mb2ic12ih4oc9kh1", "mb1ic8iw33oc16ow31kw3pw0",
+	"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh3ph1", "conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1",
+	"g2mb2ic4id7ih5iw9oc6kd3kh2kw3sd2sh1sw2pd1ph0pw0dd1dh0dw0", "mb1ic4ih12oc8oh3kh3sh4ph-2", "conv:BWD_D:mb1ic3id6oc4kd3sd2pd1",
+	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0", "deconv:bias:post=scale+relu+add:mb2ic3ih6oc5kh3ph1sh2",
+	"deconv:bias:mb1ic16ih9oc16kh1sh3", "conv:BWD_D:mb1ic3ih16oc4kh3sh3dh1",
+}
+
+// One kernel for any shape, whole and in parts, and kernels for one shape, compute right, as do tiles of all forms.
+func TestTiled(t *testing.T) {
+	same := func(tile string) func(*testing.T, *problem.Problem, driver.PlanInfo) {
+		return func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+			if info.Algorithm != "igemm_local" || info.Tunables != tile {
+				t.Errorf("%s is planned as %s %s", p.String(), info.Algorithm, info.Tunables)
+			}
+		}
+	}
+	try := func(tile string, texts ...string) {
+		judged(t, func(driver.Device) {}, texts, driver.PlanOptions{Algorithm: "igemm_local", Tile: tile}, same(tile))
+	}
+	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=1,generic=1", tiledProblems...)
+	try("bm=16,bn=16,bk=4,tm=4,tn=4,parts=2,generic=1", "mb1ic17ih13oc33oh13kh3ph1", "conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1",
+		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1")
+	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=3", "mb1ic17ih13oc33oh13kh3ph1", "mb1ic3ih17oc16kh7sh2ph3", "mb2ic19ih6oc70kh1")
+	if testing.Short() {
+		return
+	}
+	for _, tile := range []string{
+		"bm=128,bn=128,bk=8,tm=8,tn=8,parts=1", "bm=64,bn=32,bk=16,tm=8,tn=4,parts=1", "bm=64,bn=64,bk=16,tm=8,tn=8,parts=2",
+		"bm=128,bn=32,bk=16,tm=8,tn=4,parts=1", "bm=16,bn=64,bk=4,tm=4,tn=4,parts=1", "bm=32,bn=16,bk=8,tm=4,tn=8,parts=1",
+	} {
+		try(tile+",generic=1", "mb2ic19ih10oc40kh3ph1sh2", "mb3ic18ih6oc30kh1", "mb1ic3ih17oc16kh7sh2ph3")
+	}
+	try("bm=64,bn=64,bk=16,tm=8,tn=8,parts=1", "mb1ic32ih10oc70kh3ph1")
+}
+
+// A GPU takes igemm_local by itself, with parts where there are few tiles, and not where groups are narrow or there is
+// little work; other devices do not.
+func TestTiledChoice(t *testing.T) {
+	texts := []string{"mb1ic64ih14oc64kh3ph1", "mb1ic256ih7oc64kh3ph1", "conv:BWD_D:mb1ic64ih14oc128kh3ph1", "conv:post=relu:then=max(kh2sh2):mb1ic64ih14oc64kh3ph1"}
+	plain := driver.PlanOptions{}
+	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, texts, plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+		if p.Fused() {
+			if !strings.Contains(info.Tile, "local memory") {
+				t.Errorf("%s takes %+v", p.String(), info)
+			}
+			return
+		}
+		if info.Algorithm != "igemm_local" || strings.Contains(info.Tunables, "parts=1,") {
+			t.Errorf("%s takes %+v", p.String(), info)
+		}
+	})
+	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{"g32mb1ic128ih28oc128kh3ph1", "mb1ic8ih14oc8kh3ph1"}, plain,
+		func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+			if info.Algorithm == "igemm_local" {
+				t.Errorf("%s takes %+v", p.String(), info)
+			}
+		})
+	judged(t, func(driver.Device) {}, texts[:1], plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+		if info.Algorithm == "igemm_local" {
+			t.Errorf("%s takes %+v", p.String(), info)
+		}
+	})
+}
