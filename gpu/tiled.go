@@ -12,7 +12,7 @@ import (
 // local memory, twice, so that one is computed with while the next is fetched. Padding is tested for where pixels are
 // gathered; there is no padded copy. Where a problem has too few tiles for the device, the reduction is cut into parts that
 // sum_parts adds in order. On CPUs, which have no local memory worth the name, it runs if it is asked for, by kernels that
-// all shapes share. The tile "generic=1" asks for these anywhere.
+// all shapes share. The tile "generic=1" asks for these anywhere, with the sizes that it would take by itself.
 //
 // A 1×1 convolution with groups is a batched product: for each of `groups` batches g and each image,
 // dst[g][m][q] = Σ wei[g][m][k]·src[g][k][q] over k, m counting a group's output channels, k its input channels and q a
@@ -64,7 +64,7 @@ func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error
 		g = all[0]
 	}
 	if tile != "" {
-		g.parts, g.generic = 1, 0
+		g.generic = 0
 		if err := setTile(append(g.tile(), tunable{"generic", &g.generic}), tile); err != nil {
 			return nil, err
 		}

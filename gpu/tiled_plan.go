@@ -19,7 +19,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) 
 	if err != nil {
 		return err
 	}
-	given, err := pl.input(ctx, problem.Wei)
+	given, err := pl.packed(ctx, problem.Wei)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) 
 }
 
 // packTiles adds the packing of the phases' weights.
-func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given operand) ([]operand, error) {
+func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given stored) ([]operand, error) {
 	wei := make([]operand, len(g.phases))
 	for i := range g.phases {
 		ph := &g.phases[i]
@@ -56,7 +56,7 @@ func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given operand) ([]o
 			inner = 1
 		}
 		var err error
-		if wei[i], err = g.packWeights(ctx, pl, ph, given, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
+		if wei[i], err = g.packWeights(ctx, pl, ph, given, none, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
 			return nil, err
 		}
 	}

@@ -71,7 +71,7 @@ func judge(t *testing.T, oracle *engine.Device, d *engine.Device, p problem.Prob
 	}
 	r := report.New(&p, d)
 	r.Planned(pl)
-	if c.Judge(&r, got); r.Status != report.Passed {
+	if c.Judge(t.Context(), &r, pl.Info().Arithmetic, got); r.Status != report.Passed {
 		return errors.New(r.Reason)
 	}
 	return nil
