@@ -65,8 +65,11 @@ func chunks(n int, f func(from, to int)) {
 }
 
 // Values fills dst: element i depends on seed and i alone.
-func (f Fill) Values(dst []float32, seed uint64) {
-	base := seed * 0xD1342543DE82EF95
+func (f Fill) Values(dst []float32, seed uint64) { f.ValuesFrom(dst, seed, 0) }
+
+// ValuesFrom fills dst with elements first, first+1 … of what Values makes: a part of it.
+func (f Fill) ValuesFrom(dst []float32, seed uint64, first int64) {
+	base := seed*0xD1342543DE82EF95 + uint64(first)*golden
 	chunks(len(dst), func(from, to int) {
 		for i := from; i < to; i++ {
 			z := mix(base + uint64(i+1)*golden)

@@ -40,11 +40,21 @@ func Input(ctx context.Context, oracle driver.Oracle, p *problem.Problem, r prob
 		}
 		return t, nil
 	default:
-		values := make([]float32, problem.Elems(p.Shape(r)))
-		fill.Values(values, seeds[r])
-		spread(typ, values, fill)
-		return t, t.Narrow(values)
+		return t, fill.Elements(t, seeds[r], 0)
 	}
+}
+
+// Elements fills a tensor of any type with elements first, first+1 … of a larger one, spread over what the type holds: in
+// exact mode u8 is 0 to 6.
+func (f Fill) Elements(t *engine.Tensor, seed uint64, first int64) error {
+	if t.Type() == problem.F32 {
+		f.ValuesFrom(t.Float32s(), seed, first)
+		return nil
+	}
+	values := make([]float32, problem.Elems(t.Shape()))
+	f.ValuesFrom(values, seed, first)
+	spread(t.Type(), values, f)
+	return t.Narrow(values)
 }
 
 // spread turns filled values into what suits an element type.
