@@ -16,16 +16,6 @@ import (
 	"time"
 )
 
-// build builds the command as users do.
-func build(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "gonvolve")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	return file
-}
-
 // The command starts on a machine that has neither Vulkan nor OpenCL, and says what is missing.
 func TestStartsWithoutLoaders(t *testing.T) {
 	file := build(t)

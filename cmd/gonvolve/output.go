@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -77,7 +78,7 @@ func (o *output) records(cmd *cobra.Command, records []report.Record, columns []
 type progress struct {
 	all *mpb.Progress
 	bar *mpb.Bar
-	now string
+	now atomic.Value // string
 }
 
 func newProgress(cmd *cobra.Command, total int) *progress {
@@ -86,15 +87,16 @@ func newProgress(cmd *cobra.Command, total int) *progress {
 	if !ok || total < 2 {
 		return p
 	}
+	p.now.Store("")
 	p.all = mpb.New(mpb.WithOutput(f), mpb.WithWidth(30))
 	p.bar = p.all.AddBar(int64(total), mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.CountersNoUnit("%d/%d")),
-		mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO), decor.Any(func(decor.Statistics) string { return "  " + p.now })))
+		mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_GO), decor.Any(func(decor.Statistics) string { return fmt.Sprint("  ", p.now.Load()) })))
 	return p
 }
 
 // start says what is worked on.
-func (p *progress) start(what string) { p.now = what }
+func (p *progress) start(what string) { p.now.Store(what) }
 
 // step counts one as done.
 func (p *progress) step() {

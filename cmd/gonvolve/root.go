@@ -42,7 +42,8 @@ layouts and more in front: run problem --help has them all.`,
 		}
 		slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
 	}
-	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand(), newTuneCommand())
+	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand(), newTuneCommand(),
+		newMakeCommand(), newCompareCommand())
 	return root
 }
 

@@ -28,7 +28,12 @@ Files are .npy, .png, .jpg and .jpeg. Numbers of any type are read: as f32,
 unless --dt or the problem asks for another type, and then integers must be the
 file's own numbers. A picture is a tensor [1, C, H, W] of values 0 to 255 with
 one channel if it is grey, else three; transparency is dropped. Writing a picture
-clamps to 0 to 255 and rounds (see --map).`,
+clamps to 0 to 255 and rounds (see --map).
+
+With --mem-limit, or where arrays take more than half of the machine's memory,
+they are read and written in tiles, whatever their size. Such a run goes on with
+what is finished when it was interrupted or killed and the same command comes
+again, on any device; see --restart.`,
 		Example: `  gonvolve run conv --src photo.png --wei gaussian:5 --dst blurred.png
   gonvolve run pool --src photo.png --kernel 2 --kind avg_np --dst half.png
   gonvolve run unpool --src y.npy --indices i.npy --kernel 2 --dst x.npy
@@ -45,6 +50,8 @@ type runFlags struct {
 	alg, mapping string
 	noFallback   bool
 	memLimit     string
+	trace        string
+	restart      bool
 	device       *string
 	out          *output
 }
@@ -55,8 +62,11 @@ func (f *runFlags) add(cmd *cobra.Command) {
 		"to greatest becomes 0 to 255); auto is abs for the filters that find edges, else clamp")
 	fl.StringVar(&f.alg, "alg", "", "force an `algorithm`; without it the device chooses")
 	fl.BoolVar(&f.noFallback, "no-fallback", false, "fail rather than run on the cpu what the device cannot")
-	fl.StringVar(&f.memLimit, "mem-limit", "", "most `memory` for tensors on the device, weights, workspace and staging together, such as "+
-		"512MiB: what is larger is computed in tiles; the files' own contents do not count")
+	fl.StringVar(&f.memLimit, "mem-limit", "", "most `memory` for tensors, weights, workspace and staging together, such as 512MiB: what "+
+		"is larger is computed in tiles, and arrays are read and written as these go; the contents of pictures do not count")
+	fl.BoolVar(&f.restart, "restart", false, "forget a run that was interrupted, rather than go on with it")
+	fl.StringVar(&f.trace, "trace", "", "write to a `file` when each tile is read, uploaded, computed, downloaded and written, for "+
+		"chrome://tracing and ui.perfetto.dev")
 	f.device = deviceFlag(cmd, "auto")
 	fl.Lookup("device").Usage = "`device`: cpu, vulkan:0, opencl:*name*, auto; the first that matches"
 	f.out = outputFlags(cmd)
@@ -102,7 +112,7 @@ func (f *runFlags) check(out *files) error {
 // runJob is what is to be run.
 type runJob struct {
 	problem problem.Problem
-	in      engine.Operands // inputs and constants
+	in      [problem.Roles]*operand // inputs and constants
 	out     files
 	exact   bool             // keep to algorithms that only multiply and add: see package filter
 	mapping tensorio.Mapping // unless --map says otherwise
@@ -131,17 +141,9 @@ func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
 		}
 		j.mapping = m
 	}
-	results, record, err := f.compute(cmd, j)
+	record, err := f.compute(cmd, j)
 	if err != nil {
 		return err
-	}
-	for role, to := range j.out {
-		if to.path == "" {
-			continue
-		}
-		if err := tensorio.Write(to.path, results[role], tensorio.Options{Mapping: j.mapping}); err != nil {
-			return fmt.Errorf("%s: %w", to.flag, err)
-		}
 	}
 	return f.out.records(cmd, []report.Record{record}, []report.Column{
 		{Title: "problem", Value: func(r *report.Record) string { return r.Problem }},
@@ -152,8 +154,8 @@ func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
 	})
 }
 
-// compute runs the job once on the device asked for.
-func (f *runFlags) compute(cmd *cobra.Command, j runJob) (results engine.Operands, r report.Record, err error) {
+// compute runs the job once on the device asked for, and writes the results.
+func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err error) {
 	ctx := cmd.Context()
 	var options []engine.Option
 	if f.noFallback {
@@ -161,23 +163,43 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (results engine.Operand
 	}
 	dev, err := engine.Open(ctx, *f.device, options...)
 	if err != nil {
-		return results, r, err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
 	r = report.New(&j.problem, dev)
 	start := time.Now()
-	if f.memLimit != "" || tiling.TooLarge(dev, j.problem) {
-		job, err := f.cut(cmd, dev, j)
+	if f.outOfCore(&j) {
+		return f.stream(cmd, dev, j, r, start)
+	}
+	in, err := j.load()
+	if err != nil {
+		return r, err
+	}
+	if f.memLimit != "" || f.trace != "" || tiling.TooLarge(dev, j.problem) {
+		var results engine.Operands
+		job, err := f.cut(cmd, dev, j, func(o tiling.Options) (*cutJob, error) {
+			job, err := tiling.Prepare(ctx, dev, j.problem, o)
+			if err != nil {
+				return nil, err
+			}
+			return &cutJob{Job: job, close: job.Close, run: func(ctx context.Context) (err error) {
+				results, err = job.RunHost(ctx, in)
+				return err
+			}}, nil
+		})
 		if err == nil {
-			return f.tiled(cmd, job, j, r, start)
+			if r, err = f.tiled(cmd, job, r, start); err == nil {
+				err = j.save(results)
+			}
+			return r, err
 		}
-		if f.memLimit != "" || !errors.Is(err, engine.ErrUnsupported) {
-			return results, r, err
+		if f.memLimit != "" || f.trace != "" || !errors.Is(err, engine.ErrUnsupported) {
+			return r, err
 		} // else the whole may do elsewhere
 	}
 	plan, err := f.plan(ctx, dev, j)
 	if err != nil {
-		return results, r, err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, plan.Close()) }()
 	if fb := plan.Fallback(); fb != nil {
@@ -186,22 +208,36 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (results engine.Operand
 	if roles := j.problem.Constants(); len(roles) > 0 {
 		var constants engine.Operands
 		for _, role := range roles {
-			constants[role] = j.in[role]
+			constants[role] = in[role]
 		}
 		if err := plan.SetWeights(ctx, constants); err != nil {
-			return results, r, err
+			return r, err
 		}
 	}
 	run := time.Now()
-	if results, err = plan.RunHost(ctx, j.in); err != nil {
-		return results, r, err
+	results, err := plan.RunHost(ctx, in)
+	if err != nil {
+		return r, err
 	}
 	end := time.Now()
 	r.Planned(plan)
 	r.Runs, r.Status = 1, report.Passed
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
-	return results, r, nil
+	return r, j.save(results)
+}
+
+// save writes the results that have files.
+func (j *runJob) save(results engine.Operands) error {
+	for role, to := range j.out {
+		if to.path == "" {
+			continue
+		}
+		if err := tensorio.Write(to.path, results[role], tensorio.Options{Mapping: j.mapping}); err != nil {
+			return fmt.Errorf("%s: %w", to.flag, err)
+		}
+	}
+	return nil
 }
 
 // plan compiles the job by the algorithm asked for.

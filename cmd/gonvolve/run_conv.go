@@ -107,7 +107,7 @@ func (f *convFlags) job() (j runJob, err error) {
 	if err != nil {
 		return j, err
 	}
-	o, err := f.params(len(j.in[problem.Wei].Shape()) - 2)
+	o, err := f.params(len(j.in[problem.Wei].shape) - 2)
 	if err != nil {
 		return j, err
 	}
@@ -136,20 +136,20 @@ func (f *convFlags) types() (t problem.Types, err error) {
 	return t, nil
 }
 
-// arrays reads source and weights.
+// arrays finds source and weights.
 func (f *convFlags) arrays(j *runJob, typ problem.Types) (err error) {
 	wei, err := file{"--wei", f.wei}.read(problem.Wei, typ.Wei, problem.NCHW)
 	if err != nil {
 		return err
 	}
-	rank := len(wei.Shape())
+	rank := len(wei.shape)
 	src, err := f.source(typ.Src, rank)
 	if err != nil {
 		return err
 	}
-	if rank < 3 || rank > 5 || len(src.Shape()) != rank {
+	if rank < 3 || rank > 5 || len(src.shape) != rank {
 		return fmt.Errorf("%w: --src of shape %v does not go with --wei of shape %v: weights have two sizes for channels and 1 to 3 kernel sizes, "+
-			"the source has the same rank or, without batch or channels, less", engine.ErrInvalid, src.Shape(), wei.Shape())
+			"the source has the same rank or, without batch or channels, less", engine.ErrInvalid, src.shape, wei.shape)
 	}
 	j.in[problem.Src], j.in[problem.Wei] = src, wei
 	return nil
@@ -157,7 +157,7 @@ func (f *convFlags) arrays(j *runJob, typ problem.Types) (err error) {
 
 // describe makes the problem of source, weights and flags.
 func (f *convFlags) describe(j *runJob, o problem.Params, typ problem.Types, post []problem.PostOp) (p problem.Problem, err error) {
-	src, wei := j.in[problem.Src].Shape(), j.in[problem.Wei].Shape()
+	src, wei := j.in[problem.Src].shape, j.in[problem.Wei].shape
 	if o.PadMode, err = problem.Lookup[problem.PadMode](f.padMode); err != nil {
 		return p, fmt.Errorf("--pad-mode: %w", err)
 	}
@@ -218,7 +218,7 @@ func (f *convFlags) filtered(j *runJob, named filter.Filter) (err error) {
 	if err != nil {
 		return err
 	}
-	shape := src.Shape()
+	shape := src.shape
 	if len(shape) != 4 {
 		return fmt.Errorf("%w: --src has shape %v; filters are for [N, C, H, W], [C, H, W] and [H, W]", engine.ErrInvalid, shape)
 	}
@@ -226,7 +226,8 @@ func (f *convFlags) filtered(j *runJob, named filter.Filter) (err error) {
 	if f.layout == problem.NHWC.String() {
 		f.groups = shape[3]
 	}
-	if j.in[problem.Wei], err = named.Weights(f.groups); err != nil {
+	wei, err := named.Weights(f.groups)
+	if err != nil {
 		return err
 	}
 	if f.pad == "" {
@@ -235,6 +236,6 @@ func (f *convFlags) filtered(j *runJob, named filter.Filter) (err error) {
 	if named.Sum() == 0 {
 		j.mapping = tensorio.Abs
 	}
-	j.in[problem.Src], j.exact = src, true
+	j.in[problem.Src], j.in[problem.Wei], j.exact = src, inMemory(wei), true
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/tensorio"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
 // file is a file of the command line.
@@ -51,8 +53,19 @@ func noPicture(f file, l problem.Layout) error {
 	return nil
 }
 
-// read reads the tensor of a role.
-func (f file) read(r problem.Role, typ problem.DataType, l problem.Layout) (*engine.Tensor, error) {
+// operand is an input: a tensor in memory, or an array in a file of which no more than the header was read.
+type operand struct {
+	file   file
+	typ    problem.DataType
+	shape  []int
+	tensor *engine.Tensor // nil: in the file
+}
+
+// inMemory is a tensor that is there.
+func inMemory(t *engine.Tensor) *operand { return &operand{typ: t.Type(), shape: t.Shape(), tensor: t} }
+
+// read reads the tensor of a role, if it is a picture, or else finds out its shape.
+func (f file) read(r problem.Role, typ problem.DataType, l problem.Layout) (*operand, error) {
 	if err := noPicture(f, l); err != nil {
 		return nil, err
 	}
@@ -61,20 +74,53 @@ func (f file) read(r problem.Role, typ problem.DataType, l problem.Layout) (*eng
 			return nil, err
 		}
 	}
-	t, err := tensorio.ReadAs(f.path, typ)
+	format, err := tensorio.FormatOf(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.flag, err)
 	}
-	return t, nil
+	o := &operand{file: f, typ: typ}
+	if !format.Picture() {
+		o.shape, err = tensorio.ShapeOf(f.path)
+	} else if o.tensor, err = tensorio.ReadAs(f.path, typ); err == nil {
+		o.shape = o.tensor.Shape()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.flag, err)
+	}
+	return o, nil
 }
 
-// leading gives a tensor of lower rank sizes of 1 in front.
-func leading(t *engine.Tensor, rank int) (*engine.Tensor, error) {
-	missing := rank - len(t.Shape())
-	if missing <= 0 {
-		return t, nil
+// lead gives an operand of lower rank sizes of 1 in front.
+func (o *operand) lead(rank int) {
+	if n := rank - len(o.shape); n > 0 {
+		o.shape = append(slices.Repeat([]int{1}, n), o.shape...)
 	}
-	return t.Reshape(append(slices.Repeat([]int{1}, missing), t.Shape()...)...)
+}
+
+// load is the operand in memory.
+func (o *operand) load() (t *engine.Tensor, err error) {
+	if t = o.tensor; t == nil {
+		if t, err = tensorio.ReadAs(o.file.path, o.typ); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.file.flag, err)
+		}
+	}
+	return t.Reshape(o.shape...)
+}
+
+// open is the operand as a source of tiles.
+func (o *operand) open() (tiling.Source, func() error, error) {
+	if o.tensor != nil {
+		t, err := o.load()
+		return tiling.Memory{Tensor: t}, func() error { return nil }, err
+	}
+	a, err := tensorio.OpenArray(o.file.path, o.typ)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", o.file.flag, err)
+	}
+	if a.Lead(len(o.shape)); !slices.Equal(a.Shape(), o.shape) {
+		return nil, nil, errors.Join(fmt.Errorf("%w: %s has changed its shape", tensorio.ErrFormat, o.file.path), a.Close())
+	}
+	return a, a.Close, nil
 }
 
 // wanted names a tensor that is to be given.
@@ -82,7 +128,7 @@ func wanted(p *problem.Problem, f file, r problem.Role) string {
 	return fmt.Sprintf("%s (%v %v)", f.flag, p.TypeOf(r), p.Shape(r))
 }
 
-// complete reads the tensors that the problem wants and the job does not have yet. Sizes of 1 in front may be missing.
+// complete finds the tensors that the problem wants and the job does not have yet. Sizes of 1 in front may be missing.
 func (j *runJob) complete(from *files) error {
 	p := &j.problem
 	want := slices.Concat(p.Inputs(), p.Constants())
@@ -106,20 +152,31 @@ func (j *runJob) complete(from *files) error {
 		if j.in[r] != nil {
 			continue
 		}
-		t, err := f.read(r, p.TypeOf(r), p.LayoutOf(r))
+		o, err := f.read(r, p.TypeOf(r), p.LayoutOf(r))
 		if err != nil {
 			return err
 		}
 		shape := p.Shape(r)
-		if n := len(shape) - len(t.Shape()); n > 0 && problem.Elems(shape[:n]) == 1 {
-			if t, err = leading(t, len(shape)); err != nil {
-				return err
-			}
+		if n := len(shape) - len(o.shape); n > 0 && problem.Elems(shape[:n]) == 1 {
+			o.lead(len(shape))
 		}
-		if !slices.Equal(t.Shape(), shape) {
-			return fmt.Errorf("%w: %s: %s has shape %v, the problem wants %v", engine.ErrInvalid, f.flag, f.path, t.Shape(), shape)
+		if !slices.Equal(o.shape, shape) {
+			return fmt.Errorf("%w: %s: %s has shape %v, the problem wants %v", engine.ErrInvalid, f.flag, f.path, o.shape, shape)
 		}
-		j.in[r] = t
+		j.in[r] = o
 	}
 	return nil
+}
+
+// load reads what lies in files.
+func (j *runJob) load() (in engine.Operands, err error) {
+	for r, o := range j.in {
+		if o == nil {
+			continue
+		}
+		if in[r], err = o.load(); err != nil {
+			return in, err
+		}
+	}
+	return in, nil
 }

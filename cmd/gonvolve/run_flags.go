@@ -98,21 +98,21 @@ func (f *opFlags) types() (problem.Types, error) {
 	return t, nil
 }
 
-// source reads --src as a tensor of the type. Sizes of 1 may be missing in front: of the batch, and of the channels where
+// source is --src as a tensor of the type. Sizes of 1 may be missing in front: of the batch, and of the channels where
 // they come first.
-func (f *opFlags) source(typ problem.DataType, rank int) (*engine.Tensor, error) {
+func (f *opFlags) source(typ problem.DataType, rank int) (*operand, error) {
 	l, err := problem.Lookup[problem.Layout](f.layout)
 	if err != nil {
 		return nil, fmt.Errorf("--layout: %w", err)
 	}
-	t, err := file{"--src", f.src}.read(problem.Src, typ, l)
+	o, err := file{"--src", f.src}.read(problem.Src, typ, l)
 	if err != nil {
 		return nil, err
 	}
-	if missing := rank - len(t.Shape()); missing == 1 || missing == 2 && l == problem.NCHW {
-		return leading(t, rank)
+	if missing := rank - len(o.shape); missing == 1 || missing == 2 && l == problem.NCHW {
+		o.lead(rank)
 	}
-	return t, nil
+	return o, nil
 }
 
 // numbers reads a list such as "2" or "2,1" of one of the lengths; nil for an empty text.

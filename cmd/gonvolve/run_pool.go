@@ -113,7 +113,7 @@ func (f *poolFlags) job() (j runJob, err error) {
 		if err != nil {
 			return j, err
 		}
-		j.problem, err = problem.NewAdaptivePool(kind, src.Shape(), size, o)
+		j.problem, err = problem.NewAdaptivePool(kind, src.shape, size, o)
 		return j, err
 	}
 	var kernel []int
@@ -122,19 +122,19 @@ func (f *poolFlags) job() (j runJob, err error) {
 			return j, err
 		}
 	}
-	j.problem, err = problem.NewPool(kind, src.Shape(), kernel, o)
+	j.problem, err = problem.NewPool(kind, src.shape, kernel, o)
 	return j, err
 }
 
-// planes reads --src as two- or three-dimensional planes.
-func (f *opFlags) planes(typ problem.DataType, done string) (*engine.Tensor, int, error) {
+// planes is --src as two- or three-dimensional planes.
+func (f *opFlags) planes(typ problem.DataType, done string) (*operand, int, error) {
 	src, err := f.source(typ, 4)
 	if err != nil {
 		return nil, 0, err
 	}
-	if n := len(src.Shape()); n != 4 && n != 5 {
+	if n := len(src.shape); n != 4 && n != 5 {
 		return nil, 0, fmt.Errorf("%w: --src has shape %v; [H, W], [C, H, W], [N, C, H, W] and [N, C, D, H, W] (nhwc: [H, W, C] and more) can be %s",
-			engine.ErrInvalid, src.Shape(), done)
+			engine.ErrInvalid, src.shape, done)
 	}
-	return src, len(src.Shape()) - 2, nil
+	return src, len(src.shape) - 2, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,16 @@ func succeed(t *testing.T, dir, dst, args string) *engine.Tensor {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// build builds the command as users do.
+func build(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gonvolve")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
 }
 
 // save writes a tensor for the command to read.

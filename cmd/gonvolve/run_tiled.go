@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,69 +14,194 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/machine"
+	"github.com/gonvolve/gonvolve/engine/peak"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
+// cutJob is a job in tiles that is ready to run.
+type cutJob struct {
+	*tiling.Job
+	run      func(context.Context) error
+	close    func() error
+	finished int    // tiles that were computed before …
+	before   string // … on this device; empty: there was no run before
+	limit    int64
+	progress tileProgress
+	trace    *tiling.Trace
+	traced   *os.File
+}
+
 // cut prepares a job in as many tiles as the memory limit or the device makes it take.
-func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob) (*tiling.Job, error) {
+func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare func(tiling.Options) (*cutJob, error)) (c *cutJob, err error) {
 	if err := f.known(dev, j); err != nil {
 		return nil, err
 	}
+	limit, err := f.limit(&j)
+	if err != nil {
+		return nil, err
+	}
+	bar := tileProgress{flops: j.problem.FLOPs()}
+	o := tiling.Options{Algorithm: f.alg, MemLimit: limit, Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
+	var trace *tiling.Trace
+	var traced *os.File
+	if f.trace != "" {
+		if traced, err = os.Create(f.trace); err != nil {
+			return nil, fmt.Errorf("--trace: %w", err)
+		}
+		trace = tiling.NewTrace(traced)
+		o.Stage = trace.Stage
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, traced.Close())
+			}
+		}()
+	}
+	if c, err = prepare(o); err != nil {
+		return nil, err
+	}
+	if j.exact && f.alg == "" && rounds(c.Info().Algorithm) {
+		for _, name := range dev.Algorithms(j.problem) {
+			if !rounds(name) {
+				o.Algorithm = name
+				if err := c.close(); err != nil {
+					return nil, err
+				}
+				if c, err = prepare(o); err != nil {
+					return nil, err
+				}
+				break
+			}
+		}
+	}
+	c.limit, c.progress, c.trace, c.traced = limit, bar, trace, traced
+	return c, nil
+}
+
+// limit is --mem-limit in bytes; 0 without, unless the job does not fit in memory.
+func (f *runFlags) limit(j *runJob) (int64, error) {
 	limit, err := parseBytes(f.memLimit)
 	if err != nil {
-		return nil, fmt.Errorf("--mem-limit: %w", err)
+		return 0, fmt.Errorf("--mem-limit: %w", err)
 	}
-	var bar *progress
-	o := tiling.Options{Algorithm: f.alg, MemLimit: limit, Progress: func(done, total int, _ int64) {
-		if done == 1 {
-			bar = newProgress(cmd, total)
-		}
-		if bar.at(done); done == total {
-			bar.end()
-		}
-	}}
-	job, err := tiling.Prepare(cmd.Context(), dev, j.problem, o)
-	if err != nil || !j.exact || f.alg != "" || !rounds(job.Info().Algorithm) {
-		return job, err
+	if limit == 0 && f.outOfCore(j) {
+		limit = machine.Memory() / 4
 	}
-	for _, name := range dev.Algorithms(j.problem) {
-		if !rounds(name) {
-			o.Algorithm = name
-			exact, err := tiling.Prepare(cmd.Context(), dev, j.problem, o)
-			return exact, errors.Join(err, job.Close())
-		}
-	}
-	return job, nil
+	return limit, nil
 }
 
 // tiled runs a job that is cut, and says so.
-func (f *runFlags) tiled(cmd *cobra.Command, job *tiling.Job, j runJob, r report.Record, start time.Time) (
-	results engine.Operands, _ report.Record, err error) {
-	defer func() { err = errors.Join(err, job.Close()) }()
-	if fb := job.Fallback(); fb != nil {
+func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start time.Time) (_ report.Record, err error) {
+	defer func() {
+		if c.trace != nil {
+			if e := errors.Join(c.trace.Close(), c.traced.Close()); e != nil {
+				err = errors.Join(err, fmt.Errorf("--trace: %w", e))
+			}
+		}
+		err = errors.Join(err, c.close())
+	}()
+	if fb := c.Fallback(); fb != nil {
 		text := fb.String()
 		r.Fallback = &text
 		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
 	}
-	if job.Tiles.Len() > 1 {
+	n := c.Tiles.Len()
+	if c.before != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: going on where a run on %s was interrupted: %d of %d tiles are there\n", c.before, c.finished, n)
+	}
+	if n > 1 {
 		why := r.Device + " cannot hold it whole"
-		if f.memLimit != "" {
-			why = "to keep to " + f.memLimit
+		if c.limit > 0 {
+			why = "to keep to " + cmp.Or(f.memLimit, "a quarter of the machine's memory")
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: cut into %v, %s\n", job.Tiles, why)
+		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: cut into %v, %s\n", c.Tiles, why)
+		if err := forecast(cmd, c.Job); err != nil {
+			return r, err
+		}
 	}
 	run := time.Now()
-	if results, err = job.RunHost(cmd.Context(), j.in); err != nil {
-		return results, r, err
+	c.progress.start(cmd, c.finished, n)
+	err = c.run(cmd.Context())
+	c.progress.bar.end()
+	if err != nil {
+		if cmd.Context().Err() != nil {
+			err = fmt.Errorf("%w: interrupted after %d of %d tiles%s", errNothingRan, c.progress.done, n, c.progress.kept)
+		}
+		return r, err
 	}
 	end := time.Now()
-	i := job.Info()
+	i := c.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
 	r.Runs, r.Status = 1, report.Passed
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
-	return results, r, nil
+	return r, nil
+}
+
+// worthTelling is how long a run has to take for its forecast to be told.
+const worthTelling = time.Second
+
+// forecast tells how long a job takes at least, and from where on it pays to leave the cpu, if the peaks are known.
+func forecast(cmd *cobra.Command, job *tiling.Job) error {
+	ctx, dev := cmd.Context(), job.Device()
+	peaks, ok := peak.Known(dev)
+	if !ok {
+		return nil
+	}
+	rates := tiling.Rates{Peaks: peaks}
+	if job.Forecast(rates).Total < worthTelling {
+		return nil
+	}
+	var err error
+	if rates.TransferGBPS, err = tiling.MeasureTransfer(ctx, dev); err != nil {
+		return err
+	}
+	f := job.Forecast(rates)
+	round := func(d time.Duration) time.Duration { return d.Round(d/100 + 1).Round(time.Millisecond) }
+	text := fmt.Sprintf("by its peaks %s takes %v or more: %v to compute, %v to upload and download", dev.Spec(), round(f.Total),
+		round(f.Compute), round(f.Transfer))
+	if dev.Info().API != "Go" {
+		host, err := engine.Open(ctx, "cpu")
+		if err != nil {
+			return err
+		}
+		if cpu, ok := peak.Known(host); ok {
+			text += fmt.Sprintf("; the cpu %v", round(job.Forecast(tiling.Rates{Peaks: cpu}).Total))
+			if even := tiling.BreakEven(rates, cpu); math.IsInf(even, 1) {
+				text += ", which no problem on this device breaks even with"
+			} else {
+				text += fmt.Sprintf(", break-even at %.3g operations a byte moved, here %.3g", even, f.Intensity)
+			}
+		}
+		if err := host.Close(); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
+	return nil
+}
+
+// tileProgress shows how fast tiles go.
+type tileProgress struct {
+	bar    *progress
+	began  time.Time
+	flops  float64 // of all tiles
+	before int     // tiles of an earlier run
+	done   int
+	kept   string // what becomes of the tiles when the run is interrupted
+}
+
+func (p *tileProgress) start(cmd *cobra.Command, before, total int) {
+	p.before, p.done, p.began = before, before, time.Now()
+	p.bar = newProgress(cmd, total-before)
+}
+
+func (p *tileProgress) at(done, total int, bytes int64) {
+	p.done = done
+	seconds := time.Since(p.began).Seconds()
+	p.bar.start(fmt.Sprintf("%.0f MB/s  %.1f GFLOP/s", float64(bytes)/seconds/1e6, p.flops*float64(done-p.before)/float64(total)/seconds/1e9))
+	p.bar.at(done - p.before)
 }
 
 // parseBytes reads an amount of memory, such as 512MiB, 2GB or 1000000; 0 for an empty text.

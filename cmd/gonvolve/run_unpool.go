@@ -79,7 +79,7 @@ func (f *unpoolFlags) job() (j runJob, err error) {
 	if err != nil {
 		return j, err
 	}
-	if j.problem, err = problem.NewUnpool(src.Shape(), kernel, o); err != nil {
+	if j.problem, err = problem.NewUnpool(src.shape, kernel, o); err != nil {
 		return j, err
 	}
 	return j, j.complete(&files{problem.Src: {flag: "--src"}, problem.Ind: {"--indices", f.indices}})

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// arraysFor makes arrays with the command itself; each is NAME SHAPE and flags.
+func arraysFor(t *testing.T, dir string, list ...string) {
+	t.Helper()
+	for _, a := range list {
+		words := strings.Fields(a)
+		args := append([]string{"make", words[0], "--shape", words[1]}, words[2:]...)
+		if code, _, stderr := gonvolve(t, dir, args...); code != exitDone {
+			t.Fatalf("%s: exit %d, %s", a, code, stderr)
+		}
+	}
+}
+
+func sameFiles(t *testing.T, dir, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(filepath.Join(dir, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := os.ReadFile(filepath.Join(dir, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(x) != string(y) {
+		t.Errorf("%s and %s differ", a, b)
+	}
+}
+
+// From files to files in tiles, and the whole in memory: the files are the same, byte for byte.
+func TestStreamedIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	arraysFor(t, dir, "x.npy 1,4,48,40", "w.npy 6,4,3,3 --seed 2", "b.npy 6 --seed 3", "gw.npy 8,2,3,3", "plane.npy 64,64", "last.npy 1,40,40,4 --dt f16",
+		"u8.npy 1,4,48,40 --dt u8", "s8.npy 1,4,48,40 --dt s8", "ws8.npy 6,4,3,3 --dt s8", "q.npy 4,6 --seed 4", "dy.npy 2,6,20,20", "batch.npy 6,3,20,20", "dw.npy 6,4,20,20", "volume.npy 1,2,16,16,16", "w3.npy 2,2,3,3,3")
+	for _, c := range []struct{ args, limit string }{
+		{"conv --src x.npy --wei w.npy --bia b.npy --pad 1 --act relu", "30KiB"},
+		{"conv --src x.npy --wei gw.npy --groups 2 --stride 2", "30KiB"},
+		{"conv --src plane.npy --wei gaussian:5 --pad-mode reflect", "16KiB"},
+		{"conv --src last.npy --wei w.npy --layout nhwc --dt f16", "20KiB"},
+		{"conv --src s8.npy --wei ws8.npy --quant q.npy --dt s8-s8-s32 --pad 1", "30KiB"},
+		{"conv --src volume.npy --wei w3.npy --pad 1", "40KiB"},
+		{"pool --src x.npy --kernel 3 --stride 2 --indices OUT-i.npy --index-order flat", "16KiB"},
+		{"pool --src u8.npy --kernel 2 --dt u8", "6KiB"},
+		{"pool --src x.npy --kernel 2 --kind avg_np", "12KiB"},
+		{"problem conv:BWD_W:mb6ic3ih20oc4kh3 --in src=batch.npy --in diff_dst=dd.npy", "60KiB"},
+		{"problem conv:BWD_D:mb2ic4ih20oc6kh3ph1 --in diff_dst=dy.npy --in wei=w.npy", "30KiB"},
+	} {
+		if strings.Contains(c.args, "dd.npy") {
+			arraysFor(t, dir, "dd.npy 6,4,18,18")
+		}
+		for _, out := range []string{"whole", "tiled"} {
+			dst := "--dst " + out + ".npy"
+			switch {
+			case strings.Contains(c.args, "BWD_W"):
+				dst = "--out diff_wei=" + out + ".npy"
+			case strings.Contains(c.args, "BWD_D"):
+				dst = "--out diff_src=" + out + ".npy"
+			}
+			args := strings.Fields("run " + strings.ReplaceAll(c.args, "OUT", out) + " " + dst)
+			want := "^$"
+			if out == "tiled" {
+				args = append(args, "--mem-limit", c.limit)
+				want = `^gonvolve: note: cut into \d+ tiles: .*, to keep to ` + c.limit + "\n$"
+			}
+			code, _, stderr := gonvolve(t, dir, args...)
+			if code != exitDone || !regexp.MustCompile(want).MatchString(stderr) {
+				t.Fatalf("%v: exit %d, %s", args, code, stderr)
+			}
+		}
+		sameFiles(t, dir, "whole.npy", "tiled.npy")
+		if strings.Contains(c.args, "OUT") {
+			sameFiles(t, dir, "whole-i.npy", "tiled-i.npy")
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.npy.*"))
+	if err != nil || left != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestTraceFlag(t *testing.T) {
+	dir := t.TempDir()
+	arraysFor(t, dir, "x.npy 1,4,48,40")
+	for _, limit := range []string{"12KiB", ""} {
+		args := []string{"run", "pool", "--src", "x.npy", "--kernel", "2", "--dst", "y.npy", "--trace", "trace.json"}
+		if limit != "" {
+			args = append(args, "--mem-limit", limit)
+		}
+		if code, _, stderr := gonvolve(t, dir, args...); code != exitDone {
+			t.Fatalf("exit %d, %s", code, stderr)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "trace.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var events []map[string]any
+		if err := json.Unmarshal(text, &events); err != nil {
+			t.Fatal(err)
+		}
+		tiles := 0
+		for _, e := range events {
+			if e["ph"] == "X" {
+				tiles++
+			}
+		}
+		if tiles%5 != 0 || (tiles > 5) != (limit != "") || tiles == 0 {
+			t.Errorf("%d events", tiles)
+		}
+	}
+}
+
+func TestMakeAndCompare(t *testing.T) {
+	dir := t.TempDir()
+	arraysFor(t, dir, "a.npy 3,50", "b.npy 3,50 --seed 2", "a2.npy 3,50", "half.npy 3,50 --dt f16", "flat.npy 150", "u.npy 3,50 --fill uniform")
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"compare a.npy a2.npy", exitDone, ""},
+		{"compare a.npy b.npy", exitFailed, "elements differ, first at ["},
+		{"compare a.npy half.npy", exitUsage, "only arrays of one type and shape"},
+		{"compare a.npy flat.npy", exitUsage, "only arrays of one type and shape"},
+		{"compare a.npy none.npy", exitUsage, "none.npy"},
+		{"compare a.npy a.png", exitUsage, ".npy"},
+		{"compare a.npy", exitUsage, "2 arg"},
+		{"compare a.npy a2.npy --format xml", exitUsage, "xml"},
+		{"make c.npy", exitUsage, "--shape is missing"},
+		{"make c.npy --shape 1,x", exitUsage, "--shape"},
+		{"make c.npy --shape -3,4", exitUsage, "negative"},
+		{"make c.npy --shape 3,4 --dt u8-s8-s32", exitUsage, "--dt"},
+		{"make c.npy --shape 3,4 --fill zero", exitUsage, "--fill"},
+		{"make c.png --shape 3,4", exitUsage, ".npy"},
+		{"make c.npy --shape 2000000000,2000000000", exitUsage, "c.npy"},
+	} {
+		code, _, stderr := gonvolve(t, dir, strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") > 1 {
+			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
+		}
+	}
+	_, stdout, _ := gonvolve(t, dir, "compare", "a.npy", "u.npy", "--format", "json")
+	var d difference
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || d.Equal || d.Elements != 150 || d.Differing < 140 || len(d.First) != 2 {
+		t.Errorf("%+v: %v", d, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "c.npy")); !os.IsNotExist(err) {
+		t.Errorf("what could not be made is there: %v", err)
+	}
+}
+
+// A process that is killed in the middle leaves a run that the same command goes on with, on another device as well.
+func TestKilledRunGoesOn(t *testing.T) {
+	file := build(t) // before the folder is another
+	dir := t.TempDir()
+	arraysFor(t, dir, "x.npy 1,8,1024,1024", "w.npy 8,8,3,3 --seed 2", "w2.npy 8,8,3,3 --seed 3")
+	args := strings.Fields("run conv --src x.npy --wei w.npy --pad 1 --alg direct --dst y.npy --mem-limit 2MiB --device cpu")
+	cmd := exec.CommandContext(t.Context(), file, args...)
+	cmd.Dir = dir
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	journal := filepath.Join(dir, "y.npy.journal")
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+		if text, _ := os.ReadFile(journal); strings.Count(string(text), "done") >= 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no tile was finished: %s", stderr.String())
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("it came to its end before it was killed")
+	}
+	for _, f := range []string{"y.npy.partial", "y.npy.journal"} {
+		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+			t.Errorf("after the kill: %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "y.npy")); !os.IsNotExist(err) {
+		t.Errorf("the result is there: %v", err)
+	}
+	other := append([]string{}, args...)
+	other[5] = "w2.npy"
+	if code, _, stderr := gonvolve(t, dir, other...); code != exitUsage || !strings.Contains(stderr, "wei has changed") || !strings.Contains(stderr, "--restart") {
+		t.Errorf("with other weights: exit %d, %s", code, stderr)
+	}
+	code, _, errs := gonvolve(t, dir, args...)
+	found := regexp.MustCompile(`going on where a run on cpu was interrupted: (\d+) of \d+ tiles are there`).FindStringSubmatch(errs)
+	if code != exitDone || found == nil || found[1] < "3" && len(found[1]) == 1 {
+		t.Fatalf("again: exit %d, %s", code, errs)
+	}
+	if code, _, errs := gonvolve(t, dir, strings.Fields("run conv --src x.npy --wei w.npy --pad 1 --dst whole.npy")...); code != exitDone {
+		t.Fatal(errs)
+	}
+	if code, stdout, errs := gonvolve(t, dir, "compare", "y.npy", "whole.npy"); code != exitDone {
+		t.Errorf("%s%s", stdout, errs)
+	}
+	for _, f := range []string{"y.npy.partial", "y.npy.journal"} {
+		if _, err := os.Stat(filepath.Join(dir, f)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", f, err)
+		}
+	}
+}
