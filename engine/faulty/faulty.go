@@ -1,5 +1,5 @@
 // Package faulty makes drivers fail: out of memory, devices that are lost, errors, delays, calls that hang, results that
-// are wrong. [Faults.Driver] puts it around any driver (gpu/hal/faulty does so one level lower, around a GPU's API):
+// are wrong. [Faults.Driver] puts it around any driver (gpu/hal/faultyhal does so one level lower, around a GPU's API):
 //
 //	f := faulty.New(faulty.Options{Seed: 7, OutOfMemory: 0.05, Lost: 0.01})
 //	dev, err := engine.Open(ctx, "vulkan:0", engine.WithDriver(f.Driver))
