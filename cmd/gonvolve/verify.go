@@ -37,6 +37,10 @@ func newVerifyCommand() *cobra.Command {
                 shows too: how large the errors are, the worst element and the
                 sum behind it, and which device or algorithm is wrong
 --kernels DIR   with changed kernel sources, compiled on the spot
+--faults N      random problems on devices whose drivers fail at random: they run
+                out of memory, are lost, hang or return errors. Each run has to
+                end in the right result or a clear error, with nothing left of
+                it; --seed and --first choose them
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
@@ -47,6 +51,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
   gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
   gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
   gonvolve verify --verdict --fill uniform mb1ic64ih56oc64oh56kh3ph1
+  gonvolve verify --faults 10000 --seed 7 --device all
   gonvolve verify --onnx node-tests/ --device cpu`,
 	}
 	device := deviceFlag(cmd, "all")
@@ -58,7 +63,9 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	onnxDir := cmd.Flags().String("onnx", "", "a `folder` with ONNX backend tests")
 	verdict := cmd.Flags().Bool("verdict", false, "one problem on every device by all algorithms in detail: errors, the worst elements, who is wrong")
 	fuzz := cmd.Flags().Duration("fuzz", 0, "check random problems for so `long`, by all algorithms with both fills")
-	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample likewise")
+	faults := cmd.Flags().Uint64("faults", 0, "so many `runs` with random faults")
+	first := cmd.Flags().Uint64("first", 0, "`run` that --faults begins with")
+	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample and --faults likewise")
 	budget := cmd.Flags().Float64("budget", verify.DefaultBudget, "products that the reference computes for a problem; a sample is compared if all would be more")
 	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
@@ -66,7 +73,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
 	binding := cmd.Flags().String("max-binding", "", "kernels of GPUs see no more than so much `memory` of a tensor at a time, such as 4KiB, so that small ones are cut as large ones are")
 	for _, list := range []string{"batch", "suite", "sample"} {
-		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", list)
+		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", "faults", list)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := verify.ParseFill(*fill)
@@ -78,6 +85,12 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			return fmt.Errorf("--max-binding: %w", err)
 		}
 		options := driver.Options{Validate: *validate, Staged: *staged, MaxBinding: most, Kernels: *kernels}
+		if cmd.Flags().Changed("faults") {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: --faults takes no problems", problem.ErrInvalid)
+			}
+			return runFaults(cmd, out, *device, options, *seed, *first, *faults)
+		}
 		if *golden != "" || *onnxDir != "" || cmd.Flags().Changed("fuzz") {
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)

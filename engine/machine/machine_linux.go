@@ -3,6 +3,7 @@ package machine
 import (
 	"bufio"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -45,4 +46,18 @@ func Processor() string {
 		}
 	}
 	return "CPU"
+}
+
+// Resident is the process's resident memory in bytes.
+func Resident() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(fields[1], 10, 64) // 0 for what is no number
+	return pages * int64(os.Getpagesize())
 }

@@ -12,3 +12,10 @@ func LargestAllocation() int64 { return addressSpace }
 
 // Processor is the processor's own name.
 func Processor() string { return runtime.GOARCH + " processor" }
+
+// Resident is the heap in use: what can be told of resident memory without the operating system's help.
+func Resident() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse)
+}

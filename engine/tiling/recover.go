@@ -34,6 +34,7 @@ type recovery struct {
 	at       int   // … for this tile
 	divided  int   // times that tiles were halved
 	limit    int64 // of memory, for the parts of a tile; 0: tiles are whole
+	why      error // of the last time
 }
 
 // all computes the tiles, whatever happens to the device: one that is lost is opened again, tiles for which memory is
@@ -94,13 +95,17 @@ func (r *runner) reopen(ctx context.Context, why error) error {
 // halve divides tiles into parts that take half of the memory, or moves on.
 func (r *runner) halve(ctx context.Context, why error) error {
 	var end *smallest
-	if r.recovery.divided == divisions || errors.As(why, &end) {
+	switch {
+	case errors.As(why, &end) && r.recovery.why != nil:
+		return r.move(ctx, fmt.Errorf("%w; and in smaller parts: %w", r.recovery.why, why))
+	case errors.As(why, &end) || r.recovery.divided == divisions:
 		return r.move(ctx, why)
 	}
 	if r.recovery.divided == 0 {
 		r.recovery.limit = r.Tiles.Footprint().Total()
 	}
 	r.recovery.divided++
+	r.recovery.why = why
 	r.recovery.limit = max(1, r.recovery.limit/2)
 	r.plans.drop() // the parts have their own
 	r.dev.Note(ctx, engine.Fallback{Problem: r.Tiles.Problem(), Step: engine.Divided, From: r.dev.Spec(), To: r.dev.Spec(), Reason: why})

@@ -1,0 +1,376 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/faulty"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/tiling"
+)
+
+const (
+	faultyProblems = 40              // different ones, so that their kernels are compiled once
+	faultyDeadline = 2 * time.Second // of a device's calls, in runs in which some hang
+	settling       = 30 * time.Second
+)
+
+// Faults runs problems on devices whose drivers fail at random, as package faulty has them: each run has to end in the right
+// result or a clear error, and nothing may be left of it.
+type Faults struct {
+	Seed  uint64
+	Specs []string // devices
+	// Options are the drivers'; half of the runs are Staged besides.
+	Options driver.Options
+	// Around puts the faults around a driver; nil is faulty.Faults.Driver.
+	Around func(*faulty.Faults, driver.Driver) driver.Driver
+	// Watchdog is how long a run may take; 0 is five minutes.
+	Watchdog time.Duration
+
+	oracle  *engine.Device
+	cases   []*Case
+	sound   map[string]*engine.Device
+	arith   map[string][]driver.Arithmetic // of the sound devices' plans, by spec and case
+	threads int                            // goroutines between runs
+}
+
+// FaultyRun is what came of one run.
+type FaultyRun struct {
+	Index   uint64
+	Device  string
+	Problem problem.Problem
+	Mode    string
+	Faults  faulty.Options
+	// Injected counts the faults that happened, by kind.
+	Injected map[string]int
+	Steps    []engine.Step // that kept the run going
+	Err      error         // what the run ended with, if not with the right result
+	Bad      string        // why the run must not have ended so: empty if all is well
+}
+
+// Outcome is a word for how the run ended.
+func (r *FaultyRun) Outcome() string {
+	switch {
+	case r.Bad != "":
+		return "BAD"
+	case r.Err == nil:
+		return "right"
+	case errors.Is(r.Err, engine.ErrDeviceHung):
+		return "device hung"
+	case errors.Is(r.Err, engine.ErrDeviceLost):
+		return "device lost"
+	case errors.Is(r.Err, engine.ErrOutOfMemory):
+		return "out of memory"
+	case errors.Is(r.Err, faulty.ErrFault):
+		return "injected fault"
+	case errors.Is(r.Err, context.DeadlineExceeded):
+		return "cancelled"
+	}
+	return ""
+}
+
+// Prepare makes the problems and runs each once on sound devices, which compiles their kernels.
+func (f *Faults) Prepare(ctx context.Context) (err error) {
+	if f.Watchdog == 0 {
+		f.Watchdog = 5 * time.Minute
+	}
+	if f.Around == nil {
+		f.Around = (*faulty.Faults).Driver
+	}
+	if f.oracle, err = Oracle(ctx); err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(f.Seed, 0))
+	for len(f.cases) < faultyProblems {
+		p := problem.Random(r, 12)
+		if p.Bytes() < 256 || p.FLOPs() > 2e6 {
+			continue
+		}
+		c, err := NewCase(ctx, f.oracle, p, Int, DefaultBudget)
+		if err != nil {
+			return err
+		}
+		f.cases = append(f.cases, c)
+	}
+	f.sound, f.arith = map[string]*engine.Device{}, map[string][]driver.Arithmetic{}
+	for _, spec := range append([]string{"cpu"}, f.Specs...) {
+		if f.sound[spec] != nil {
+			continue
+		}
+		d, err := engine.Open(ctx, spec, engine.NoFallback(), engine.WithTuning(nil), engine.WithDriverOptions(f.Options))
+		if err != nil {
+			return err
+		}
+		f.sound[spec] = d
+		for i, c := range f.cases {
+			a, err := f.first(ctx, d, c)
+			if err != nil {
+				return fmt.Errorf("%s on %s: %w", c.Problem.String(), spec, err)
+			}
+			if spec != "cpu" { // where a run may end, too
+				b := f.arith["cpu"][i]
+				a.Winograd, a.Half = max(a.Winograd, b.Winograd), a.Half || b.Half
+			}
+			f.arith[spec] = append(f.arith[spec], a)
+		}
+	}
+	f.threads = runtime.NumGoroutine()
+	return nil
+}
+
+// first runs a case on a sound device. What that cannot run is left to those that it falls back to.
+func (f *Faults) first(ctx context.Context, d *engine.Device, c *Case) (a driver.Arithmetic, err error) {
+	pl, err := d.Plan(ctx, c.Problem, driver.PlanOptions{})
+	if errors.Is(err, driver.ErrUnsupported) {
+		return a, nil
+	}
+	if err != nil {
+		return a, err
+	}
+	a = pl.Info().Arithmetic
+	if err := pl.Close(); err != nil {
+		return a, err
+	}
+	out, err := d.Compute(ctx, c.Problem, c.In)
+	if err != nil {
+		return a, err
+	}
+	return a, c.right(ctx, a, out)
+}
+
+// Close closes the sound devices.
+func (f *Faults) Close() error {
+	var errs []error
+	for _, d := range f.sound {
+		errs = append(errs, d.Close())
+	}
+	if f.oracle != nil {
+		errs = append(errs, f.oracle.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// errWrong is a result that a run must not end with.
+var errWrong = errors.New("wrong")
+
+// right is nil, or an error that wraps errWrong.
+func (c *Case) right(ctx context.Context, a driver.Arithmetic, got engine.Operands) error {
+	var r report.Record
+	if err := c.Judge(ctx, &r, a, got); err != nil {
+		return err
+	}
+	if r.Status != report.Passed {
+		return fmt.Errorf("%w: %s", errWrong, r.Reason)
+	}
+	return nil
+}
+
+// Run is run i: what it does depends on Seed and i alone, but for the order in which goroutines run.
+func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
+	r := rand.New(rand.NewPCG(f.Seed, i+1))
+	run := &FaultyRun{Index: i, Device: f.Specs[r.IntN(len(f.Specs))]}
+	k := r.IntN(len(f.cases))
+	c, a := f.cases[k], f.arith[run.Device][k]
+	run.Problem = c.Problem
+	o := faulty.Options{Seed: r.Uint64()}
+	for _, rate := range []*float64{&o.OutOfMemory, &o.Lost, &o.Broken, &o.Delay} {
+		if x := math.Pow(10, -3+2*r.Float64()); r.IntN(2) == 0 {
+			*rate = x
+		}
+	}
+	options := f.Options
+	options.Staged = r.IntN(2) == 0 || options.Staged
+	opts := []engine.Option{engine.WithTuning(nil), engine.WithDriverOptions(options)}
+	if r.IntN(16) == 0 {
+		o.Hang = 0.02
+		opts = append(opts, engine.WithDeadline(faultyDeadline))
+	}
+	if r.IntN(3) == 0 {
+		o.Most = 1 + r.IntN(3)
+		o.After = uint64(r.IntN(6))
+	}
+	if r.IntN(2) == 0 {
+		opts = append(opts, engine.NoFallback())
+	}
+	modes := []string{"compute", "resident", "concurrent", "tiled"}
+	if windowed(&c.Problem) { // tiles may be transformed where the whole is not
+		modes = modes[:3]
+	}
+	run.Mode, run.Faults = modes[r.IntN(len(modes))], o
+	limit := time.Duration(0)
+	if r.IntN(16) == 0 {
+		limit = time.Duration(1 + r.IntN(int(30*time.Millisecond)))
+	}
+	faults := faulty.New(o)
+	opts = append(opts, engine.WithDriver(func(d driver.Driver) driver.Driver { return f.Around(faults, d) }))
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				run.Bad = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		ctx := ctx
+		if limit > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
+		run.Err = run.do(ctx, c, a, opts)
+	}()
+	select {
+	case <-done:
+	case <-time.After(f.Watchdog):
+		run.Bad = fmt.Sprintf("no end after %v\n%s", f.Watchdog, stacks())
+		return run
+	}
+	run.Injected = faults.Injected()
+	switch {
+	case run.Bad != "":
+	case errors.Is(run.Err, errWrong):
+		run.Bad = run.Err.Error()
+	case run.Outcome() == "" && ctx.Err() == nil:
+		run.Bad = "unclear error: " + run.Err.Error()
+	default:
+		run.Bad = f.settle(faults)
+	}
+	return run
+}
+
+// windowed says whether Winograd's transforms could compute a problem.
+func windowed(p *problem.Problem) bool {
+	return (p.Op == problem.Conv || p.Op == problem.Deconv) && slices.ContainsFunc(p.Spatial(), func(a problem.Axis) bool { return a.Kernel == 3 })
+}
+
+// do opens the device and runs the case.
+func (run *FaultyRun) do(ctx context.Context, c *Case, a driver.Arithmetic, opts []engine.Option) (err error) {
+	d, err := engine.Open(ctx, run.Device, opts...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range d.Fallbacks() {
+			run.Steps = append(run.Steps, f.Step)
+		}
+		if cerr := d.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	switch run.Mode {
+	case "tiled":
+		out, err := tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{MemLimit: max(c.Problem.Bytes()*2, 8<<10)})
+		if errors.Is(err, driver.ErrUnsupported) { // not so small
+			out, err = tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{})
+		}
+		if err != nil {
+			return err
+		}
+		return c.right(ctx, a, out)
+	case "concurrent":
+		errs := make([]error, 3)
+		var wg sync.WaitGroup
+		for i := range errs {
+			wg.Go(func() { errs[i] = c.compute(ctx, d, a) })
+		}
+		wg.Wait()
+		return worst(errs)
+	case "resident":
+		return c.resident(ctx, d, a)
+	}
+	return c.compute(ctx, d, a)
+}
+
+// worst is the error that says most: that a result is wrong.
+func worst(errs []error) error {
+	for _, err := range errs {
+		if errors.Is(err, errWrong) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Case) compute(ctx context.Context, d *engine.Device, a driver.Arithmetic) error {
+	out, err := d.Compute(ctx, c.Problem, c.In)
+	if err != nil {
+		return err
+	}
+	return c.right(ctx, a, out)
+}
+
+// resident runs a plan some times on tensors that stay on the device, as users with their own streams do: each result that
+// comes without an error has to be right.
+func (c *Case) resident(ctx context.Context, d *engine.Device, a driver.Arithmetic) (err error) {
+	pl, err := d.Plan(ctx, c.Problem, driver.PlanOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := pl.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	p, err := c.Prepare(ctx, pl)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := p.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	var last error
+	for range 5 {
+		out, err := p.Result(ctx)
+		if err == nil {
+			err = c.right(ctx, a, out)
+		}
+		if errors.Is(err, errWrong) {
+			return err
+		}
+		last = err
+	}
+	return last
+}
+
+// settle waits until nothing is left of a run, or says what is.
+func (f *Faults) settle(faults *faulty.Faults) string {
+	faults.Release()
+	end := time.Now().Add(settling)
+	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		leaks, n := faults.Leaks(), runtime.NumGoroutine()
+		switch {
+		case leaks == nil && n <= f.threads:
+			return ""
+		case time.Now().Before(end):
+			time.Sleep(wait)
+		case leaks != nil:
+			return leaks.Error()
+		default:
+			return fmt.Sprintf("%d goroutines became %d\n%s", f.threads, n, stacks())
+		}
+	}
+}
+
+func stacks() string {
+	text := make([]byte, 1<<20)
+	return string(text[:runtime.Stack(text, true)])
+}
+
+// Repro is the command that does the run again.
+func (f *Faults) Repro(i uint64, devices string) string {
+	return fmt.Sprintf("gonvolve verify --faults 1 --first %d --seed %d --device %s", i, f.Seed, devices)
+}
