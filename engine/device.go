@@ -187,7 +187,7 @@ func (d *Device) PlanHere(ctx context.Context, p problem.Problem, o driver.PlanO
 func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o driver.PlanOptions) (pl driver.Plan, why string, err error) {
 	plan := func(o driver.PlanOptions) error {
 		// Compiling has no context but the caller's: what hangs is given up by the session.
-		pl, err = call(on, "plan", func() (driver.Plan, error) { return on.d.Plan(ctx, p, o) }, func(late driver.Plan) { _ = late.Close() })
+		pl, err = create(on, "plan", func() (driver.Plan, error) { return on.d.Plan(ctx, p, o) }, driver.Plan.Close)
 		return err
 	}
 	if o == (driver.PlanOptions{}) {
@@ -262,11 +262,11 @@ func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, e
 		return nil, err
 	}
 	on := d.on.Load()
-	b, err := call(on, "alloc", func() (driver.Buffer, error) { return on.d.Alloc((bytes + 3) &^ 3) }, driver.Buffer.Free)
+	b, err := create(on, "alloc", func() (driver.Buffer, error) { return on.d.Alloc((bytes + 3) &^ 3) },
+		func(late driver.Buffer) error { late.Free(); return nil })
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}
-	on.hold()
 	return &DeviceTensor{dev: d, on: on, typ: typ, shape: append([]int(nil), shape...), buf: b, freed: new(atomic.Bool)}, nil
 }
 

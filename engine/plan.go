@@ -40,7 +40,6 @@ type arg struct {
 }
 
 func newPlan(d *Device, on *session, p problem.Problem, dp driver.Plan, why string) *Plan {
-	on.hold()
 	pl := &Plan{dev: d, on: on, p: p, d: dp, why: why, inputs: p.Inputs(), outputs: p.Outputs(), constants: len(p.Constants()) > 0}
 	for _, r := range slices.Concat(pl.inputs, pl.outputs) {
 		pl.args = append(pl.args, arg{r, p.TypeOf(r), p.Shape(r)})
@@ -342,11 +341,10 @@ func (d *Device) NewTimedStream() (*Stream, error) {
 
 func (d *Device) stream(make func(driver.Device) (driver.Stream, error)) (*Stream, error) {
 	on := d.on.Load()
-	s, err := call(on, "stream", func() (driver.Stream, error) { return make(on.d) }, func(late driver.Stream) { _ = late.Close() })
+	s, err := create(on, "stream", func() (driver.Stream, error) { return make(on.d) }, driver.Stream.Close)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.spec, err)
 	}
-	on.hold()
 	return &Stream{dev: d, on: on, d: s}, nil
 }
 

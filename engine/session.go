@@ -22,10 +22,11 @@ type session struct {
 	mu      sync.Mutex
 	lost    error // the first that said so
 	hung    bool
-	calls   int      // given up and not returned
+	calls   int      // that have not returned
 	objects int      // tensors, streams and plans that are not freed
 	retired bool     // replaced by another session
 	closed  bool     // or about to be
+	gone    bool     // closed because it was replaced
 	chores  []func() // what a device that hangs has to do when it answers again
 	working bool     // on them
 }
@@ -49,17 +50,37 @@ func (s *session) why() error {
 	return s.lost
 }
 
+// enter counts a call, unless nothing may be asked of the device any more.
+func (s *session) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.hung:
+		return s.lost
+	case s.gone:
+		return fmt.Errorf("%w and was opened again", s.lost)
+	}
+	s.calls++
+	return nil
+}
+
+// leave ends a call.
+func (s *session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	s.settle()
+}
+
 // call is f, or an error once f took longer than the deadline. What f returns after that goes to undo, if it is not nil.
 func call[T any](s *session, what string, f func() (T, error), undo func(T)) (v T, err error) {
+	if err := s.enter(); err != nil {
+		return v, err
+	}
 	if s.limit == 0 {
+		defer s.leave()
 		v, err = f()
 		return v, s.failed(err)
-	}
-	s.mu.Lock()
-	hung, lost := s.hung, s.lost
-	s.mu.Unlock()
-	if hung {
-		return v, lost
 	}
 	type answer struct {
 		v   T
@@ -67,6 +88,7 @@ func call[T any](s *session, what string, f func() (T, error), undo func(T)) (v 
 	}
 	answers, late := make(chan answer), make(chan struct{})
 	go func() {
+		defer s.leave()
 		v, err := f()
 		select {
 		case answers <- answer{v, err}:
@@ -74,10 +96,6 @@ func call[T any](s *session, what string, f func() (T, error), undo func(T)) (v 
 			if err == nil && undo != nil {
 				s.chore(func() { undo(v) })
 			}
-			s.mu.Lock()
-			s.calls--
-			s.settle()
-			s.mu.Unlock()
 		}
 	}()
 	timer := time.NewTimer(s.limit)
@@ -107,7 +125,6 @@ func (s *session) wait(ctx context.Context, what string, f func(context.Context)
 func (s *session) hang(what string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.calls++
 	s.hung = true
 	err := fmt.Errorf("%w: %s took longer than %v", ErrDeviceHung, what, s.limit)
 	if s.lost == nil || !errors.Is(s.lost, ErrDeviceHung) {
@@ -117,11 +134,17 @@ func (s *session) hang(what string) error {
 	return err
 }
 
-// hold counts something that the device made.
-func (s *session) hold() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.objects++
+// create is call for something that the device makes, and that is freed by free: until then the session is not closed.
+func create[T any](s *session, what string, f func() (T, error), undo func(T) error) (T, error) {
+	return call(s, what, func() (T, error) {
+		v, err := f()
+		if err == nil {
+			s.mu.Lock()
+			s.objects++
+			s.mu.Unlock()
+		}
+		return v, err
+	}, func(late T) { _ = s.free(func() error { return undo(late) }) })
 }
 
 // free frees what the device made, now or, if the device hangs, whenever it answers. Of a device that is known to be lost
@@ -181,7 +204,7 @@ func (s *session) settle() {
 	if !s.retired || s.closed || s.objects > 0 || s.calls > 0 || s.working {
 		return
 	}
-	s.closed = true
+	s.closed, s.gone = true, true
 	shut := func() {
 		if err := s.d.Close(); err != nil {
 			slog.Debug("closing a lost device", "device", s.spec, "error", err)
