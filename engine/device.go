@@ -153,7 +153,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if err == nil {
 		return pl, nil
 	}
-	if d.fallbackTo == "" || o != (driver.PlanOptions{}) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
+	if d.fallbackTo == "" || !own(o) || !(errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)) {
 		return nil, err
 	}
 	other, openErr := d.openFallback(ctx, p)
@@ -183,6 +183,12 @@ func (d *Device) PlanHere(ctx context.Context, p problem.Problem, o driver.PlanO
 	return newPlan(d, on, p, dp, why), nil
 }
 
+// own says whether the choice is the driver's.
+func own(o driver.PlanOptions) bool {
+	o.Background = false
+	return o == driver.PlanOptions{}
+}
+
 // choose plans as the tuning says, or else as the driver likes. why is empty or the tuning's.
 func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o driver.PlanOptions) (pl driver.Plan, why string, err error) {
 	plan := func(o driver.PlanOptions) error {
@@ -190,9 +196,11 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 		pl, err = create(on, "plan", func() (driver.Plan, error) { return on.d.Plan(ctx, p, o) }, driver.Plan.Close)
 		return err
 	}
-	if o == (driver.PlanOptions{}) {
+	if own(o) {
 		if e, ok := d.tuning.Lookup(on.d, d.TuningKey(p)); ok {
-			if plan(e.Options()) == nil {
+			tuned := e.Options()
+			tuned.Background = o.Background
+			if plan(tuned) == nil {
 				return pl, e.Why(), nil
 			}
 			if ctx.Err() != nil || errors.Is(err, ErrDeviceLost) {
@@ -203,6 +211,14 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 		}
 	}
 	return pl, "", plan(o)
+}
+
+// Switches lists how compilations in the background ended (driver.PlanOptions.Background), the last few hundred.
+func (d *Device) Switches() []driver.Switch {
+	if s, ok := d.Driver().(driver.Switcher); ok {
+		return s.Switches()
+	}
+	return nil
 }
 
 // TuningKey is what the tuning knows a problem on this device by.

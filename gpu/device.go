@@ -76,7 +76,9 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 		streams: map[*stream]struct{}{},
 		source:  source,
 		kernels: map[kernelKey]*compiled{},
+		turns:   make(chan struct{}, compilations),
 	}
+	dev.open, dev.shut = context.WithCancel(context.WithoutCancel(ctx))
 	if err := dev.prove(ctx, kept); err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}
@@ -102,6 +104,13 @@ type Device struct {
 	streams map[*stream]struct{}
 	kernels map[kernelKey]*compiled
 	clock   int64 // counts uses of kernels
+
+	// Of compilation in the background.
+	open     context.Context // until Close
+	shut     context.CancelFunc
+	tasks    sync.WaitGroup
+	turns    chan struct{}
+	switches []driver.Switch // guarded by mu
 }
 
 // Info implements driver.Device.
@@ -136,6 +145,10 @@ func (d *Device) openStreams() []*stream {
 
 // Close implements driver.Device. Streams that are still open are closed; buffers that were not freed are reported.
 func (d *Device) Close() error {
+	d.mu.Lock()
+	d.shut() // under mu: no task begins after it
+	d.mu.Unlock()
+	d.tasks.Wait()
 	var errs []error
 	for _, s := range d.openStreams() {
 		errs = append(errs, s.Close())

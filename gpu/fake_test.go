@@ -181,8 +181,10 @@ type fakeKernel struct {
 }
 
 func (f *fake) NewKernel(_ context.Context, k *shaders.Kernel, tunables []int32) (hal.Kernel, error) {
-	if err := f.ask("NewKernel"); err != nil {
-		return nil, err
+	for _, call := range []string{"NewKernel", "NewKernel " + k.Name} {
+		if err := f.ask(call); err != nil {
+			return nil, err
+		}
 	}
 	f.count("kernels", 1)
 	f.mu.Lock()

@@ -53,12 +53,17 @@ type job struct {
 // newJob prepares a problem; the test ends with all of it closed.
 func newJob(t testing.TB, d *Device, text, alg string) *job {
 	t.Helper()
+	return newJobWith(t, d, text, driver.PlanOptions{Algorithm: alg})
+}
+
+func newJobWith(t testing.TB, d *Device, text string, o driver.PlanOptions) *job {
+	t.Helper()
 	p, err := problem.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	j := &job{}
-	if j.plan, err = d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: alg}); err != nil {
+	if j.plan, err = d.Plan(t.Context(), p, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = j.plan.Close() })

@@ -145,8 +145,15 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
 		}
 		pl, err := d.build(ctx, a, c, o.Tile)
+		if err == nil && o.Background {
+			if b := d.detour(ctx, c, pl); b != nil {
+				return b, nil
+			}
+		}
 		if err == nil {
-			err = pl.compile(ctx)
+			if err = pl.compile(ctx); err != nil {
+				_ = pl.Close() // of a plan it returns nil
+			}
 		}
 		if auto && errors.Is(err, driver.ErrUnsupported) {
 			why = fmt.Errorf("%s: %w", a.name, err)
@@ -208,11 +215,10 @@ func (pl *plan) kernel(_ context.Context, name string, tunables ...int32) (*kern
 	return k, err
 }
 
-// compile compiles the plan's kernels, or gives the plan up.
+// compile compiles the plan's kernels.
 func (pl *plan) compile(ctx context.Context) error {
 	for _, k := range pl.kernels {
 		if err := pl.dev.compile(ctx, k); err != nil {
-			pl.drop()
 			return err
 		}
 	}

@@ -106,6 +106,11 @@ type PlanOptions struct {
 	// Tile forces the tunables of the algorithm, as PlanInfo.Tunables and Tuner.Candidates write them; empty chooses.
 	// What the algorithm or the device cannot do is refused with an error that wraps ErrUnsupported.
 	Tile string
+	// Background lets the plan begin with general kernels, if its first result comes sooner so, and compile those of its
+	// algorithm while it runs, from the second run on. They take over between two runs; PlanInfo.Pending says which are
+	// awaited. Sums may be added up in another order before and after, so the last bits of reals may change; results are
+	// within the bounds of PlanInfo.Arithmetic always.
+	Background bool
 }
 
 // Buffer is memory on a device. Free may be called while work that uses the buffer is in flight: the memory is reused
@@ -150,6 +155,7 @@ type PlanInfo struct {
 	Why            string // why this algorithm
 	WorkspaceBytes int64  // memory a run takes beside its tensors; a stream may keep it until the plan's Close
 	WeightsBytes   int64  // memory that packed weights take
+	Pending        string // the algorithm that takes over when it is compiled (PlanOptions.Background); else empty
 	Kernels        string // the code that the plan runs, as Tuner.Runs takes it; empty where the driver has no Tuner
 
 	Arithmetic Arithmetic // how sums of products are formed: what the oracle has to know to bound their rounding
@@ -256,6 +262,23 @@ type Tuner interface {
 
 // Candidate is a way to run a problem.
 type Candidate struct{ Algorithm, Tile string }
+
+// Options make the plan of the candidate.
+func (c Candidate) Options() PlanOptions { return PlanOptions{Algorithm: c.Algorithm, Tile: c.Tile} }
+
+// Switcher is an optional interface of a Device that compiles in the background.
+type Switcher interface {
+	// Switches lists how that ended for plans that were still wanted, the last few hundred, as it happened.
+	Switches() []Switch
+}
+
+// Switch is the end of a compilation in the background.
+type Switch struct {
+	Problem  problem.Problem
+	From, To string        // algorithms
+	After    time.Duration // since it began
+	Reason   error         // nil, or why From stays
+}
 
 // Peaker is an optional interface of a Device that measures what it can do at most.
 type Peaker interface {

@@ -53,7 +53,7 @@ func (s *suite) candidates(t *testing.T) {
 }
 
 func candidate(t *testing.T, d *engine.Device, c *verify.Case, x driver.Candidate) (err error) {
-	pl, err := d.Plan(t.Context(), c.Problem, driver.PlanOptions(x))
+	pl, err := d.Plan(t.Context(), c.Problem, x.Options())
 	if err != nil {
 		return err
 	}

@@ -197,7 +197,7 @@ type prepared struct {
 func (p *prepared) close() error { return errors.Join(p.Prepared.Close(), p.plan.Close()) }
 
 func (t *tuner) prepare(ctx context.Context, c driver.Candidate, on *verify.Case) (*prepared, error) {
-	pl, err := t.dev.Plan(ctx, t.p, driver.PlanOptions(c))
+	pl, err := t.dev.Plan(ctx, t.p, c.Options())
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,13 @@ type Device interface {
 	Close() error
 }
 
+// Rememberer is an optional interface of a Device that keeps what it compiled.
+type Rememberer interface {
+	// Remembers says whether NewKernel would find the kernel compiled by an earlier process, at little cost. It may be
+	// mistaken: that costs time.
+	Remembers(k *shaders.Kernel, tunables []int32) bool
+}
+
 // Memory is one block.
 type Memory interface {
 	Size() int64

@@ -62,11 +62,18 @@ func TestBinaryCache(t *testing.T) {
 		}
 		clear(cache.m)
 		cache.puts = 0
+		remembers := d.(hal.Rememberer).Remembers
+		if remembers(scale, scaleTunables) {
+			t.Error("a kernel is remembered before it was compiled")
+		}
 		works(t, d, scaleTunables)
 		if cache.puts == 0 {
 			t.Skip("the driver has no binaries")
 		}
 		works(t, d, scaleTunables)
+		if !remembers(scale, scaleTunables) || remembers(scale, []int32{64, 1, 1, 2}) {
+			t.Error("kernels are remembered by their tunables")
+		}
 		if cache.puts != 1 {
 			t.Errorf("%d binaries were stored, want 1: the second kernel came from the cache", cache.puts)
 		}

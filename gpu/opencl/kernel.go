@@ -96,9 +96,20 @@ func buildOptions(k *shaders.Kernel, tunables []int32, vectorWidth int) string {
 	return b.String()
 }
 
+// cacheKey is where a kernel's binary is kept.
+func (d *device) cacheKey(k *shaders.Kernel, options string) string {
+	return "opencl-" + hash(k.CL, options, k.Name, d.info.ID)
+}
+
+// Remembers implements hal.Rememberer.
+func (d *device) Remembers(k *shaders.Kernel, tunables []int32) bool {
+	return d.blobs != nil && len(tunables) == len(k.Tunables) &&
+		d.blobs.Get(d.cacheKey(k, buildOptions(k, tunables, d.info.VectorWidth))) != nil
+}
+
 // compile makes a kernel from the cached binary if there is one that works, else from source.
 func (d *device) compile(k *shaders.Kernel, options string) (uintptr, error) {
-	key := "opencl-" + hash(k.CL, options, k.Name, d.info.ID)
+	key := d.cacheKey(k, options)
 	if raw, ok := d.fromBinary(k.Name, key, options); ok {
 		return raw, nil
 	}

@@ -8,23 +8,44 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/gonvolve/gonvolve/gpu/hal"
+	"github.com/gonvolve/gonvolve/shaders"
 )
 
-// blobs is a cache in memory.
+// blobs is a cache in memory, with notes of single pipelines apart.
 type blobs struct {
-	data map[string][]byte
-	puts int
-	fail error
+	mu    sync.Mutex
+	data  map[string][]byte
+	notes map[string]bool
+	puts  int
+	fail  error
 }
 
-func (b *blobs) Get(key string) []byte { return b.data[key] }
+func (b *blobs) Get(key string) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.notes[key] {
+		return []byte{1}
+	}
+	return b.data[key]
+}
 
 func (b *blobs) Put(key string, data []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.fail != nil {
 		return b.fail
+	}
+	if strings.HasPrefix(key, "vulkan-pipeline-") {
+		if b.notes == nil {
+			b.notes = map[string]bool{}
+		}
+		b.notes[key] = true
+		return nil
 	}
 	b.puts++
 	b.data[key] = bytes.Clone(data)
@@ -39,6 +60,7 @@ func compile(t *testing.T, b *blobs) (loaded int, err error) {
 		missing(t, err)
 	}
 	d := h.(*device)
+	loaded = d.cacheKept
 	q, err := d.NewQueue(true)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +69,7 @@ func compile(t *testing.T, b *blobs) (loaded int, err error) {
 		t.Error(err)
 	}
 	q.Free()
-	return d.cacheLoaded, h.Close()
+	return loaded, h.Close()
 }
 
 func TestPipelineCache(t *testing.T) {
@@ -81,5 +103,43 @@ func TestPipelineCache(t *testing.T) {
 	full := errors.New("disk full")
 	if _, err := compile(t, &blobs{data: map[string][]byte{}, fail: full}); !errors.Is(err, full) {
 		t.Errorf("a cache that cannot be kept: %v", err)
+	}
+}
+
+// What a process compiled is on disk soon after, also if it ends without Close.
+func TestPipelineCacheIsSavedSoon(t *testing.T) {
+	b := &blobs{data: map[string][]byte{}}
+	h, err := API().Open(0, hal.Options{Blob: b, Validate: validate()})
+	if err != nil {
+		missing(t, err)
+	}
+	src, err := shaders.Get("copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tunables := []int32{64, 1, 1}
+	remembers := h.(hal.Rememberer).Remembers
+	if remembers(src, tunables) {
+		t.Error("a kernel is remembered before it was compiled")
+	}
+	k, err := h.NewKernel(t.Context(), src, tunables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		k.Free()
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if !remembers(src, tunables) || remembers(src, []int32{32, 1, 1}) {
+		t.Error("kernels are remembered by their tunables")
+	}
+	for b.Get("vulkan-pipelines-"+h.(*device).info.ID) == nil {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the pipeline cache is not saved before Close")
+		case <-time.After(saveAfter / 10):
+		}
 	}
 }

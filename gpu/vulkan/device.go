@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
@@ -27,9 +28,13 @@ type device struct {
 	queueMu sync.Mutex // guards submissions to queue
 	queue   vk.Queue
 
-	cache       uint64 // the VkPipelineCache
-	cacheLoaded int    // bytes that it was given
-	blobs       hal.Blobs
+	cache uint64 // the VkPipelineCache
+	blobs hal.Blobs
+
+	saving    sync.Mutex
+	cacheKept int         // bytes of the cache that are on disk
+	saver     *time.Timer // saves the cache, if that is to come
+	closed    bool
 }
 
 func (inst *instance) open(i int, o hal.Options) (*device, error) {
@@ -71,6 +76,12 @@ func (inst *instance) open(i int, o hal.Options) (*device, error) {
 func (d *device) Info() hal.Info { return d.info }
 
 func (d *device) Close() error {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	d.closed = true
+	if d.saver != nil {
+		d.saver.Stop()
+	}
 	// A lost device is destroyed like any other.
 	err := checkVK("close "+d.info.Name, vk.DeviceWaitIdle(d.handle))
 	if err == nil {
@@ -104,7 +115,7 @@ func (d *device) loadCache() error {
 		data = nil
 		cache, r = d.fn.PipelineCache(nil)
 	}
-	d.cache, d.cacheLoaded = cache, len(data)
+	d.cache, d.cacheKept = cache, len(data)
 	return check("make a pipeline cache", r)
 }
 
@@ -124,7 +135,26 @@ func (d *device) owns(data []byte) bool {
 		[vk.UuidSize]byte(data[16:header]) == p.PipelineCacheUUID
 }
 
-// saveCache leaves the pipeline cache to the next process, if there is more in it than there was.
+// saveAfter is how long the pipeline cache waits for more before it is saved: a process may end without Close.
+const saveAfter = time.Second
+
+// saveSoon saves the pipeline cache in a moment.
+func (d *device) saveSoon() {
+	d.saving.Lock()
+	defer d.saving.Unlock()
+	if d.closed || d.saver != nil {
+		return
+	}
+	d.saver = time.AfterFunc(saveAfter, func() {
+		d.saving.Lock()
+		defer d.saving.Unlock()
+		if d.saver = nil; !d.closed {
+			_ = d.saveCache() // Close tries again, and reports
+		}
+	})
+}
+
+// saveCache leaves the pipeline cache to other processes, if there is more in it than there was. The caller holds saving.
 func (d *device) saveCache() error {
 	if d.blobs == nil {
 		return nil
@@ -133,11 +163,12 @@ func (d *device) saveCache() error {
 	if err := check("read the pipeline cache", r); err != nil {
 		return err
 	}
-	if len(data) <= d.cacheLoaded {
+	if len(data) <= d.cacheKept {
 		return nil
 	}
 	if err := d.blobs.Put(d.cacheKey(), data); err != nil {
 		return fmt.Errorf("vulkan: keep the pipeline cache: %w", err)
 	}
+	d.cacheKept = len(data)
 	return nil
 }

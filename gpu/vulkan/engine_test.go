@@ -29,3 +29,7 @@ func TestEngineParts(t *testing.T) {
 }
 
 func BenchmarkRun(b *testing.B) { enginetest.Bench(b, enginetest.Spec("vulkan:0", driver.Options{})) }
+
+func TestBackground(t *testing.T) {
+	enginetest.Background(t, enginetest.Spec("vulkan:0", driver.Options{NoCache: true}))
+}

@@ -4,6 +4,8 @@ package vulkan
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"sync/atomic"
 
 	vk "github.com/vulkan-go/vulkan"
@@ -36,7 +38,23 @@ func (d *device) NewKernel(ctx context.Context, k *shaders.Kernel, tunables []in
 		out.release()
 		return nil, err
 	}
+	if d.blobs != nil && !d.Remembers(k, tunables) {
+		// A cache that cannot be written costs time, not results.
+		_ = d.blobs.Put(d.pipelineKey(k, tunables), []byte{1})
+		d.saveSoon()
+	}
 	return out, nil
+}
+
+// pipelineKey is where it is noted that a kernel was compiled. What came of it is in the pipeline cache, or in one that
+// the driver has of its own.
+func (d *device) pipelineKey(k *shaders.Kernel, tunables []int32) string {
+	return fmt.Sprintf("vulkan-pipeline-%s-%x-%v", d.info.ID, sha256.Sum256(k.SPIRV), tunables)
+}
+
+// Remembers implements hal.Rememberer.
+func (d *device) Remembers(k *shaders.Kernel, tunables []int32) bool {
+	return d.blobs != nil && d.blobs.Get(d.pipelineKey(k, tunables)) != nil
 }
 
 // fits checks a kernel against the device's limits, which a driver need not do.
