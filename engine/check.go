@@ -67,11 +67,19 @@ func (c *checker) close() error {
 	return c.oracle.Close()
 }
 
-// Checked is how many elements of results were computed once more, as WithCheck says, and found right.
+// Checked is how many elements of results were computed once more, as WithCheck says, and found right: this device's, and
+// those of the device that it falls back to.
 func (d *Device) Checked() int64 {
+	d.mu.Lock()
+	other := d.fallback
+	d.mu.Unlock()
+	n := int64(0)
+	if other != nil {
+		n = other.Checked()
+	}
 	d.checker.mu.Lock()
 	defer d.checker.mu.Unlock()
-	return d.checker.checked
+	return n + d.checker.checked
 }
 
 // Check computes a sample of a run's outputs once more, as WithCheck says, from in, which are the problem's inputs and

@@ -22,7 +22,7 @@ import (
 // Exit codes.
 const (
 	exitDone   = 0
-	exitFailed = 1 // a check failed
+	exitFailed = 1 // a check failed, or a device computes something else
 	exitUsage  = 2 // wrong flags, problems or files
 	exitDevice = 3 // nothing could run
 )
@@ -64,7 +64,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case is(errFailed):
+	case is(errFailed, engine.ErrWrongResult):
 		return exitFailed
 	case is(engine.ErrUnknownDevice):
 		return exitUsage

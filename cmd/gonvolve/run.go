@@ -52,6 +52,8 @@ type runFlags struct {
 	memLimit     string
 	trace        string
 	restart      bool
+	checks       int
+	deadline     time.Duration
 	device       *string
 	out          *output
 }
@@ -67,6 +69,10 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.restart, "restart", false, "forget a run that was interrupted, rather than go on with it")
 	fl.StringVar(&f.trace, "trace", "", "write to a `file` when each tile is read, uploaded, computed, downloaded and written, for "+
 		"chrome://tracing and ui.perfetto.dev")
+	fl.IntVar(&f.checks, "check", 0, "compute so many `elements` of each result, or tile of it, once more by the reference: a device that "+
+		"corrupts results is named")
+	fl.DurationVar(&f.deadline, "deadline", 0, "give a device up that does not answer a call for so `long`, such as 30s; without it calls "+
+		"take the time that they take")
 	f.device = deviceFlag(cmd, "auto")
 	fl.Lookup("device").Usage = "`device`: cpu, vulkan:0, opencl:*name*, auto; the first that matches"
 	f.out = outputFlags(cmd)
@@ -102,6 +108,9 @@ func (f *runFlags) check(out *files) error {
 		if pictures == 0 {
 			return fmt.Errorf("%w: --map is for pictures and %s is none; leave it out", engine.ErrInvalid, strings.Join(paths, ", "))
 		}
+	}
+	if f.checks < 0 || f.deadline < 0 {
+		return fmt.Errorf("%w: --check %d, --deadline %v: neither can be negative", engine.ErrInvalid, f.checks, f.deadline)
 	}
 	if _, err := parseBytes(f.memLimit); err != nil {
 		return fmt.Errorf("--mem-limit: %w", err)
@@ -157,7 +166,7 @@ func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
 // compute runs the job once on the device asked for, and writes the results.
 func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err error) {
 	ctx := cmd.Context()
-	var options []engine.Option
+	options := []engine.Option{engine.WithCheck(f.checks), engine.WithDeadline(f.deadline)}
 	if f.noFallback {
 		options = append(options, engine.NoFallback())
 	}
@@ -165,7 +174,15 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, dev.Close()) }()
+	defer func() {
+		for _, fb := range dev.Fallbacks() {
+			fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", fb.String())
+		}
+		if r.Checked = dev.Checked(); r.Checked > 0 {
+			r.Verified, r.Check = err == nil, "bounded"
+		}
+		err = errors.Join(err, dev.Close())
+	}()
 	r = report.New(&j.problem, dev)
 	start := time.Now()
 	if f.outOfCore(&j) {
@@ -198,29 +215,22 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 		} // else the whole may do elsewhere
 	}
 	plan, err := f.plan(ctx, dev, j)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, plan.Close()) }()
-	if fb := plan.Fallback(); fb != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", fb)
-	}
-	if roles := j.problem.Constants(); len(roles) > 0 {
-		var constants engine.Operands
-		for _, role := range roles {
-			constants[role] = in[role]
-		}
-		if err := plan.SetWeights(ctx, constants); err != nil {
-			return r, err
-		}
-	}
 	run := time.Now()
-	results, err := plan.RunHost(ctx, in)
+	var results engine.Operands
+	if err == nil {
+		r.Planned(plan)
+		results, err = whole(ctx, plan, j.problem, in)
+		if cerr := plan.Close(); err == nil {
+			err = cerr
+		}
+	}
+	if errors.Is(err, engine.ErrDeviceLost) || errors.Is(err, engine.ErrOutOfMemory) {
+		results, err = f.rescue(ctx, dev, j, in, &r)
+	}
 	if err != nil {
 		return r, err
 	}
 	end := time.Now()
-	r.Planned(plan)
 	r.Runs, r.Status = 1, report.Passed
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
@@ -238,6 +248,46 @@ func (j *runJob) save(results engine.Operands) error {
 		}
 	}
 	return nil
+}
+
+// whole runs a plan from host to host.
+func whole(ctx context.Context, plan *engine.Plan, p problem.Problem, in engine.Operands) (out engine.Operands, err error) {
+	if roles := p.Constants(); len(roles) > 0 {
+		var constants engine.Operands
+		for _, role := range roles {
+			constants[role] = in[role]
+		}
+		if err := plan.SetWeights(ctx, constants); err != nil {
+			return out, err
+		}
+	}
+	return plan.RunHost(ctx, in)
+}
+
+// rescue runs a job whose device was lost or ran out of memory: on the device opened again, in parts, or elsewhere.
+func (f *runFlags) rescue(ctx context.Context, dev *engine.Device, j runJob, in engine.Operands, r *report.Record) (out engine.Operands, err error) {
+	o := tiling.Options{Algorithm: f.alg}
+	if j.exact && o.Algorithm == "" {
+		o.Algorithm = r.Algorithm // which was chosen for that
+	}
+	job, err := tiling.Prepare(ctx, dev, j.problem, o)
+	if err != nil {
+		return out, err
+	}
+	if out, err = job.RunHost(ctx, in); err == nil {
+		i := job.Info()
+		r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
+		moved(job, r)
+	}
+	return out, errors.Join(err, job.Close())
+}
+
+// moved notes in the record that a job ran elsewhere.
+func moved(job *tiling.Job, r *report.Record) {
+	if fb := job.Fallback(); fb != nil {
+		text := fb.String()
+		r.Fallback = &text
+	}
 }
 
 // plan compiles the job by the algorithm asked for.

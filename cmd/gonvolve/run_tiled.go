@@ -101,11 +101,6 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 		}
 		err = errors.Join(err, c.close())
 	}()
-	if fb := c.Fallback(); fb != nil {
-		text := fb.String()
-		r.Fallback = &text
-		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
-	}
 	n := c.Tiles.Len()
 	if c.before != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: going on where a run on %s was interrupted: %d of %d tiles are there\n", c.before, c.finished, n)
@@ -131,6 +126,7 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 		return r, err
 	}
 	end := time.Now()
+	moved(c.Job, &r)
 	i := c.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
 	r.Runs, r.Status = 1, report.Passed
