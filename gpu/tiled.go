@@ -51,8 +51,8 @@ var tiledShapes = [][5]int{
 // smallTile is what devices that are no GPU take, which would not be faster with another.
 var smallTile = [5]int{32, 32, 8, 4, 4}
 
-// tiledParts are the numbers of parts that are worth considering.
-var tiledParts = []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}
+// mostWaves is how often all units of a device take a work-group each, at most, when a reduction is cut into parts.
+const mostWaves = 4
 
 // newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice.
 func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error) {
@@ -101,10 +101,15 @@ func (g tiledGemm) choices(d *Device) []tiledGemm {
 		shapes = [][5]int{smallTile}
 	}
 	for _, s := range shapes {
-		for _, parts := range tiledParts {
-			g.shape(s)
-			g.parts = parts
-			if g.tilable(d) == nil && g.fits(d) == nil {
+		g.shape(s)
+		g.parts = 1
+		groups := g.most(g.groups)
+		for waves := range mostWaves + 1 {
+			parts := max(1, d.units()*waves/groups)
+			if waves > 0 && parts <= g.parts {
+				continue
+			}
+			if g.parts = parts; g.tilable(d) == nil && g.fits(d) == nil {
 				all = append(all, choice{g, g.cost(d)})
 			}
 		}
@@ -125,6 +130,11 @@ func (g *tiledGemm) blocks() int { return ceilDiv(g.ocg, g.bm) }
 // pixels of a phase, all images'.
 func (g *tiledGemm) pixels(ph *phase) int {
 	return g.conv.n * ph.axis[0].Out * ph.axis[1].Out * ph.axis[2].Out
+}
+
+// groups is how many work-groups a phase's results take.
+func (g *tiledGemm) groups(ph *phase) int {
+	return ceilDiv(g.pixels(ph), g.bn) * g.blocks() * g.conv.groups
 }
 
 // results is how many there are, of all phases.
@@ -216,16 +226,26 @@ func (g *tiledGemm) fits(d *Device) error {
 
 // The model of cost counts what a lane issues, one FMA being 1. It only has to rank tiles.
 const (
-	unknownUnits = 64    // compute units of a device that doesn't say
-	itemsToHide  = 512   // work-items on a unit that hide the latency of memory
-	issuedByte   = 10    // FMA of a device in the time that a byte takes to or from memory
-	issuedLaunch = 500e3 // FMA of a unit in the time that another kernel takes to start
+	unknownUnits = 64       // compute units of a device that doesn't say
+	unitBytes    = 96 << 10 // local memory of a unit, of which a work-group has a part
+	itemsToHide  = 512      // work-items on a unit that hide the latency of memory
+	issuedByte   = 10       // FMA of a device in the time that a byte takes to or from memory
+	cachedByte   = 5        // the same of its cache
+	issuedLaunch = 500e3    // FMA of a unit in the time that another kernel takes to start
 )
+
+// units of the device that compute side by side.
+func (d *Device) units() int {
+	if d.info.ComputeUnits > 0 {
+		return d.info.ComputeUnits
+	}
+	return unknownUnits
+}
 
 // sliceCost is what a work-item issues for a slice.
 func (g *tiledGemm) sliceCost(mode int) float64 {
 	sums := float64(g.tm * g.tn * g.bk)
-	local := float64(g.bk*(g.tm+g.tn)) / 4 * 2
+	local := float64(g.bk*(g.tm+g.tn)) / 4 * 4 // four cycles for 32 lanes' 16 bytes
 	weights := float64(g.bk*g.bm) / 4 / float64(g.lx()) * 3
 	gathered := float64(g.bk*g.bn) / float64(g.lx())
 	switch mode {
@@ -241,18 +261,16 @@ func (g *tiledGemm) sliceCost(mode int) float64 {
 
 // cost is the time that the device is taken to need, in FMA of a compute unit's lane.
 func (g *tiledGemm) cost(d *Device) float64 {
-	units := d.info.ComputeUnits
-	if units <= 0 {
-		units = unknownUnits
-	}
+	units := d.units()
 	lx := float64(g.lx())
 	total := 0.0
 	for i := range g.phases {
 		ph := &g.phases[i]
-		groups := ceilDiv(g.pixels(ph), g.bn) * g.blocks() * g.conv.groups * g.parts
+		groups := g.groups(ph) * g.parts
 		slices := float64(g.per(ph)) + 1 // the first is waited for
-		group := lx * (slices*g.sliceCost(g.mode(ph)) + float64(3*g.tm*g.tn))
-		beside := min(float64(groups)/float64(units), max(1, float64(d.limits.LocalBytes/g.localBytes())))
+		slice := max(lx*g.sliceCost(g.mode(ph)), cachedByte*4*float64(g.bk*(g.bm+g.bn)))
+		group := slices*slice + lx*float64(3*g.tm*g.tn)
+		beside := min(float64(groups)/float64(units), float64(max(d.limits.LocalBytes, unitBytes)/g.localBytes()))
 		hidden := min(1, 0.4+0.6*beside*lx/itemsToHide)
 		total += float64(ceilDiv(groups, units)) * group / hidden
 	}
