@@ -42,7 +42,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias && !g.integer, post.chain, result); err != nil {
 			return err
 		}
-		if weights[i], err = g.packWeights(ctx, pl, ph, wei, quant, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
+		if weights[i], err = g.packWeights(ctx, pl, &pl.pack, ph, g.weights(), wei, quant, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
 			return err
 		}
 	}
@@ -132,10 +132,26 @@ func (g *igemm) run(pl *plan, k *kernel, ph *phase, first, size [3]int, uses []o
 		at, image, g.out[0]*plane, slice, slices, down, rows)...)
 }
 
+// layout is how far apart the weights of neighbouring groups, output channels, input channels and taps are.
+type layout struct {
+	group, oc, ic int
+	tap           [3]int
+}
+
+// weights are laid out as the caller gives them.
+func (g *phased) weights() layout {
+	taps := g.conv.taps()
+	l := layout{g.ocg * g.icg * taps, g.icg * taps, taps, [3]int{g.conv.k[1] * g.conv.k[2], g.conv.k[2], 1}}
+	if g.conv.transposed { // the channels' parts are exchanged
+		l.oc, l.ic = taps, g.ocg*taps
+	}
+	return l
+}
+
 // packWeights adds the packing of a phase's weights, groups of blocks apart, in rows of block output channels: a row for each
 // tap and channel, inner channels side by side, and rows of zeros up to `rows`. elems is the size of it all.
 func (g *phased) packWeights(
-	ctx context.Context, pl *plan, ph *phase, wei stored, quant operand, block, rows, inner int, elems int64,
+	ctx context.Context, pl *plan, list *[]step, ph *phase, l layout, wei stored, quant operand, block, rows, inner int, elems int64,
 ) (operand, error) {
 	if ph.empty {
 		return none, nil
@@ -144,22 +160,16 @@ func (g *phased) packWeights(
 	if err != nil {
 		return 0, err
 	}
-	taps := g.conv.taps()
-	so, sc := g.icg*taps, taps // the channels' parts are exchanged in a transposed convolution
-	if g.conv.transposed {
-		so, sc = taps, g.ocg*taps
-	}
-	strides := [3]int{g.conv.k[1] * g.conv.k[2], g.conv.k[2], 1}
 	base := 0
 	var kernel [3]int
-	for i := range strides {
+	for i := range kernel {
 		kernel[i] = ph.axis[i].Kernel
-		base += ph.first[i] * strides[i]
-		strides[i] *= ph.step[i]
+		base += ph.first[i] * l.tap[i]
+		l.tap[i] *= ph.step[i]
 	}
 	to := pl.scratch(elems)
-	return to, pl.each(&pl.pack, k, int(elems), []operand{wei.at, quant, to},
-		words(g.conv.groups, g.ocg, g.icg, kernel, block, rows, inner, base, g.ocg*g.icg*taps, so, sc, strides)...)
+	return to, pl.each(list, k, int(elems), []operand{wei.at, quant, to},
+		words(g.conv.groups, g.ocg, g.icg, kernel, block, rows, inner, base, l.group, l.oc, l.ic, l.tap)...)
 }
 
 // padItems is the work-group of pad_src.

@@ -23,6 +23,9 @@ import (
 //	err = g.add(ctx, pl, src, w, post, dst)           // operands of the running steps
 //
 // It goes by vectors (MODE 2 of the kernel) if planes are multiples of 4 elements.
+//
+// A gradient by the weights is such a convolution, too: of the wide side, whose images and channels change places, by the
+// narrow side as weights, with strides for dilations and dilations for strides. Each run packs the narrow side.
 
 // Modes of conv_tiled.
 const (
@@ -38,7 +41,11 @@ type tiledGemm struct {
 	tm, tn     int // a work-item's channels and pixels
 	parts      int // of the reduction
 	generic    int // 1: kernels take the shape from parameters, so that plans share them
-	largest    int64
+	n          int // images
+	gradient   bool
+	// How far apart images, groups and channels of the source are, and images and channels of the result.
+	sn, sg, sc, dn, dc int
+	largest            int64
 }
 
 // tiledShapes are the tiles that are worth considering, bm, bn, bk, tm and tn of each.
@@ -56,7 +63,8 @@ const mostWaves = 4
 
 // newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice.
 func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error) {
-	base := tiledGemm{phased: phasedOf(p), parts: 1, largest: min(d.info.MaxTensorBytes/4, maxElements)}
+	base := tiledGemmOf(p)
+	base.largest = min(d.info.MaxTensorBytes/4, maxElements)
 	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
 	base.shape(smallTile)
 	g := base
@@ -70,6 +78,38 @@ func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error
 		}
 	}
 	return &g, cmp.Or(g.tilable(d), g.fits(d))
+}
+
+// tiledGemmOf is the convolution that computes a problem.
+func tiledGemmOf(p *problem.Problem) tiledGemm {
+	if p.Dir == problem.BackwardWeights {
+		c := convOf(p)
+		g := tiledGemm{gradient: true, parts: 1, n: c.wideG}
+		g.phased = phased{conv: c, in: c.wide, out: c.k, icg: c.n, ocg: c.narrowG, phases: make([]phase, 1)}
+		ph := &g.phases[0]
+		for i := range ph.axis {
+			ph.axis[i] = problem.Axis{In: c.wide[i], Out: c.k[i], Kernel: c.narrow[i], Stride: c.d[i], PadL: c.p[i], Dilation: c.s[i]}
+			ph.step[i], ph.every[i] = 1, 1
+		}
+		g.sn, g.dn = volume(g.in), volume(g.out)
+		g.sg, g.sc, g.dc = c.wideG*g.sn, c.groups*c.wideG*g.sn, c.wideG*g.dn
+		return g
+	}
+	g := tiledGemm{phased: phasedOf(p), parts: 1, n: p.N}
+	g.sc, g.dc = volume(g.in), volume(g.out)
+	g.sg = g.icg * g.sc
+	g.sn, g.dn = g.conv.groups*g.sg, g.conv.groups*g.ocg*g.dc
+	return g
+}
+
+// packing is how the weights lie that packTiles packs: those of the problem, or the narrow side.
+func (g *tiledGemm) packing() layout {
+	if !g.gradient {
+		return g.weights()
+	}
+	rows := g.conv.narrow
+	plane := volume(rows)
+	return layout{g.ocg * plane, plane, g.conv.groups * g.ocg * plane, [3]int{rows[1] * rows[2], rows[2], 1}}
 }
 
 // shape sets the tile.
@@ -102,11 +142,12 @@ func (g tiledGemm) choices(d *Device) []tiledGemm {
 	}
 	for _, s := range shapes {
 		g.shape(s)
-		g.parts = 1
+		g.parts = 0
 		groups := g.most(g.groups)
+		least := ceilDiv(2*g.most(g.slices), max(1, d.proof.LoopLimit-loopsBeside))
 		for waves := range mostWaves + 1 {
-			parts := max(1, d.units()*waves/groups)
-			if waves > 0 && parts <= g.parts {
+			parts := max(1, least, d.units()*waves/groups)
+			if parts <= g.parts {
 				continue
 			}
 			if g.parts = parts; g.tilable(d) == nil && g.fits(d) == nil {
@@ -129,7 +170,7 @@ func (g *tiledGemm) blocks() int { return ceilDiv(g.ocg, g.bm) }
 
 // pixels of a phase, all images'.
 func (g *tiledGemm) pixels(ph *phase) int {
-	return g.conv.n * ph.axis[0].Out * ph.axis[1].Out * ph.axis[2].Out
+	return g.n * ph.axis[0].Out * ph.axis[1].Out * ph.axis[2].Out
 }
 
 // groups is how many work-groups a phase's results take.
@@ -139,7 +180,7 @@ func (g *tiledGemm) groups(ph *phase) int {
 
 // results is how many there are, of all phases.
 func (g *tiledGemm) results() int64 {
-	return int64(g.conv.n) * int64(g.conv.groups) * int64(g.ocg) * int64(volume(g.out))
+	return int64(g.n) * int64(g.conv.groups) * int64(g.ocg) * int64(volume(g.out))
 }
 
 // mode of the kernel for a phase: the one that costs less.
@@ -148,7 +189,7 @@ func (g *tiledGemm) mode(ph *phase) int {
 	n := a[2].Out
 	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[0].Dilation}
 	other := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[1].Dilation}
-	if n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
+	if !g.gradient && n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
 		return wideRows
 	}
 	if float64(g.rows(ph, flatRows))*g.sliceCost(flatRows) < float64(g.rows(ph, bySlices))*g.sliceCost(bySlices) {
@@ -179,6 +220,12 @@ func (g *tiledGemm) packed(ph *phase) int64 {
 	return int64(g.conv.groups) * int64(g.blocks()) * int64(g.bm) * int64(g.rows(ph, g.mode(ph)))
 }
 
+// loopsBeside is what a work-item may loop beside its slices.
+const loopsBeside = 64
+
+// mostStride is what the kernel's parameters hold of a stride or a dilation.
+const mostStride = 32767
+
 // tilable says why the kernel or the device cannot take the tile, or nil.
 func (g *tiledGemm) tilable(d *Device) error {
 	switch {
@@ -207,7 +254,13 @@ func (g *tiledGemm) localBytes() int64 { return int64(2 * 4 * g.bk * (g.bm + g.b
 func (g *tiledGemm) fits(d *Device) error {
 	longest, packed := 0, int64(0)
 	for i := range g.phases {
-		longest, packed = max(longest, g.slices(&g.phases[i])), max(packed, g.packed(&g.phases[i]))
+		ph := &g.phases[i]
+		longest, packed = max(longest, g.slices(ph)), max(packed, g.packed(ph))
+		for _, a := range ph.axis {
+			if max(a.Stride, a.Dilation) > mostStride {
+				return unsupported("a stride or dilation of %d, the kernel takes up to %d", max(a.Stride, a.Dilation), mostStride)
+			}
+		}
 	}
 	switch {
 	case packed > g.largest:
@@ -216,7 +269,7 @@ func (g *tiledGemm) fits(d *Device) error {
 		return unsupported("%d parts of %d slices", g.parts, longest)
 	case g.parts > 1 && int64(g.parts)*g.results() > g.largest:
 		return unsupported("the partial sums are larger than the largest buffer")
-	case 2*int64(ceilDiv(longest, g.parts))+64 > int64(d.proof.LoopLimit):
+	case 2*ceilDiv(longest, g.parts)+loopsBeside > d.proof.LoopLimit:
 		return unsupported("a reduction of %d slices is too long for this driver's loops", ceilDiv(longest, g.parts))
 	case int64(g.conv.groups)*int64(g.parts) > d.limits.MaxGroupCount[2]:
 		return unsupported("too many groups of channels or parts")
@@ -281,16 +334,19 @@ func (g *tiledGemm) cost(d *Device) float64 {
 }
 
 func canTiled(d *Device, p *problem.Problem) error {
-	if err := canDirect(d, p); err != nil {
+	if err := canDirect(d, p); err != nil && canWeights(d, p) != nil {
 		return err
 	}
 	c := convOf(p)
+	gradient := p.Dir == problem.BackwardWeights
 	switch {
+	case gradient && (c.weights() == 0 || c.n == 0 || volume(c.narrow) == 0):
+		return unsupported("there is nothing to sum")
 	case p.Integer():
 		return unsupported("integers")
-	case c.results() == 0:
+	case !gradient && c.results() == 0:
 		return unsupported("the result is empty")
-	case c.transposed && phasesIn(c) > mostPhases:
+	case !gradient && c.transposed && phasesIn(c) > mostPhases:
 		return unsupported("a transposed convolution with strides of %v is more than %d convolutions", c.s, mostPhases)
 	}
 	_, err := newTiledGemm(d, p, "")
@@ -307,6 +363,9 @@ func worthTiled(d *Device, p *problem.Problem) bool {
 }
 
 func buildTiled(ctx context.Context, pl *plan) error {
+	if pl.core.Dir == problem.BackwardWeights {
+		return pl.tiledWeights(ctx)
+	}
 	return pl.tiledConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
 }
 

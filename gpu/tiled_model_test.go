@@ -43,7 +43,9 @@ func TestTiledModel(t *testing.T) {
 		{"mb16ic256ih56oc256kh3ph1", bySlices, false, true},
 		{"mb16ic256ih56oc256kh1", wideRows, false, true},
 		{"mb1ic32ih1024oc32kh3ph1", bySlices, false, false},
-		{"conv:BWD_D:mb16ic256ih56oc256kh3sh2ph1", bySlices, false, true},
+		{"conv:BWD_D:mb16ic256ih56oc256kh3sh2ph1", bySlices, false, false},
+		{"conv:BWD_W:mb1ic64ih56oc64kh3ph1", flatRows, true, false},
+		{"conv:BWD_W:mb16ic256ih14oc256kh3ph1", bySlices, true, false},
 	} {
 		g := choose(c.text)
 		ph := &g.phases[len(g.phases)-1]

@@ -27,10 +27,34 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) 
 	if err != nil {
 		return err
 	}
-	wei, err := g.packTiles(ctx, pl, given)
+	wei, err := g.packTiles(ctx, pl, &pl.pack, given)
 	if err != nil {
 		return err
 	}
+	g.describe(pl, p)
+	return g.add(ctx, pl, src, wei, post, dst)
+}
+
+// tiledWeights adds a gradient by the weights.
+func (pl *plan) tiledWeights(ctx context.Context) error {
+	g, err := newTiledGemm(pl.dev, &pl.core, pl.tile)
+	if err != nil {
+		return err
+	}
+	wide, narrow, err := pl.sides(ctx)
+	if err != nil {
+		return err
+	}
+	packed, err := g.packTiles(ctx, pl, &pl.run, stored{narrow, problem.F32})
+	if err != nil {
+		return err
+	}
+	g.describe(pl, &pl.core)
+	return g.add(ctx, pl, wide, packed, posts{par: none, res: none}, pl.output(problem.DiffWei))
+}
+
+// describe tells of the tile on the plan.
+func (g *tiledGemm) describe(pl *plan, p *problem.Problem) {
 	pl.info.Tunables = g.text()
 	pl.info.Tile = fmt.Sprintf("%d channels × %d pixels × %d in local memory, %d×%d a work-item, group %d", g.bm, g.bn, g.bk, g.tm, g.tn, g.lx())
 	pl.info.Why = fmt.Sprintf("%.3g GFLOP are worth a kernel compiled for the shape", p.FLOPs()*1e-9)
@@ -43,11 +67,10 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) 
 	if g.parts > 1 {
 		pl.info.Why += fmt.Sprintf("; the reduction is cut into %d parts, as there are few tiles", g.parts)
 	}
-	return g.add(ctx, pl, src, wei, post, dst)
 }
 
-// packTiles adds the packing of the phases' weights.
-func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given stored) ([]operand, error) {
+// packTiles adds the packing of the phases' weights to a list of steps.
+func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, list *[]step, given stored) ([]operand, error) {
 	wei := make([]operand, len(g.phases))
 	for i := range g.phases {
 		ph := &g.phases[i]
@@ -56,7 +79,7 @@ func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, given stored) ([]op
 			inner = 1
 		}
 		var err error
-		if wei[i], err = g.packWeights(ctx, pl, ph, given, none, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
+		if wei[i], err = g.packWeights(ctx, pl, list, ph, g.packing(), given, none, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
 			return nil, err
 		}
 	}
@@ -84,8 +107,9 @@ func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operan
 		for j, a := range ph.axis {
 			pad[j] = a.PadL
 		}
-		params := append(g.sizes(ph), words(pad, g.conv.groups, g.pixels(ph), gx, g.slices(ph), g.per(ph), g.parts, int(g.results()),
-			at, volume(g.out), ph.every[0]*plane, ph.every[1]*row, ph.every[2])...)
+		params := append(g.sizes(ph), g.steps(ph)...)
+		params = append(params, words(g.sc, pad, g.conv.groups*g.ocg, g.pixels(ph), gx, g.per(ph), g.parts, int(g.results()),
+			g.sn, g.sg, at, g.dn, g.dc, ph.every[0]*plane, ph.every[1]*row, ph.every[2])...)
 		err = pl.grid(&pl.run, k, groups, []operand{src, src, wei[i], post.par, post.res, to, to}, params...)
 		if err != nil {
 			return err
@@ -94,29 +118,38 @@ func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operan
 	if g.parts == 1 {
 		return nil
 	}
-	return pl.sumParts(ctx, to, dst, int(g.results()), g.parts, finish, g.conv.groups*g.ocg, volume(g.out))
+	return pl.sumParts(ctx, to, dst, int(g.results()), g.parts, finish, g.conv.groups*g.ocg, g.dc)
 }
 
-// sizes are a phase's shape, as the kernel's parameters and tunables have it.
+// sizes are those of a phase's shape, as the kernel's parameters and tunables have them.
 func (g *tiledGemm) sizes(ph *phase) []int32 {
-	of := func(f func(problem.Axis) int) (v [3]int) {
-		for i, a := range ph.axis {
-			v[i] = f(a)
-		}
-		return v
+	var kernel, out [3]int
+	for i, a := range ph.axis {
+		kernel[i], out[i] = a.Kernel, a.Out
 	}
-	return words(of(func(a problem.Axis) int { return a.Kernel }), g.icg, g.ocg, g.in,
-		of(func(a problem.Axis) int { return a.Out }), of(func(a problem.Axis) int { return a.Stride }),
-		of(func(a problem.Axis) int { return a.Dilation }))
+	return words(kernel, g.icg, g.ocg, g.in, out)
+}
+
+// steps are a phase's strides and dilations as the kernel's parameters have them.
+func (g *tiledGemm) steps(ph *phase) []int32 {
+	var both [3]int
+	for i, a := range ph.axis {
+		both[i] = a.Stride + a.Dilation<<16
+	}
+	return words(both)
 }
 
 // kernel compiles the kernel of a phase.
 func (g *tiledGemm) kernel(ctx context.Context, pl *plan, ph *phase, chain int32) (*kernel, error) {
-	sizes := g.sizes(ph)
+	var stride, dilation [3]int
+	for i, a := range ph.axis {
+		stride[i], dilation[i] = a.Stride, a.Dilation
+	}
+	shape := append(g.sizes(ph), words(stride, dilation, g.sc)...)
 	if g.generic > 0 {
-		clear(sizes)
+		clear(shape)
 	}
 	const vectors = 4 // of floats, in both dialects
 	tile := words(g.lx(), 1, 1, g.bm, g.bn, g.bk, g.tm, g.tn, g.mode(ph), int(chain), vectors)
-	return pl.kernel(ctx, "conv_tiled", append(tile, sizes...)...)
+	return pl.kernel(ctx, "conv_tiled", append(tile, shape...)...)
 }

@@ -86,6 +86,8 @@ var tiledProblems = []string{
 	"g2mb2ic4id7ih5iw9oc6kd3kh2kw3sd2sh1sw2pd1ph0pw0dd1dh0dw0", "mb1ic4ih12oc8oh3kh3sh4ph-2", "conv:BWD_D:mb1ic3id6oc4kd3sd2pd1",
 	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0", "deconv:bias:post=scale+relu+add:mb2ic3ih6oc5kh3ph1sh2",
 	"deconv:bias:mb1ic16ih9oc16kh1sh3", "conv:BWD_D:mb1ic3ih16oc4kh3sh3dh1",
+	"conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1", "conv:BWD_W:mb9ic5ih6oc7kh3ph2dh1", "deconv:BWD_W:mb2ic3ih6oc5kh3ph1sh2",
+	"conv:BWD_W:mb1ic3id5ih4iw6oc4kd3kh2kw1pd1ph0pw0", "conv:BWD_W:mb3ic17ih6oc9kh1",
 }
 
 // One kernel for any shape, whole and in parts, and kernels for one shape, compute right, as do tiles of all forms.
@@ -102,7 +104,7 @@ func TestTiled(t *testing.T) {
 	}
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=1,generic=1", tiledProblems...)
 	try("bm=16,bn=16,bk=4,tm=4,tn=4,parts=2,generic=1", "mb1ic17ih13oc33oh13kh3ph1", "conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1",
-		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1")
+		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1", "conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1")
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=3", "mb1ic17ih13oc33oh13kh3ph1", "mb1ic3ih17oc16kh7sh2ph3", "mb2ic19ih6oc70kh1")
 	if testing.Short() {
 		return
@@ -114,6 +116,7 @@ func TestTiled(t *testing.T) {
 		try(tile+",generic=1", "mb2ic19ih10oc40kh3ph1sh2", "mb3ic18ih6oc30kh1", "mb1ic3ih17oc16kh7sh2ph3")
 	}
 	try("bm=64,bn=64,bk=16,tm=8,tn=8,parts=1", "mb1ic32ih10oc70kh3ph1")
+	try("bm=64,bn=32,bk=8,tm=8,tn=4,parts=2", "conv:BWD_W:mb2ic12ih10oc70kh3ph1")
 }
 
 // A GPU takes igemm_local by itself, with parts where there are few tiles, and not where groups are narrow or there is
