@@ -20,8 +20,8 @@ func (pl *plan) reformat(
 			rows, columns = sp, c
 		}
 	}
-	items, tiled := tiles(n, rows, columns, 4/to.Type.Size())
-	tunables := words(generalGroup, 1, 1, reformatTypes[from.Type], reformatTypes[to.Type], flag(tiled))
+	items, order := tiles(n, rows, columns, 4/from.Type.Size(), 4/to.Type.Size())
+	tunables := words(generalGroup, 1, 1, reformatTypes[from.Type], reformatTypes[to.Type], order)
 	k, err := pl.kernel(ctx, "reformat", tunables...)
 	if err != nil {
 		return err
@@ -29,11 +29,14 @@ func (pl *plan) reformat(
 	return pl.each(list, k, items, []operand{src, dst}, words(n*c*sp, rows, columns)...)
 }
 
-// tiles is how many work-items of the kernel reformat write n matrices, so many elements a word, and whether each writes
-// a tile of eight rows, which is the way where rows are whole words.
-func tiles(n, rows, columns, perWord int) (items int, tiled bool) {
-	if rows > 1 && columns%perWord == 0 {
-		return n * ceilDiv(rows, 8) * (columns / perWord), true
+// tiles is how many work-items of the kernel reformat write n matrices of so many elements a word, and its ORDER: as they
+// lie where there is one row, in tiles of eight rows where rows are whole words.
+func tiles(n, rows, columns, perFrom, perTo int) (items, order int) {
+	switch {
+	case rows == 1:
+		return ceilDiv(n*columns, max(perFrom, perTo)), 2
+	case columns%perTo == 0:
+		return n * ceilDiv(rows, 8) * (columns / perTo), 1
 	}
-	return ceilDiv(n*rows*columns, perWord), false
+	return ceilDiv(n*rows*columns, perTo), 0
 }
