@@ -30,7 +30,8 @@ func newVerifyCommand() *cobra.Command {
                 transposed convolutions; --dir FWD,BWD_W restricts them
 --fuzz 60s      random problems of every operation, by all algorithms with both
                 fills; the first failure is shrunk to the smallest problem that
-                still fails. The same --seed makes the same problems
+                still fails. The same --seed makes the same problems; --alg NAME
+                draws those that a device can run by it, and runs no other
 --batch FILE    a list of problems in benchdnn's form; --sample 1000 checks so
                 many of them, chosen by --seed
 --verdict       one problem in detail, which a failure of a single problem

@@ -21,8 +21,12 @@ func (l *listing) fuzz(cmd *cobra.Command, limit time.Duration, seed uint64, fil
 	}
 	return l.run(cmd, func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error {
 		f := verify.Fuzzer{Oracle: oracle, Devices: devs, Seed: seed, Fills: fills}
-		if l.alg != "" {
+		switch l.alg {
+		case "", "all":
+		case "auto":
 			f.Algorithms = func(d *engine.Device, p problem.Problem) []string { return algorithms(d, p, l.alg) }
+		default:
+			f.Algorithm = l.alg
 		}
 		bar := newProgress(cmd, int(limit.Seconds()))
 		defer bar.end()

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	fuzzBudget  = 2e7  // products of the oracle for one problem: some 50 ms
-	shrinkTries = 3000 // runs that shrinking a failure may take
-	shrinkTime  = time.Minute
+	fuzzBudget  = 2e7              // products of the oracle for one problem: some 50 ms
+	shrinkTries = 3000             // runs that shrinking a failure may take
+	shrinkTime  = 20 * time.Second // after which steps are no longer taken two at once
+	drawTries   = 10000            // problems to draw for one that an algorithm can run
 )
 
 // Fuzzer checks random problems: by all algorithms of all devices, with both fills, against the oracle.
@@ -25,11 +26,28 @@ type Fuzzer struct {
 	Seed       uint64
 	Fills      []Fill // nil is all
 	Algorithms func(*engine.Device, problem.Problem) []string
+	// Algorithm is the only one that runs if it is not empty, and problems are such that a device can run them by it: where
+	// each problem takes a compilation, faults of one algorithm are found many times sooner.
+	Algorithm string
 }
 
-// Problem is random problem i: it depends on Seed and i alone.
+// Problem is random problem i: it depends on Seed and i alone, with an Algorithm also on what the devices can run by it.
 func (f *Fuzzer) Problem(i uint64) problem.Problem {
 	r := rand.New(rand.NewPCG(f.Seed, i))
+	p := draw(r, i)
+	for tries := 0; f.Algorithm != "" && tries < drawTries && !f.suits(&p); tries++ {
+		p = draw(r, i)
+	}
+	return p
+}
+
+// suits says whether a device can run the problem by the Algorithm.
+func (f *Fuzzer) suits(p *problem.Problem) bool {
+	return slices.ContainsFunc(f.Devices, func(d *engine.Device) bool { return slices.Contains(d.Algorithms(*p), f.Algorithm) })
+}
+
+// draw makes problem i of a source of random numbers.
+func draw(r *rand.Rand, i uint64) problem.Problem {
 	switch i % 8 {
 	case 3:
 		for {
@@ -85,6 +103,9 @@ func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) b
 }
 
 func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
+	if f.Algorithm != "" {
+		return []string{f.Algorithm}
+	}
 	if f.Algorithms != nil {
 		return f.Algorithms(dev, p)
 	}
@@ -93,11 +114,11 @@ func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
 
 // Shrink looks for a smaller problem that fails on a device by an algorithm as the case did, whose record is given, and
 // returns the smallest and its record. It is greedy: of the problems one step simpler it takes the first that fails, and
-// goes on from there. Where none does, the values may just happen to hide the fault, and it takes two steps at once. It
-// ends when that does not help either, after some thousand runs or a minute, or with ctx.
+// goes on from there. Where none does, the values may just happen to hide the fault, and it takes two steps at once, unless
+// runs are slow. It ends when that does not help either, after some thousand runs, or with ctx.
 func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c *Case, failed report.Record) (problem.Problem, report.Record) {
 	best, tries, start := c.Problem, 0, time.Now()
-	over := func() bool { return tries > shrinkTries || time.Since(start) > shrinkTime || ctx.Err() != nil }
+	over := func() bool { return tries > shrinkTries || ctx.Err() != nil }
 	fails := func(p problem.Problem) bool {
 		if tries++; over() || algorithm == "" && len(dev.Algorithms(p)) == 0 {
 			return false
@@ -127,8 +148,13 @@ func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c
 	}
 	double := func() bool {
 		for _, p := range best.Simpler() {
-			if slices.ContainsFunc(p.Simpler(), fails) {
-				return true
+			for _, p := range p.Simpler() {
+				if time.Since(start) > shrinkTime {
+					return false
+				}
+				if fails(p) {
+					return true
+				}
 			}
 		}
 		return false

@@ -19,14 +19,22 @@ import (
 )
 
 // mutants are faults planted in kernels: the text of a body and what it becomes.
-var mutants = []struct{ name, kernel, is, becomes string }{
-	{"halo off by one", "conv_direct", "x >= p.iw) {", "x > p.iw) {"},
-	{"kernel axes swapped", "conv_direct", "weiStart + (i * p.kh + j) * p.kw + k", "weiStart + (i * p.kh + k) * p.kw + j"},
-	{"bias of integers missing", "conv_direct", "isum += AS_UINT(quant[4 * oc + o]);", ""},
-	{"stride not tested", "conv_transposed", "xn * p.sw != x ||", ""},
-	{"wrong divisor", "pool", "count = max(ld - fd, 0) * max(lh - fh, 0) * max(lw - fw, 0)", "count = nd * nh * nw"},
-	{"multiplied by a rounded reciprocal", "pool", "DIV_EXACT(r, TO_FLOAT(count))", "r * (1.0f / TO_FLOAT(count))"},
-	{"last of equals", "pool", "v > r || IS_NAN(v)", "v >= r || IS_NAN(v)"},
+var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
+	{"halo off by one", "", "conv_direct", "x >= p.iw) {", "x > p.iw) {"},
+	{"kernel axes swapped", "", "conv_direct", "weiStart + (i * p.kh + j) * p.kw + k", "weiStart + (i * p.kh + k) * p.kw + j"},
+	{"bias of integers missing", "", "conv_direct", "isum += AS_UINT(quant[4 * oc + o]);", ""},
+	{"stride not tested", "", "conv_transposed", "xn * p.sw != x ||", ""},
+	{"wrong divisor", "", "pool", "count = max(ld - fd, 0) * max(lh - fh, 0) * max(lw - fw, 0)", "count = nd * nh * nw"},
+	{"multiplied by a rounded reciprocal", "", "pool", "DIV_EXACT(r, TO_FLOAT(count))", "r * (1.0f / TO_FLOAT(count))"},
+	{"last of equals", "", "pool", "v > r || IS_NAN(v)", "v >= r || IS_NAN(v)"},
+
+	// Kernels that are compiled for each shape: among problems of their algorithm alone, these are found in seconds.
+	{"groups share a bias", "igemm", "conv_igemm", "POST_SLOTS + g * OCG + min", "POST_SLOTS + min"},
+	{"last row left out", "igemm", "conv_igemm", "y0 + m / TX < p.rows)", "y0 + m / TX + 1 < p.rows)"},
+	{"slices without dilation", "igemm", "conv_igemm", "s += (DD * PLANE - KH * DH * PITCH)", "s += (PLANE - KH * DH * PITCH)"},
+	{"groups read the first one's source", "igemm", "conv_igemm", "g * (ICG * SLICES) + z", "z"},
+	{"weights of one zero point", "igemm", "pack_weights", "quant[(p.groups + g) * p.ocg + o]", "quant[p.groups * p.ocg]"},
+	{"padding is a zero byte", "igemm", "pad_src", "VEC v = VEC_SPLAT(0.0f);", "VEC v = VEC_SPLAT(-zero);"},
 }
 
 // TestFuzzerFindsMutants proves the checks: each fault is found by random problems within a minute, and shrunk to a
@@ -61,7 +69,7 @@ func TestFuzzerFindsMutants(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer dev.Close()
-			found := hunt(t, verify.Fuzzer{Oracle: oracle, Devices: []*engine.Device{dev}, Seed: 1})
+			found := hunt(t, verify.Fuzzer{Oracle: oracle, Devices: []*engine.Device{dev}, Seed: 1, Algorithm: m.algorithm})
 			if found == nil {
 				return
 			}
