@@ -43,7 +43,7 @@ build: ## build bin/gonvolve
 	@$(GO) build -o bin/gonvolve ./cmd/gonvolve
 
 bench: setup-bench build ## compare the timings of all devices on a small suite (BENCHFLAGS='--suite resnet50 …')
-	@./bin/gonvolve bench $(BENCHFLAGS)
+	@./bin/gonvolve bench --probe $(BENCHFLAGS)
 
 test: setup-test ## vet and run all tests (TESTFLAGS='-short …')
 	$(GO) vet ./...

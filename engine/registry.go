@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 var registry struct {
 	sync.RWMutex
 	drivers map[string]driver.Driver
+	without map[string]error // drivers that are left out, and why
 }
 
 // order is how drivers are listed; others follow by name.
@@ -68,6 +70,32 @@ func lookup(name string) (driver.Driver, bool) {
 	return d, ok
 }
 
+// LeaveOut makes a driver one without devices, for the reason given, so that nothing is asked of it; nil takes it in again.
+// GONVOLVE_WITHOUT=opencl,vulkan in the environment does the same.
+func LeaveOut(name string, why error) {
+	registry.Lock()
+	defer registry.Unlock()
+	if registry.without == nil {
+		registry.without = map[string]error{}
+	}
+	registry.without[name] = why
+}
+
+// leftOut is nil, or why a driver is left out.
+func leftOut(name string) error {
+	registry.RLock()
+	defer registry.RUnlock()
+	if why := registry.without[name]; why != nil {
+		return fmt.Errorf("%w: %w", ErrNoDevices, why)
+	}
+	for out := range strings.SplitSeq(os.Getenv("GONVOLVE_WITHOUT"), ",") {
+		if strings.TrimSpace(out) == name {
+			return fmt.Errorf("%w: GONVOLVE_WITHOUT leaves it out", ErrNoDevices)
+		}
+	}
+	return nil
+}
+
 // Listing is a device that could be opened, or a driver that has none and why.
 type Listing struct {
 	Spec string // what Open takes; the driver's name alone if it has no devices
@@ -85,6 +113,9 @@ func Devices() []Listing {
 }
 
 func devicesOf(name string) []Listing {
+	if err := leftOut(name); err != nil {
+		return []Listing{{Spec: name, Err: err}}
+	}
 	d, _ := lookup(name)
 	infos, err := d.Devices()
 	if err == nil && len(infos) == 0 {
@@ -215,6 +246,9 @@ func open(ctx context.Context, spec string, o *options) (*session, error) {
 	d, ok := lookup(name)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownDevice, spec)
+	}
+	if err := leftOut(name); err != nil {
+		return nil, fmt.Errorf("open %s: %w", spec, err)
 	}
 	i := 0
 	if index != "" {

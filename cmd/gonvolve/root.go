@@ -34,16 +34,22 @@ layouts and more in front: run problem --help has them all.`,
 		SilenceUsage:  true,
 	}
 	verbose := root.PersistentFlags().BoolP("verbose", "v", false, "log what happens to standard error")
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+	probing := root.PersistentFlags().Bool("probe", os.Getenv(probeVar) == "1", "first open every driver's devices in a child process, and leave "+
+		"drivers out that crash there; devices always does (GONVOLVE_PROBE=1, or 0 for never)")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		// Commands say themselves what the user must know, so that the log of the packages would say it twice.
 		level := slog.LevelError
 		if *verbose {
 			level = slog.LevelDebug
 		}
 		slog.SetDefault(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+		if cmd.Name() != "probe" && (*probing || cmd.Name() == "devices" && os.Getenv(probeVar) != "0") {
+			return probe(cmd)
+		}
+		return nil
 	}
 	root.AddCommand(newDevicesCommand(), newRunCommand(), newBenchCommand(), newVerifyCommand(), newTuneCommand(),
-		newMakeCommand(), newCompareCommand())
+		newMakeCommand(), newCompareCommand(), newProbeCommand())
 	return root
 }
 

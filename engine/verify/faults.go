@@ -23,7 +23,7 @@ import (
 const (
 	faultyProblems = 40              // different ones, so that their kernels are compiled once
 	faultyDeadline = 2 * time.Second // of a device's calls, in runs in which some hang
-	settling       = 30 * time.Second
+	looks          = 600             // for what is left of a run: half a minute
 )
 
 // Faults runs problems on devices whose drivers fail at random, as package faulty has them: each run has to end in the right
@@ -346,23 +346,22 @@ func (c *Case) resident(ctx context.Context, d *engine.Device, a driver.Arithmet
 	return last
 }
 
-// settle waits until nothing is left of a run, or says what is.
+// settle waits until nothing is left of a run, or says what is. It counts its looks and no time, which goes on while the
+// process is stopped.
 func (f *Faults) settle(faults *faulty.Faults) string {
 	faults.Release()
-	end := time.Now().Add(settling)
-	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		leaks, n := faults.Leaks(), runtime.NumGoroutine()
-		switch {
-		case leaks == nil && n <= f.threads:
+	wait := 100 * time.Microsecond
+	for range looks {
+		if faults.Leaks() == nil && runtime.NumGoroutine() <= f.threads {
 			return ""
-		case time.Now().Before(end):
-			time.Sleep(wait)
-		case leaks != nil:
-			return leaks.Error()
-		default:
-			return fmt.Sprintf("%d goroutines became %d\n%s", f.threads, n, stacks())
 		}
+		time.Sleep(wait)
+		wait = min(2*wait, 50*time.Millisecond)
 	}
+	if err := faults.Leaks(); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d goroutines became %d\n%s", f.threads, runtime.NumGoroutine(), stacks())
 }
 
 func stacks() string {
