@@ -68,13 +68,15 @@ func canDepthwise(d *Device, p *problem.Problem) error {
 func worthDepthwise(_ *Device, p *problem.Problem) bool { return p.FLOPs() >= depthwiseWorth }
 
 func buildDepthwise(ctx context.Context, pl *plan) error {
-	return pl.depthwise(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+	c := convOf(&pl.core)
+	return pl.depthwise(ctx, &pl.core, pl.outputOf(c.dst, c.src))
 }
 
 // depthwise adds a depthwise convolution.
-func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst operand) error {
+func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) error {
 	c := convOf(p)
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, true)
+	half := dst.typ == problem.F16
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, half, true)
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst operand) 
 	h, w := axes[1], axes[2]
 	channels := c.groups * c.narrowG
 	k := newWalk(pl.dev, c.n*channels, h, w)
-	kernel, err := pl.kernel(ctx, "conv_depthwise", append([]int32{pl.dev.walkGroup(), 1, 1},
+	kernel, err := pl.kernelFor(ctx, half, "conv_depthwise", append([]int32{pl.dev.walkGroup(), 1, 1},
 		words(h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation, k.step, k.move, k.tx, k.rw, flag(p.Bias), int(post.chain))...)...)
 	if err != nil {
 		return err
@@ -93,7 +95,7 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst operand) 
 	}
 	pl.info.Tile = fmt.Sprintf("strips of %d rows × %d×%d pixels, group %d", k.rows, k.tx, k.rw, pl.dev.walkGroup())
 	pl.info.Why = "one source channel a group: its rows stay in registers"
-	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, dst},
+	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, dst.at},
 		words(channels, c.narrowG, h.In, w.In, h.Out, w.Out, h.PadL, w.PadL, k.xt, k.strips, k.rows, first, turn,
 			c.n*c.groups*h.In*w.In-1)...)
 }

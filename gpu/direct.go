@@ -81,13 +81,19 @@ func canDirect(_ *Device, p *problem.Problem) error {
 }
 
 func buildDirect(ctx context.Context, pl *plan) error {
-	return pl.directConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+	c := convOf(&pl.core)
+	dst := inWords(pl.output(c.dst))
+	if len(boxes(c.reduced(), c.k, pl.dev.proof.LoopLimit)) == 1 { // no partial sums in dst, which halves would round
+		dst = pl.outputOf(c.dst, c.src)
+	}
+	return pl.directConv(ctx, &pl.core, dst)
 }
 
 // directConv adds a convolution or a transposed one by the general kernels.
-func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst operand) error {
+func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst stored) error {
 	c := convOf(p)
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
+	half := dst.typ == problem.F16
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, half, false)
 	if err != nil {
 		return err
 	}
@@ -103,11 +109,11 @@ func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst operand)
 		tunables = append(tunables, result)
 		uses = append(uses, quant)
 	}
-	k, err := pl.kernel(ctx, name, tunables...)
+	k, err := pl.kernelFor(ctx, half, name, tunables...)
 	if err != nil {
 		return err
 	}
-	uses = append(uses, dst)
+	uses = append(uses, dst.at)
 	parts := boxes(c.reduced(), c.k, pl.dev.proof.LoopLimit)
 	for i, b := range parts {
 		err := pl.each(&pl.run, k, c.results(), uses,
@@ -152,12 +158,15 @@ type posts struct {
 	par, res operand
 }
 
-// convInputs are what a convolution's kernels read: the tensor of role from, the weights, and what posts packs.
-func (pl *plan) convInputs(ctx context.Context, p *problem.Problem, from problem.Role, apart bool) (src, wei operand, post posts, err error) {
-	if post, err = pl.posts(ctx, p, apart); err != nil {
+// convInputs are what a convolution's kernels, or their variants half, read: the tensor of role from, the weights, and what
+// posts packs.
+func (pl *plan) convInputs(
+	ctx context.Context, p *problem.Problem, from problem.Role, half, apart bool,
+) (src, wei operand, post posts, err error) {
+	if post, err = pl.posts(ctx, p, half, apart); err != nil {
 		return none, none, post, err
 	}
-	if src, err = pl.input(ctx, from); err != nil {
+	if src, err = pl.inputAs(ctx, half, from); err != nil {
 		return none, none, post, err
 	}
 	wei, err = pl.constant(ctx, problem.Wei)
@@ -165,8 +174,8 @@ func (pl *plan) convInputs(ctx context.Context, p *problem.Problem, from problem
 }
 
 // posts packs bias and post-operations. The bias of a float convolution is the first of them, or, apart, a row before
-// theirs.
-func (pl *plan) posts(ctx context.Context, p *problem.Problem, apart bool) (posts, error) {
+// theirs. What is added is halves if the kernel is a variant half.
+func (pl *plan) posts(ctx context.Context, p *problem.Problem, half, apart bool) (posts, error) {
 	out := posts{par: none, res: none}
 	var chain []problem.PostOp
 	bias := p.Bias && !p.Integer()
@@ -207,7 +216,7 @@ func (pl *plan) posts(ctx context.Context, p *problem.Problem, apart bool) (post
 			continue
 		}
 		var err error
-		if out.res, err = pl.input(ctx, problem.Residual); err != nil {
+		if out.res, err = pl.inputAs(ctx, half, problem.Residual); err != nil {
 			return out, err
 		}
 	}

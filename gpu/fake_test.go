@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type fake struct {
 	info      hal.Info
 	loopLimit int64                   // loops that cost more come out wrong; 0: none do
 	wrong     string                  // kernel whose first word comes out wrong
+	flushes   int32                   // native conversions of halves that lose subnormals, as bits of NativeHalf
 	fail      func(call string) error // asked before each call that can fail
 
 	mu         sync.Mutex
@@ -177,6 +179,7 @@ type fakeKernel struct {
 	f     *fake
 	src   *shaders.Kernel
 	local [3]int
+	last  int32 // tunable
 	freed bool
 }
 
@@ -190,7 +193,7 @@ func (f *fake) NewKernel(_ context.Context, k *shaders.Kernel, tunables []int32)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.compiled[k.Name] = append(f.compiled[k.Name], slices.Clone(tunables))
-	fk := &fakeKernel{f: f, src: k}
+	fk := &fakeKernel{f: f, src: k, last: tunables[len(tunables)-1]}
 	for i := range fk.local {
 		fk.local[i] = int(tunables[i])
 		if fk.local[i] < 1 || fk.local[i] > f.info.MaxGroupSize[i] {
@@ -404,6 +407,22 @@ func (f *fake) compute(k *fakeKernel, v []*fakeView, p []int) {
 		for i := range p[0] {
 			v[1].set(i, uint32(count))
 		}
+	case "half_load.half":
+		for i := range p[0] {
+			h := uint16(v[0].get(i/2) >> (16 * (i & 1)))
+			if f.flushes&k.last&nativeLoads != 0 && h&0x7c00 == 0 {
+				h &= 0x8000
+			}
+			v[1].set(i, math.Float32bits(float32(halfValue(h))))
+		}
+	case "half_store.half":
+		for i := range p[0] {
+			h := nearestHalf(math.Float32frombits(v[0].get(i)))
+			if f.flushes&k.last&nativeStores != 0 && h&0x7c00 == 0 {
+				h &= 0x8000
+			}
+			v[1].set(i/2, v[1].get(i/2)&^(0xffff<<(16*(i&1)))|uint32(h)<<(16*(i&1)))
+		}
 	case "fma_check":
 		for i := range p[0] {
 			a, b := math.Float32frombits(v[0].get(3*i)), math.Float32frombits(v[0].get(3*i+1))
@@ -413,4 +432,22 @@ func (f *fake) compute(k *fakeKernel, v []*fakeView, p []int) {
 			}
 		}
 	}
+}
+
+// nearestHalf searches the half next to v, the even one of two.
+func nearestHalf(v float32) uint16 {
+	if v != v {
+		return halfInfinity + 1
+	}
+	sign := uint16(math.Float32bits(v) >> 31 << 15)
+	a := math.Abs(float64(v))
+	h := sort.Search(halfInfinity, func(h int) bool { // the first whose middle to the next is not below a
+		next := halfValue(uint16(h + 1))
+		if h+1 == halfInfinity {
+			next = 1 << 16
+		}
+		middle := (halfValue(uint16(h)) + next) / 2
+		return a < middle || a == middle && h%2 == 0
+	})
+	return sign | uint16(h)
 }

@@ -29,12 +29,12 @@ func buildConvThenPool(ctx context.Context, pl *plan) error {
 	case canIgemm(pl.dev, &p) == nil && worthIgemm(pl.dev, &p):
 		conv = pl.igemmConv
 	}
-	if err := conv(ctx, &p, between); err != nil {
+	if err := conv(ctx, &p, inWords(between)); err != nil {
 		return err
 	}
 	tile, why := pl.info.Tile, pl.info.Why
 	pool := pl.core.ThenPool()
-	if err := pl.addPool(ctx, &pool, between, pl.output(problem.Dst)); err != nil {
+	if err := pl.addPool(ctx, &pool, between, inWords(pl.output(problem.Dst))); err != nil {
 		return err
 	}
 	pl.info.Tile, pl.info.Why = tile, "the convolution's result stays in the workspace, each element computed once; "+why
@@ -78,7 +78,7 @@ var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1
 func buildFused(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, false, false)
 	if err != nil {
 		return err
 	}

@@ -212,12 +212,13 @@ func (g *igemm) spans(i, results int) int {
 
 // newIgemm lays a convolution or a transposed one out for the device.
 func newIgemm(d *Device, p *problem.Problem) *igemm {
-	g, _ := newTiledIgemm(d, p, "") // only the tile can be wrong
+	g, _ := newTiledIgemm(d, p, "", false) // only the tile can be wrong
 	return g
 }
 
-// newTiledIgemm does so with the tile of the text, or with its own choice if that is empty.
-func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
+// newTiledIgemm does so with the tile of the text, or with its own choice if that is empty. half: the source is halves,
+// which pad_src makes floats of, so there is a copy even where nothing is padded.
+func newTiledIgemm(d *Device, p *problem.Problem, tile string, half bool) (*igemm, error) {
 	g := &igemm{
 		phased: phasedOf(p), vw: d.limits.VectorWidth, lx: 1, cu: 1, ku: 1, largest: d.binding / 4,
 		integer: p.Integer(),
@@ -237,7 +238,7 @@ func newTiledIgemm(d *Device, p *problem.Problem, tile string) (*igemm, error) {
 	}
 	g.ocb = ceilDiv(g.ocg, g.tn*g.vw)
 	across := roundUp(g.outs(2), g.tx)
-	g.inPlace = !g.integer && g.in[2]%quad == 0 && g.in[1]*g.in[2]%quad == 0
+	g.inPlace = !half && !g.integer && g.in[2]%quad == 0 && g.in[1]*g.in[2]%quad == 0
 	for i := range g.phases {
 		ph := &g.phases[i]
 		if ph.empty {
@@ -474,5 +475,5 @@ func worthIgemm(_ *Device, p *problem.Problem) bool {
 }
 
 func buildIgemm(ctx context.Context, pl *plan) error {
-	return pl.igemmConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+	return pl.igemmConv(ctx, &pl.core, pl.outputOf(convOf(&pl.core).dst))
 }

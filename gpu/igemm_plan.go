@@ -11,15 +11,16 @@ import (
 // The steps of an implicit GEMM: chunk by chunk the padded copy, and the phases that read it.
 
 // igemmConv adds a convolution by implicit GEMM.
-func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) error {
-	g, err := newTiledIgemm(pl.dev, p, pl.tile)
-	if err == nil && pl.tile != "" {
+func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst stored) error {
+	half := pl.halves(convOf(p).src)
+	g, err := newTiledIgemm(pl.dev, p, pl.tile, half)
+	if err == nil && (pl.tile != "" || half) {
 		err = g.fits(pl.dev, p)
 	}
 	if err != nil {
 		return err
 	}
-	post, err := pl.posts(ctx, p, true)
+	post, err := pl.posts(ctx, p, dst.typ == problem.F16, true)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 	weights := make([]operand, len(g.phases))
 	for i := range g.phases {
 		ph := &g.phases[i]
-		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias && !g.integer, post.chain, result); err != nil {
+		if kernels[i], err = g.kernel(ctx, pl, ph, p.Bias && !g.integer, post.chain, result, dst.typ == problem.F16); err != nil {
 			return err
 		}
 		if weights[i], err = g.packWeights(ctx, pl, &pl.pack, ph, g.weights(), wei, quant, g.tn*g.vw, g.icg*ph.taps(), 1, ph.packed); err != nil {
@@ -67,7 +68,7 @@ func (pl *plan) igemmConv(ctx context.Context, p *problem.Problem, dst operand) 
 					at = ph.border
 				}
 			}
-			uses := []operand{from, weights[i], post.par, post.res, quant, dst}
+			uses := []operand{from, weights[i], post.par, post.res, quant, dst.at}
 			err = errors.Join(err, g.run(pl, kernels[i], ph, first, size, uses))
 		}
 	})
@@ -99,8 +100,8 @@ func chunks(all, size [3]int, f func(first, size [3]int)) {
 	}
 }
 
-// kernel compiles the kernel of a phase.
-func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chain, result int32) (*kernel, error) {
+// kernel compiles the kernel of a phase, or its variant that writes halves.
+func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chain, result int32, half bool) (*kernel, error) {
 	icg := g.icg
 	if ph.empty {
 		icg = 0
@@ -113,7 +114,7 @@ func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chai
 	tunables := append([]int32{int32(g.lx), 1, 1}, words(icg, g.ocg, h.Out, w.Out, h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation,
 		g.pitch, g.rows*g.pitch, g.tx, g.ty, g.tn, g.cu, g.rowsOf(ph), g.share, flag(bias), int(chain), narrow,
 		d.Kernel, d.Stride, d.Dilation, g.slices, ph.every[1]*g.out[2], ph.every[2], int(result), g.flush(ph))...)
-	return pl.kernel(ctx, "conv_igemm", tunables...)
+	return pl.kernelFor(ctx, half, "conv_igemm", tunables...)
 }
 
 // run adds a phase of a chunk.
@@ -194,7 +195,11 @@ func (g *igemm) pad(pl *plan, k *kernel, b *border, first, size [3]int, src, qua
 
 // padding compiles pad_src for a source of a type.
 func (pl *plan) padding(ctx context.Context, from problem.DataType) (*kernel, error) {
-	return pl.kernel(ctx, "pad_src", int32(pl.dev.padItems()), 1, 1, int32(reformatTypes[from]))
+	half := from == problem.F16
+	if half {
+		from = problem.F32 // as which the variant has them
+	}
+	return pl.kernelFor(ctx, half, "pad_src", int32(pl.dev.padItems()), 1, 1, int32(reformatTypes[from]))
 }
 
 // padPlanes adds a copy of channels from the first on with their planes moved by left, integers less their zero point.

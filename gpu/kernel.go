@@ -43,11 +43,15 @@ func (k *kernel) handle() hal.Kernel {
 	return k.shared.hal
 }
 
-// named is a kernel that is not compiled yet. tunables are in the kernel's order, work-group size first.
+// named is a kernel that is not compiled yet. tunables are in the kernel's order, work-group size first; what a variant half
+// has beside its body's is the device's.
 func (d *Device) named(name string, tunables ...int32) (*kernel, error) {
 	src, err := d.source.Get(name)
 	if err != nil {
 		return nil, err
+	}
+	if last := src.Tunables[len(src.Tunables)-1]; last.Name == shaders.NativeHalf {
+		tunables = append(slices.Clip(tunables), d.proof.NativeHalf)
 	}
 	if len(tunables) != len(src.Tunables) {
 		return nil, fmt.Errorf("kernel %s takes %d tunables, not %d", name, len(src.Tunables), len(tunables))

@@ -138,9 +138,13 @@ type stored struct {
 	typ problem.DataType
 }
 
-// packed is the role's tensor as kernels take it that read bytes: as core has it, but integers of 8 bits as they are.
+// packed is the role's tensor as kernels take it that read bytes: as core has it, but integers of 8 bits as they are, and a
+// source of halves, too.
 func (pl *plan) packed(ctx context.Context, r problem.Role) (stored, error) {
 	given, words := formOf(&pl.p, r)
+	if r != problem.Wei && pl.halves(r) {
+		return stored{pl.tensor(r), problem.F16}, nil
+	}
 	if !pl.p.Integer() {
 		at, err := pl.input(ctx, r)
 		return stored{at, words.Type}, err

@@ -36,7 +36,11 @@ func buildPool(ctx context.Context, pl *plan) error {
 	if p.Dir == problem.BackwardData {
 		return pl.poolBackward(ctx, p)
 	}
-	src, err := pl.input(ctx, problem.Src)
+	dst := inWords(pl.output(problem.Dst))
+	if len(windowBoxes(windowSizes(p), pl.windowLimit(p))) == 1 { // no partial sums in dst, which halves would round
+		dst = pl.outputOf(problem.Dst, problem.Src)
+	}
+	src, err := pl.inputAs(ctx, dst.typ == problem.F16, problem.Src)
 	if err != nil {
 		return err
 	}
@@ -44,11 +48,11 @@ func buildPool(ctx context.Context, pl *plan) error {
 	if p.Indices != problem.NoIndices {
 		ind = pl.output(problem.Ind)
 	}
-	return pl.pool(ctx, p, p.Indices, src, pl.output(problem.Dst), ind)
+	return pl.pool(ctx, p, p.Indices, src, dst, ind)
 }
 
 // addPool adds a forward pooling without indices.
-func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src, dst operand) error {
+func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src operand, dst stored) error {
 	if canRowsForward(pl.dev, p) == nil && worthRows(pl.dev, p) {
 		return pl.rows(ctx, p, src, dst)
 	}
@@ -56,19 +60,18 @@ func (pl *plan) addPool(ctx context.Context, p *problem.Problem, src, dst operan
 }
 
 // pool adds the forward kernel.
-func (pl *plan) pool(ctx context.Context, p *problem.Problem, order problem.IndexOrder, src, dst, ind operand) error {
-	k, err := pl.poolKernel(ctx, p, order)
+func (pl *plan) pool(ctx context.Context, p *problem.Problem, order problem.IndexOrder, src operand, dst stored, ind operand) error {
+	k, err := pl.poolKernel(ctx, dst.typ == problem.F16, p, order)
 	if err != nil {
 		return err
 	}
-	taps := [3]int{p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel}
-	parts := windowBoxes(taps, pl.windowLimit(p))
+	parts := windowBoxes(windowSizes(p), pl.windowLimit(p))
 	for i, b := range parts {
 		start := startAtPartial
 		if i == 0 {
 			start = startAfresh
 		}
-		if err := pl.windows(k, p, windowCount(p), []operand{src, dst, ind}, b, start, i == len(parts)-1); err != nil {
+		if err := pl.windows(k, p, windowCount(p), []operand{src, dst.at, ind}, b, start, i == len(parts)-1); err != nil {
 			return err
 		}
 	}
@@ -76,9 +79,14 @@ func (pl *plan) pool(ctx context.Context, p *problem.Problem, order problem.Inde
 	return nil
 }
 
-func (pl *plan) poolKernel(ctx context.Context, p *problem.Problem, order problem.IndexOrder) (*kernel, error) {
+// windowSizes are how many cells a window has at most along the axes.
+func windowSizes(p *problem.Problem) [3]int {
+	return [3]int{p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel}
+}
+
+func (pl *plan) poolKernel(ctx context.Context, half bool, p *problem.Problem, order problem.IndexOrder) (*kernel, error) {
 	tunables := words(generalGroup, 1, 1, poolNumbers[p.Kind], flag(p.Adaptive), int(order), flag(dense(p)))
-	return pl.kernel(ctx, "pool", tunables...)
+	return pl.kernelFor(ctx, half, "pool", tunables...)
 }
 
 // poolBackward adds the gather of diff_src, and before it what it needs of each window: where the maximum was, the
@@ -100,17 +108,17 @@ func (pl *plan) poolBackward(ctx context.Context, p *problem.Problem) error {
 	switch {
 	case p.Kind == problem.Lp:
 		f.kind = gatherLp
-		err = pl.pool(ctx, p, problem.NoIndices, f.src, f.dst, none)
+		err = pl.pool(ctx, p, problem.NoIndices, f.src, inWords(f.dst), none)
 	case p.Kind == problem.Max && withSrc:
 		f.kind, f.order, f.ind = gatherMax, problem.Plane, pl.scratch(windows)
-		err = pl.pool(ctx, p, problem.Plane, f.src, f.dst, f.ind)
+		err = pl.pool(ctx, p, problem.Plane, f.src, inWords(f.dst), f.ind)
 	case p.Kind == problem.Max:
 		f.kind, f.order = gatherMax, p.Indices
 		f.ind, err = pl.input(ctx, problem.Ind)
 	default:
 		f.kind, f.diff = gatherAverage, pl.scratch(windows)
 		var k *kernel
-		if k, err = pl.poolKernel(ctx, p, problem.NoIndices); err == nil {
+		if k, err = pl.poolKernel(ctx, false, p, problem.NoIndices); err == nil {
 			err = pl.windows(k, p, windowCount(p), []operand{diff, f.diff, none}, windowBox{}, startAtSource, true)
 		}
 	}

@@ -53,25 +53,26 @@ func worthRows(_ *Device, p *problem.Problem) bool {
 }
 
 func buildRows(ctx context.Context, pl *plan) error {
-	src, err := pl.input(ctx, problem.Src)
+	dst := pl.outputOf(problem.Dst, problem.Src)
+	src, err := pl.inputAs(ctx, dst.typ == problem.F16, problem.Src)
 	if err != nil {
 		return err
 	}
-	return pl.rows(ctx, &pl.core, src, pl.output(problem.Dst))
+	return pl.rows(ctx, &pl.core, src, dst)
 }
 
 // rows adds a forward pooling by strips of rows.
-func (pl *plan) rows(ctx context.Context, p *problem.Problem, src, dst operand) error {
+func (pl *plan) rows(ctx context.Context, p *problem.Problem, src operand, dst stored) error {
 	h, w := p.Axes[1], p.Axes[2]
 	planes := p.N * p.IC
 	k := newWalk(pl.dev, planes, h, w)
-	kernel, err := pl.kernel(ctx, "pool_rows", words(int(pl.dev.walkGroup()), 1, 1,
+	kernel, err := pl.kernelFor(ctx, dst.typ == problem.F16, "pool_rows", words(int(pl.dev.walkGroup()), 1, 1,
 		poolNumbers[p.Kind], h.Kernel, w.Kernel, h.Stride, w.Stride, k.move, k.tx, k.rw)...)
 	if err != nil {
 		return err
 	}
 	pl.info.Tile = fmt.Sprintf("strips of %d rows × %d×%d pixels, group %d", k.rows, k.tx, k.rw, pl.dev.walkGroup())
 	pl.info.Why = "small windows: each row of the source is read once"
-	return pl.each(&pl.run, kernel, k.items(planes), []operand{src, dst}, words(h.In, w.In, h.Out, w.Out, h.PadL, w.PadL,
+	return pl.each(&pl.run, kernel, k.items(planes), []operand{src, dst.at}, words(h.In, w.In, h.Out, w.Out, h.PadL, w.PadL,
 		h.In+h.PadR, w.In+w.PadR, k.xt, k.strips, k.rows, p.Divisor, planes*h.In*w.In-1)...)
 }

@@ -19,6 +19,8 @@ import (
 type proof struct {
 	LoopLimit  int   // loop iterations and exits that one work-item may run
 	IndexBytes int64 // largest buffer that kernels were seen to index right
+	Halves     bool  // kernels' variants half come out right
+	NativeHalf int32 // their tunable: which of the device's own conversions do
 	Checks     []driver.Check
 }
 
@@ -77,7 +79,7 @@ func (t *tester) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
-	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.indices, t.clock} {
+	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.indices, t.clock} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -93,7 +95,14 @@ func (t *tester) run() (err error) {
 // dispatch runs a kernel over n work-items of x and returns the words of its last buffer. The others are filled from
 // inputs.
 func (t *tester) dispatch(name string, local, items, words int, inputs [][]uint32, params ...uint32) ([]uint32, time.Duration, error) {
-	k, err := t.dev.kernel(t.ctx, name, int32(local), 1, 1)
+	return t.dispatchTuned(name, []int32{int32(local), 1, 1}, items, words, inputs, params...)
+}
+
+// dispatchTuned does so with a kernel that has tunables of its own.
+func (t *tester) dispatchTuned(
+	name string, tunables []int32, items, words int, inputs [][]uint32, params ...uint32,
+) ([]uint32, time.Duration, error) {
+	k, err := t.dev.kernel(t.ctx, name, tunables...)
 	if err != nil {
 		return nil, 0, err
 	}

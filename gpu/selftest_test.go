@@ -101,3 +101,26 @@ func TestSelfTestIsCached(t *testing.T) {
 		t.Errorf("another driver's version was tested with %d kernels, not %d", other, first)
 	}
 }
+
+// A device whose own conversions lose subnormals gets integer operations in their place; one that computes wrong even by
+// those has no halves in memory.
+func TestSelfTestOfHalves(t *testing.T) {
+	for flushes := range nativeLoads | nativeStores + 1 {
+		f := newFake()
+		f.info.Storage16, f.flushes = true, flushes
+		if d := f.open(t); !d.proof.Halves || d.proof.NativeHalf != (nativeLoads|nativeStores)&^flushes {
+			t.Errorf("flushes %d: %+v", flushes, d.proof)
+		}
+	}
+	for _, wrong := range []string{"half_load.half", "half_store.half"} {
+		f := newFake()
+		f.info.Storage16, f.wrong = true, wrong
+		d := f.open(t)
+		if facts := d.Info().Limits; d.proof.Halves || len(facts) != 1 || facts[0].Name != "self-test: half storage" {
+			t.Errorf("%s wrong: %+v, told as %v", wrong, d.proof, facts)
+		}
+	}
+	if d := newFake().open(t); d.proof.Halves {
+		t.Error("halves on a device without 16-bit storage")
+	}
+}

@@ -366,7 +366,7 @@ func buildTiled(ctx context.Context, pl *plan) error {
 	if pl.core.Dir == problem.BackwardWeights {
 		return pl.tiledWeights(ctx)
 	}
-	return pl.tiledConv(ctx, &pl.core, pl.output(convOf(&pl.core).dst))
+	return pl.tiledConv(ctx, &pl.core, inWords(pl.output(convOf(&pl.core).dst)))
 }
 
 // tiledTiles lists the model's first choices: each tile with its best number of parts, then whatever comes next.

@@ -10,12 +10,12 @@ import (
 // The steps of igemm_local: a kernel for each phase, and the sum of their parts.
 
 // tiledConv adds a convolution or a transposed one by igemm_local.
-func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) error {
+func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) error {
 	g, err := newTiledGemm(pl.dev, p, pl.tile)
 	if err != nil {
 		return err
 	}
-	post, err := pl.posts(ctx, p, false)
+	post, err := pl.posts(ctx, p, false, false)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst operand) 
 		return err
 	}
 	g.describe(pl, p)
-	return g.add(ctx, pl, src, wei, post, dst)
+	return g.add(ctx, pl, src, wei, post, dst.at)
 }
 
 // tiledWeights adds a gradient by the weights.

@@ -63,7 +63,8 @@ func Overlay(fsys fs.FS, dir string, forSPIRV bool) (*Set, error) {
 	s := newSet(src, dir, src.names())
 	s.spirv = forSPIRV
 	for _, name := range s.names {
-		if slices.Contains(s.changed, name+".k") {
+		body, _, _ := strings.Cut(name, ".")
+		if slices.Contains(s.changed, body+".k") {
 			if _, err := s.Get(name); err != nil {
 				return nil, err
 			}
@@ -98,17 +99,31 @@ func newSet(src fs.FS, dir string, changed []string) *Set {
 	s := &Set{src: src, dir: dir, changed: changed, kernels: map[string]func() (*Kernel, error){}}
 	bodies, _ := fs.Glob(files, "src/*.k") // its only error is a bad pattern
 	for _, f := range bodies {
-		name := strings.TrimSuffix(path.Base(f), ".k")
-		s.names = append(s.names, name)
-		s.kernels[name] = sync.OnceValues(func() (*Kernel, error) { return s.load(name) })
+		body := strings.TrimSuffix(path.Base(f), ".k")
+		for _, variant := range variantsOf(body) {
+			name := dialect.File(body, variant)
+			s.names = append(s.names, name)
+			s.kernels[name] = sync.OnceValues(func() (*Kernel, error) { return s.load(body, variant) })
+		}
 	}
 	return s
+}
+
+// variantsOf lists what a built-in body is compiled in: the base, which is "", and its variants.
+func variantsOf(body string) []string {
+	variants := []string{""}
+	if text, err := files.ReadFile("src/" + body + ".k"); err == nil {
+		if d, err := dialect.Parse(body, string(text)); err == nil {
+			variants = append(variants, d.Variants...)
+		}
+	}
+	return variants
 }
 
 // Changed lists the files that are not the built-in ones.
 func (s *Set) Changed() []string { return s.changed }
 
-// Get returns the kernel with the name of its body's file.
+// Get returns the kernel with the name of its body's file, or of that and a variant.
 func (s *Set) Get(name string) (*Kernel, error) {
 	get, ok := s.kernels[name]
 	if !ok {
@@ -140,7 +155,7 @@ func (s *Set) read(names ...string) (texts []string, err error) {
 	return texts, nil
 }
 
-func (s *Set) load(name string) (*Kernel, error) {
+func (s *Set) load(name, variant string) (*Kernel, error) {
 	t, err := s.read("prelude.glsl", "prelude.cl", "common.inc", name+".k")
 	if err != nil {
 		return nil, err
@@ -151,22 +166,23 @@ func (s *Set) load(name string) (*Kernel, error) {
 		return nil, fmt.Errorf("%w: %w", ErrKernel, err)
 	}
 	k := &Kernel{
-		Name:       name,
+		Name:       dialect.File(name, variant),
+		Entry:      name,
 		Buffers:    len(d.Buffers),
 		ParamBytes: 4 * len(d.Params),
 		Tunables:   []Tunable{{"LX", 0, 1}, {"LY", 1, 1}, {"LZ", 2, 1}},
-		CL:         dialect.Assemble(cl, common, body),
+		CL:         d.Assemble(cl, common, body, variant),
 	}
 	for _, f := range d.Params {
 		k.Params = append(k.Params, Field(f))
 	}
-	for _, t := range d.Tunables {
+	for _, t := range d.Variant(variant).Tunables {
 		k.Tunables = append(k.Tunables, Tunable(t))
 	}
 	k.cl = s.places(k.CL, "prelude.cl", common, name+".k", body)
 	isChanged := func(file string) bool { return slices.Contains(s.changed, file) }
 	if !isChanged(name+".k") && !isChanged("prelude.glsl") && !isChanged("common.inc") {
-		if k.SPIRV, err = files.ReadFile("spirv/" + name + ".spv"); err != nil {
+		if k.SPIRV, err = files.ReadFile("spirv/" + k.Name + ".spv"); err != nil {
 			return nil, fmt.Errorf("%w: %w: run go generate ./shaders", ErrKernel, err)
 		}
 		return k, nil
@@ -175,7 +191,7 @@ func (s *Set) load(name string) (*Kernel, error) {
 		return nil, err
 	}
 	if s.spirv {
-		if k.SPIRV, err = s.compile(name, dialect.Assemble(glsl, common, body), common, body); err != nil {
+		if k.SPIRV, err = s.compile(k, d.Assemble(glsl, common, body, variant), common, body); err != nil {
 			return nil, err
 		}
 	}
@@ -201,19 +217,19 @@ func (s *Set) alike(k *Kernel) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %s as package gpu runs it: change the code there, too, and go generate ./shaders",
-		ErrKernel, filepath.Join(s.dir, k.Name+".k"), what)
+		ErrKernel, filepath.Join(s.dir, k.Entry+".k"), what)
 }
 
 // compile makes a changed kernel's SPIR-V.
-func (s *Set) compile(name, glsl, common, body string) ([]byte, error) {
+func (s *Set) compile(k *Kernel, glsl, common, body string) ([]byte, error) {
 	var said *spirv.Error
-	module, err := spirv.Compile(name, glsl)
+	module, err := spirv.Compile(k.Name, glsl)
 	if errors.As(err, &said) {
-		at := s.places(glsl, "prelude.glsl", common, name+".k", body)
+		at := s.places(glsl, "prelude.glsl", common, k.Entry+".k", body)
 		return nil, at.locate(said.Tool, said.Text)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrKernel, name, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrKernel, k.Name, err)
 	}
 	return module, nil
 }

@@ -8,6 +8,8 @@ import (
 	"embed"
 	"errors"
 	"sync"
+
+	"github.com/gonvolve/gonvolve/shaders/internal/dialect"
 )
 
 //go:generate go run ./gen
@@ -15,9 +17,16 @@ import (
 // ErrKernel is what errors about kernels that cannot be had wrap.
 var ErrKernel = errors.New("no such kernel")
 
-// Kernel is one kernel body in both dialects. Kernels are shared: do not modify them.
+// NativeHalf is the last tunable of a variant half: the device's own conversions that are exact, of loads 1, of stores 2.
+const NativeHalf = dialect.NativeHalf
+
+// Half is the name of a kernel's variant half.
+func Half(name string) string { return dialect.File(name, dialect.Half) }
+
+// Kernel is one kernel body in both dialects, or a variant of one. Kernels are shared: do not modify them.
 type Kernel struct {
-	Name       string
+	Name       string    // the body's, with a point and its variant where there is one: conv_igemm, conv_igemm.half
+	Entry      string    // the name of the function in CL: the body's
 	Buffers    int       // number of buffers, bound in order
 	ParamBytes int       // size of PARAMS
 	Params     []Field   // the fields of PARAMS in order, four bytes each
@@ -55,7 +64,7 @@ func BuiltIn() *Set {
 	return builtIn.set
 }
 
-// Get returns the built-in kernel with the name of its body's file.
+// Get returns the built-in kernel with the name of its body's file, or of that and a variant: conv_igemm.half.
 func Get(name string) (*Kernel, error) { return BuiltIn().Get(name) }
 
 // All returns every usable built-in kernel, by name.

@@ -33,6 +33,7 @@ func TestCurrent(t *testing.T) {
 	if err != nil || len(bodies) == 0 {
 		t.Fatalf("%d bodies, %v", len(bodies), err)
 	}
+	modules := 0
 	for _, f := range bodies {
 		name := strings.TrimSuffix(path.Base(f), ".k")
 		body, err := files.ReadFile(f)
@@ -43,25 +44,33 @@ func TestCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		glsl := dialect.Assemble(shared[0], shared[1], string(body))
-		if got := m.Kernels[name].Source; got != dialect.Hash([]byte(glsl)) {
-			t.Errorf("%s.spv is stale: run go generate ./shaders", name)
-		}
-		spirv, err := files.ReadFile("spirv/" + name + ".spv")
+		d, err := dialect.Parse(name, string(body))
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
+			t.Fatal(err)
 		}
-		if got := m.Kernels[name].SPIRV; got != dialect.Hash(spirv) {
-			t.Errorf("%s.spv is not the module in the manifest: run go generate ./shaders", name)
+		for _, v := range append([]string{""}, d.Variants...) {
+			modules++
+			name := dialect.File(name, v)
+			glsl := d.Assemble(shared[0], shared[1], string(body), v)
+			if got := m.Kernels[name].Source; got != dialect.Hash([]byte(glsl)) {
+				t.Errorf("%s.spv is stale: run go generate ./shaders", name)
+			}
+			spirv, err := files.ReadFile("spirv/" + name + ".spv")
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if got := m.Kernels[name].SPIRV; got != dialect.Hash(spirv) {
+				t.Errorf("%s.spv is not the module in the manifest: run go generate ./shaders", name)
+			}
 		}
 	}
 	spirv, err := fs.Glob(files, "spirv/*.spv")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(spirv) != len(bodies) || len(m.Kernels) != len(bodies) {
-		t.Errorf("%d bodies, %d modules, %d in the manifest: run go generate ./shaders", len(bodies), len(spirv), len(m.Kernels))
+	if len(spirv) != modules || len(m.Kernels) != modules {
+		t.Errorf("%d bodies and variants, %d modules, %d in the manifest: run go generate ./shaders", modules, len(spirv), len(m.Kernels))
 	}
 }
 
@@ -84,7 +93,7 @@ func TestKernels(t *testing.T) {
 					t.Errorf("tunable %s has id %d at %d", tu.Name, tu.ID, i)
 				}
 			}
-			for _, w := range []string{"pragma OPENCL FP_CONTRACT OFF", "KERNEL(" + k.Name + ","} {
+			for _, w := range []string{"pragma OPENCL FP_CONTRACT OFF", "KERNEL(" + k.Entry + ","} {
 				if !strings.Contains(k.CL, w) {
 					t.Errorf("OpenCL source lacks %q", w)
 				}

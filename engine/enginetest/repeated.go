@@ -13,7 +13,8 @@ import (
 // repeated: a plan runs many times on tensors that take turns, on two streams, many runs in flight at a time, while
 // sources and weights are freed and replaced.
 func (s *suite) repeated(t *testing.T) {
-	for _, text := range []string{"mb1ic8ih12oc16oh12kh3ph1", "nhwc:mb2ic4ih9oc8oh9kh3ph1", "pool:avg_np:nhwc:mb1ic4ih8oh4kh2sh2"} {
+	for _, text := range []string{"mb1ic8ih12oc16oh12kh3ph1", "nhwc:mb2ic4ih9oc8oh9kh3ph1", "pool:avg_np:nhwc:mb1ic4ih8oh4kh2sh2",
+		"f16:mb1ic8ih12oc16oh12kh3ph1"} {
 		d, o := s.device(t), oracle(t)
 		p := parse(t, text)
 		c, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
@@ -72,8 +73,10 @@ func (r *repeater) rolled(x *engine.Tensor, n int) *engine.Tensor {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	v := x.Float32s()
-	copy(y.Float32s(), slices.Concat(v[n:], v[:n]))
+	v := x.Widen()
+	if err := y.Narrow(slices.Concat(v[n:], v[:n])); err != nil {
+		r.t.Fatal(err)
+	}
 	return y
 }
 
@@ -101,7 +104,7 @@ func (r *repeater) next() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		r.want[i] = out[problem.Dst].Float32s()
+		r.want[i] = out[problem.Dst].Widen()
 		if r.src[i], err = r.streams[i].Upload(ctx, r.in[problem.Src]); err != nil {
 			r.t.Fatal(err)
 		}
@@ -128,14 +131,14 @@ func (r *repeater) round() {
 		}
 	}
 	for i, y := range r.dst {
-		got, err := engine.NewTensor(problem.F32, p.Shape(problem.Dst)...)
+		got, err := engine.NewTensor(p.TypeOf(problem.Dst), p.Shape(problem.Dst)...)
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		if err := r.streams[i%2].Download(ctx, got, y); err != nil {
 			r.t.Fatal(err)
 		}
-		if !slices.Equal(got.Float32s(), r.want[i/2]) {
+		if !slices.Equal(got.Widen(), r.want[i/2]) {
 			r.t.Errorf("%s: repeated runs end in another result", p.String())
 		}
 	}

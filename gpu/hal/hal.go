@@ -67,6 +67,8 @@ type Info struct {
 	// GLSL says that kernels come from the GLSL dialect: rows are loaded four floats at a time, and a device without
 	// subgroup shuffles cannot take kernels that declare them.
 	GLSL bool
+	// Storage16 says that kernels can read and write elements of 16 bits in buffers, as their variants half do.
+	Storage16 bool
 	// Unified says that Device memory has Bytes: the host reads and writes it in place.
 	Unified bool
 	// Timestamps says that timed queues measure.

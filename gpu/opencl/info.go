@@ -77,6 +77,7 @@ func describe(platform, device uintptr) (hal.Info, error) {
 		ViewAlignment:   max(a.number(clshim.DeviceMemBaseAddrAlign)/8, minAlignment), // the device counts bits
 		MaxGroupItems:   int(a.number(clshim.DeviceMaxWorkGroupSize)),
 		LocalBytes:      a.number(clshim.DeviceLocalMemSize),
+		Storage16:       true, // vload_half and vstore_half are in the core, and so are shorts
 		Timestamps:      a.number(clshim.DeviceQueueProperties)&clshim.QueueProfiling != 0,
 	}
 	sizes, err := clshim.DeviceSizes(device, clshim.DeviceMaxWorkItemSizes)

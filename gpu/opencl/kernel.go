@@ -20,6 +20,7 @@ import (
 // kernel is a compiled kernel. Its arguments are state of the OpenCL object, so mu spans setting them and enqueuing.
 type kernel struct {
 	name       string
+	entry      string // its function
 	buffers    int
 	paramBytes int
 	local      [3]uintptr
@@ -38,7 +39,7 @@ func (d *device) NewKernel(ctx context.Context, k *shaders.Kernel, tunables []in
 	if k.CL == "" {
 		return nil, fmt.Errorf("opencl: kernel %s has no OpenCL C source: %w", k.Name, driver.ErrUnsupported)
 	}
-	made := &kernel{name: k.Name, buffers: k.Buffers, paramBytes: k.ParamBytes, local: groupSize(k, tunables)}
+	made := &kernel{name: k.Name, entry: k.Entry, buffers: k.Buffers, paramBytes: k.ParamBytes, local: groupSize(k, tunables)}
 	items := uint64(1)
 	for i, n := range made.local {
 		items *= uint64(n)
@@ -110,7 +111,7 @@ func (d *device) Remembers(k *shaders.Kernel, tunables []int32) bool {
 // compile makes a kernel from the cached binary if there is one that works, else from source.
 func (d *device) compile(k *shaders.Kernel, options string) (uintptr, error) {
 	key := d.cacheKey(k, options)
-	if raw, ok := d.fromBinary(k.Name, key, options); ok {
+	if raw, ok := d.fromBinary(k.Entry, key, options); ok {
 		return raw, nil
 	}
 	program, err := d.ctx.CreateProgramWithSource([]string{k.CL})
@@ -121,7 +122,7 @@ func (d *device) compile(k *shaders.Kernel, options string) (uintptr, error) {
 	if log, err := clshim.Build(handle(program), handle(d.dev), options); err != nil {
 		return 0, failed(fmt.Sprint("compile ", k.Explain(log)), err)
 	}
-	raw, err := clshim.CreateKernel(handle(program), k.Name)
+	raw, err := clshim.CreateKernel(handle(program), k.Entry)
 	if err != nil {
 		return 0, failed("kernel "+k.Name, err)
 	}

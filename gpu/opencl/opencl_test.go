@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // scale multiplies by a parameter: dst[i] = src[i] * p.f for i < p.n.
 var scale = &shaders.Kernel{
-	Name: "scale", Buffers: 2, ParamBytes: 8,
+	Name: "scale", Entry: "scale", Buffers: 2, ParamBytes: 8,
 	Tunables: []shaders.Tunable{{Name: "LX"}, {Name: "LY", ID: 1}, {Name: "LZ", ID: 2}, {Name: "ADD", ID: 3}},
 	CL: `
 typedef struct { int n; float f; } Params;

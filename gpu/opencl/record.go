@@ -53,7 +53,7 @@ func (q *queue) prepare(s *step, c hal.Command) (err error) {
 	if s.kernel.raw == 0 {
 		return fmt.Errorf("opencl: record: kernel %s: %w", s.kernel.name, driver.ErrClosed)
 	}
-	if s.raw, err = clshim.CopyKernel(s.kernel.raw, s.kernel.name); err == nil {
+	if s.raw, err = clshim.CopyKernel(s.kernel.raw, s.kernel.entry); err == nil {
 		err = clshim.SetArgs(s.raw, q.buffers, c.Params)
 	}
 	if err != nil {

@@ -222,7 +222,7 @@ func TestFailedCommand(t *testing.T) {
 
 // spin keeps the device busy for a while in one work-item.
 var spin = &shaders.Kernel{
-	Name: "spin", Buffers: 1, ParamBytes: 8,
+	Name: "spin", Entry: "spin", Buffers: 1, ParamBytes: 8,
 	Tunables: []shaders.Tunable{{Name: "LX"}, {Name: "LY", ID: 1}, {Name: "LZ", ID: 2}},
 	CL: `
 typedef struct { int n; float f; } Params;

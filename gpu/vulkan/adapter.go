@@ -142,6 +142,7 @@ func (a *adapter) describe() {
 	info.LocalBytes = int64(l.MaxComputeSharedMemorySize)
 	info.VectorWidth = 4
 	info.GLSL = true
+	info.Storage16 = a.facts.Features&vkshim.Storage16 != 0
 	if a.facts.SubgroupShuffle {
 		info.ShuffleLanes = int(a.facts.SubgroupSize)
 	}

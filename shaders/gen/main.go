@@ -63,18 +63,22 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 			return nil, err
 		}
 		name := strings.TrimSuffix(filepath.Base(path), ".k")
-		if _, err := dialect.Parse(name, string(body)); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		source := dialect.Assemble(string(prelude), string(common), string(body))
-		module, err := spirv.Compile(name, source)
+		d, err := dialect.Parse(name, string(body))
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		files[name+".spv"] = module
-		manifest.Kernels[name] = dialect.Entry{Source: dialect.Hash([]byte(source)), SPIRV: dialect.Hash(module)}
+		for _, v := range append([]string{""}, d.Variants...) {
+			name := dialect.File(name, v)
+			source := d.Assemble(string(prelude), string(common), string(body), v)
+			module, err := spirv.Compile(name, source)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			files[name+".spv"] = module
+			manifest.Kernels[name] = dialect.Entry{Source: dialect.Hash([]byte(source)), SPIRV: dialect.Hash(module)}
+		}
 	}
 	m, err := json.MarshalIndent(manifest, "", "\t")
 	if err != nil {

@@ -1,9 +1,11 @@
 // prelude.cl: the kernel dialect spelled in OpenCL C 1.2. Its twin is prelude.glsl; README.md lists the words.
 // Nothing may be fused or reordered behind the body's back: both APIs have to round alike.
 #pragma OPENCL FP_CONTRACT OFF
+#define VARIANT_BASE
 
 // Tunables, the work-group size LX, LY, LZ and the vector width VW among them, come as -D.
 #define TUNABLE(id, name, value)
+#define VARIANT(name)
 
 // Kernel signature: PARAMS are one struct by value, the last argument.
 #define PARAMS(fields) typedef struct { fields } Params;
@@ -23,6 +25,37 @@
 #define LOCAL_LANE(v, i) (((__local float *)&(v))[i])
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 
+// Elements of tensors: floats, or in the variant half 16 bits, whose values are floats as soon as they are loaded. The
+// tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
+// its bits are those of a float or an integer of 32 bits.
+#ifdef VARIANT_HALF
+#define ELEM ushort
+#define ELEM_LOAD(buf, i) elem_load((buf) + (i))
+#define ELEM_STORE(buf, i, v) elem_store((buf) + (i), v)
+#define WORD ushort
+#define WORD_LOAD(buf, i) as_uint(elem_load((buf) + (i)))
+#define WORD_STORE(buf, i, v) elem_store((buf) + (i), as_float(v))
+static inline float HALF_TO_FLOAT(uint h);
+static inline uint FLOAT_TO_HALF(float x);
+static inline float elem_load(const __global ELEM *b) {
+    return (NATIVE_HALF & 1) != 0 ? vload_half(0, (const __global half *)b) : HALF_TO_FLOAT(*b);
+}
+static inline void elem_store(__global ELEM *b, float v) {
+    if ((NATIVE_HALF & 2) != 0) {
+        vstore_half_rte(v, 0, (__global half *)b);
+    } else {
+        *b = (ushort)FLOAT_TO_HALF(v);
+    }
+}
+#else
+#define ELEM float
+#define ELEM_LOAD(buf, i) ((buf)[i])
+#define ELEM_STORE(buf, i, v) ((buf)[i] = (v))
+#define WORD uint
+#define WORD_LOAD(buf, i) ((buf)[i])
+#define WORD_STORE(buf, i, v) ((buf)[i] = (v))
+#endif
+
 // Vectors: VW floats, or in a body with a tunable NARROW that isn't 0, so many. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
 #ifdef NARROW
 #if NARROW > 0
@@ -36,36 +69,52 @@
 #define VSTORE(buf, i, v) vstore16(v, 0, (buf) + (i))
 #define UVEC uint16
 #define TO_UVEC(v) as_uint16(convert_int16(v))
-#define VLOAD_F32(buf, i) vload16(0, (const __global float *)(buf) + (i))
 #define TO_VEC(v) convert_float16(as_int16(v))
 #define VLOAD_BYTES(buf, i) convert_uint16(vload16(0, (const __global uchar *)(buf) + (i)))
+#ifdef VARIANT_HALF
+static inline VEC vec_read(const __global WORD *b) { return vload_half16(0, (const __global half *)b); }
+#else
+static inline VEC vec_read(const __global WORD *b) { return vload16(0, (const __global float *)b); }
+#endif
 #elif VW == 8
 #define VEC float8
 #define VLOAD(buf, i) vload8(0, (buf) + (i))
 #define VSTORE(buf, i, v) vstore8(v, 0, (buf) + (i))
 #define UVEC uint8
 #define TO_UVEC(v) as_uint8(convert_int8(v))
-#define VLOAD_F32(buf, i) vload8(0, (const __global float *)(buf) + (i))
 #define TO_VEC(v) convert_float8(as_int8(v))
 #define VLOAD_BYTES(buf, i) convert_uint8(vload8(0, (const __global uchar *)(buf) + (i)))
+#ifdef VARIANT_HALF
+static inline VEC vec_read(const __global WORD *b) { return vload_half8(0, (const __global half *)b); }
+#else
+static inline VEC vec_read(const __global WORD *b) { return vload8(0, (const __global float *)b); }
+#endif
 #elif VW == 4
 #define VEC float4
 #define VLOAD(buf, i) vload4(0, (buf) + (i))
 #define VSTORE(buf, i, v) vstore4(v, 0, (buf) + (i))
 #define UVEC uint4
 #define TO_UVEC(v) as_uint4(convert_int4(v))
-#define VLOAD_F32(buf, i) vload4(0, (const __global float *)(buf) + (i))
 #define TO_VEC(v) convert_float4(as_int4(v))
 #define VLOAD_BYTES(buf, i) convert_uint4(vload4(0, (const __global uchar *)(buf) + (i)))
+#ifdef VARIANT_HALF
+static inline VEC vec_read(const __global WORD *b) { return vload_half4(0, (const __global half *)b); }
+#else
+static inline VEC vec_read(const __global WORD *b) { return vload4(0, (const __global float *)b); }
+#endif
 #elif VW == 1
 #define VEC float
 #define VLOAD(buf, i) ((buf)[i])
 #define VSTORE(buf, i, v) ((buf)[i] = (v))
 #define UVEC uint
 #define TO_UVEC(v) ((uint)(int)(v))
-#define VLOAD_F32(buf, i) ((const __global float *)(buf))[i]
 #define TO_VEC(v) ((float)(int)(v))
 #define VLOAD_BYTES(buf, i) ((uint)((const __global uchar *)(buf))[i])
+#ifdef VARIANT_HALF
+static inline VEC vec_read(const __global WORD *b) { return vload_half(0, (const __global half *)b); }
+#else
+static inline VEC vec_read(const __global WORD *b) { return *(const __global float *)b; }
+#endif
 #else
 #error "VW, the vector width, has to be 1, 4, 8 or 16"
 #endif
@@ -73,6 +122,20 @@
 #define LANE(v, i) (((float *)&(v))[i])
 #define UVEC_SPLAT(x) ((UVEC)(x))
 #define ULANE(v, i) (((uint *)&(v))[i])
+
+#define WORD_VLOAD(buf, i) word_vload((buf) + (i))
+static inline VEC word_vload(const __global WORD *b) {
+#ifdef VARIANT_HALF
+    if ((NATIVE_HALF & 1) == 0) {
+        VEC v;
+        for (int l = 0; l < VW; l++) {
+            LANE(v, l) = HALF_TO_FLOAT(b[l]);
+        }
+        return v;
+    }
+#endif
+    return vec_read(b);
+}
 
 // Scalars from wide loads: compilers of straight code broadcast from memory, so a QUAD is a single float here.
 #define QUAD float
@@ -85,29 +148,44 @@
 #define ROW float16
 #define ROW_IS_NAN(v) ((as_uint16(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-static inline ROW row_read(const __global float *b) { return vload16(0, b); }
-static inline void row_write(ROW v, __global float *b) { vstore16(v, 0, b); }
+#ifdef VARIANT_HALF
+static inline ROW row_read(const __global ELEM *b) { return vload_half16(0, (const __global half *)b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore_half16_rte(v, 0, (__global half *)b); }
+#else
+static inline ROW row_read(const __global ELEM *b) { return vload16(0, b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore16(v, 0, b); }
+#endif
 static inline ROW row_even(ROW a, ROW b) { return (float16)(a.even, b.even); }
 #elif RW == 8
 #define ROW float8
 #define ROW_IS_NAN(v) ((as_uint8(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float8)(0, 1, 2, 3, 4, 5, 6, 7))
-static inline ROW row_read(const __global float *b) { return vload8(0, b); }
-static inline void row_write(ROW v, __global float *b) { vstore8(v, 0, b); }
+#ifdef VARIANT_HALF
+static inline ROW row_read(const __global ELEM *b) { return vload_half8(0, (const __global half *)b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore_half8_rte(v, 0, (__global half *)b); }
+#else
+static inline ROW row_read(const __global ELEM *b) { return vload8(0, b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore8(v, 0, b); }
+#endif
 static inline ROW row_even(ROW a, ROW b) { return (float8)(a.even, b.even); }
 #elif RW == 4
 #define ROW float4
 #define ROW_IS_NAN(v) ((as_uint4(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float4)(0, 1, 2, 3))
-static inline ROW row_read(const __global float *b) { return vload4(0, b); }
-static inline void row_write(ROW v, __global float *b) { vstore4(v, 0, b); }
+#ifdef VARIANT_HALF
+static inline ROW row_read(const __global ELEM *b) { return vload_half4(0, (const __global half *)b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore_half4_rte(v, 0, (__global half *)b); }
+#else
+static inline ROW row_read(const __global ELEM *b) { return vload4(0, b); }
+static inline void row_write(ROW v, __global ELEM *b) { vstore4(v, 0, b); }
+#endif
 static inline ROW row_even(ROW a, ROW b) { return (float4)(a.even, b.even); }
 #elif RW == 1
 #define ROW float
 #define ROW_IS_NAN(v) ((as_uint(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x))
-static inline ROW row_read(const __global float *b) { return b[0]; }
-static inline void row_write(ROW v, __global float *b) { b[0] = v; }
+static inline ROW row_read(const __global ELEM *b) { return ELEM_LOAD(b, 0); }
+static inline void row_write(ROW v, __global ELEM *b) { ELEM_STORE(b, 0, v); }
 static inline ROW row_even(ROW a, ROW b) { return a; }
 #else
 #error "RW, the width of a ROW, has to be 1, 4, 8 or 16"
@@ -118,27 +196,37 @@ static inline ROW row_even(ROW a, ROW b) { return a; }
 #define ROW_STORE(buf, i, v, n) row_store(buf, i, v, n)
 #define ROW_DIV_EXACT(a, b) row_div(a, b)
 
-static inline ROW row_load(const __global float *b, int i, int step, int last) {
-    if (step == 1 && i >= 0 && i + RW - 1 <= last) {
+static inline ROW row_load(const __global ELEM *b, int i, int step, int last) {
+#ifdef VARIANT_HALF
+    bool wide = (NATIVE_HALF & 1) != 0;
+#else
+    bool wide = true;
+#endif
+    if (wide && step == 1 && i >= 0 && i + RW - 1 <= last) {
         return row_read(b + i);
     }
-    if (step == 2 && i >= 0 && i + 2 * RW - 1 <= last) {
+    if (wide && step == 2 && i >= 0 && i + 2 * RW - 1 <= last) {
         return row_even(row_read(b + i), row_read(b + i + RW));
     }
     ROW v;
     _Pragma("nounroll") for (int l = 0; l < RW; l++) {
-        ROW_LANE(v, l) = b[clamp(i + l * step, 0, last)];
+        ROW_LANE(v, l) = ELEM_LOAD(b, clamp(i + l * step, 0, last));
     }
     return v;
 }
 
-static inline void row_store(__global float *b, int i, ROW v, int n) {
-    if (n >= RW) {
+static inline void row_store(__global ELEM *b, int i, ROW v, int n) {
+#ifdef VARIANT_HALF
+    bool wide = (NATIVE_HALF & 2) != 0;
+#else
+    bool wide = true;
+#endif
+    if (wide && n >= RW) {
         row_write(v, b + i);
         return;
     }
-    _Pragma("nounroll") for (int l = 0; l < n; l++) {
-        b[i + l] = ROW_LANE(v, l);
+    _Pragma("nounroll") for (int l = 0; l < min(n, RW); l++) {
+        ELEM_STORE(b, i + l, ROW_LANE(v, l));
     }
 }
 

@@ -1,8 +1,12 @@
 // prelude.glsl: the kernel dialect spelled in GLSL 4.60 for Vulkan. Its twin is prelude.cl; README.md lists the words.
 #version 460
+#define VARIANT_BASE
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
+#ifdef VARIANT_HALF
+#extension GL_EXT_shader_16bit_storage : require
+#endif
 
 // Tunables are specialization constants. 0, 1 and 2 are the work-group size of every kernel.
 layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
@@ -10,6 +14,7 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define LY int(gl_WorkGroupSize.y)
 #define LZ int(gl_WorkGroupSize.z)
 #define TUNABLE(id, name, value) layout(constant_id = id) const int name = value;
+#define VARIANT(name)
 
 // Kernel signature: PARAMS are push constants, buffers are numbered storage buffers.
 #define PARAMS(fields) layout(push_constant) uniform Params { fields } p;
@@ -38,16 +43,37 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define VEC_SPLAT(x) vec4(x)
 #define LANE(v, i) ((v)[i])
 
-// Vectors of VW uints; TO_UVEC takes integral floats as ints, TO_VEC ints below 2^31. VLOAD_F32 and VLOAD_BYTES take a
-// buffer of uints, in which floats or bytes lie, and the index of the first one.
+// Vectors of VW uints; TO_UVEC takes integral floats as ints, TO_VEC ints below 2^31. VLOAD_BYTES takes a buffer of
+// uints, in which bytes lie, and the index of the first one.
 #define UVEC uvec4
 #define UVEC_SPLAT(x) uvec4(x)
 #define ULANE(v, i) ((v)[i])
 #define TO_UVEC(v) uvec4(ivec4(v))
 #define TO_VEC(v) vec4(ivec4(v))
-#define VLOAD_F32(buf, i) uintBitsToFloat(uvec4(buf[i], buf[(i) + 1], buf[(i) + 2], buf[(i) + 3]))
-#define VLOAD_BYTES(buf, i) uvec4(ELEMENT(3, buf[(i) / 4], i), ELEMENT(3, buf[((i) + 1) / 4], (i) + 1), \
-    ELEMENT(3, buf[((i) + 2) / 4], (i) + 2), ELEMENT(3, buf[((i) + 3) / 4], (i) + 3))
+#define VLOAD_BYTES(buf, i) uvec4(ELEMENT(3, uint(buf[(i) / 4]), i), ELEMENT(3, uint(buf[((i) + 1) / 4]), (i) + 1), \
+    ELEMENT(3, uint(buf[((i) + 2) / 4]), (i) + 2), ELEMENT(3, uint(buf[((i) + 3) / 4]), (i) + 3))
+
+// Elements of tensors: floats, or in the variant half 16 bits, whose values are floats as soon as they are loaded. The
+// tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
+// its bits are those of a float or an integer of 32 bits.
+#ifdef VARIANT_HALF
+#define ELEM uint16_t
+#define ELEM_LOAD(buf, i) ((NATIVE_HALF & 1) != 0 ? unpackHalf2x16(uint(buf[i])).x : HALF_TO_FLOAT(uint(buf[i])))
+#define ELEM_STORE(buf, i, v) buf[i] = uint16_t((NATIVE_HALF & 2) != 0 ? packHalf2x16(vec2(v, 0.0)) : FLOAT_TO_HALF(v))
+#define WORD uint16_t
+#define WORD_LOAD(buf, i) floatBitsToUint(ELEM_LOAD(buf, i))
+#define WORD_STORE(buf, i, v) ELEM_STORE(buf, i, uintBitsToFloat(v))
+#else
+#define ELEM float
+#define ELEM_LOAD(buf, i) buf[i]
+#define ELEM_STORE(buf, i, v) buf[i] = v
+#define WORD uint
+#define WORD_LOAD(buf, i) buf[i]
+#define WORD_STORE(buf, i, v) buf[i] = v
+#endif
+// A VEC of WORDs that are floats, from the i-th on.
+#define WORD_VLOAD(buf, i) uintBitsToFloat(uvec4(WORD_LOAD(buf, i), WORD_LOAD(buf, (i) + 1), WORD_LOAD(buf, (i) + 2), \
+    WORD_LOAD(buf, (i) + 3)))
 
 // Scalars from wide loads: a QUAD is QUAD_WIDTH neighbouring floats, read one by one with QUAD_AT.
 #define QUAD vec4
@@ -59,8 +85,8 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define ROW_SPLAT(x) (x)
 #define ROW_LANE(v, i) (v)
 #define ROW_RAMP(x, step) float(x)
-#define ROW_LOAD(buf, i, step, last) buf[clamp(i, 0, last)]
-#define ROW_STORE(buf, i, v, n) if ((n) > 0) { buf[i] = v; }
+#define ROW_LOAD(buf, i, step, last) ELEM_LOAD(buf, clamp(i, 0, last))
+#define ROW_STORE(buf, i, v, n) if ((n) > 0) { ELEM_STORE(buf, i, v); }
 #define ROW_IS_NAN(v) IS_NAN(v)
 #define ROW_DIV_EXACT(a, b) DIV_EXACT(a, b)
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,7 @@ type Decl struct {
 	Params   []Field
 	Buffers  []string
 	Tunables []Tunable // without LX, LY, LZ
+	Variants []string  // beside the base, in which a body is compiled, too
 }
 
 var (
@@ -48,6 +50,7 @@ var (
 	bufferWord  = regexp.MustCompile(`\bBUF_(?:IN|OUT)\(\s*(\d+)\s*,\s*\w+\s*,\s*(\w+)\s*\)`)
 	tunableWord = regexp.MustCompile(`\bTUNABLE\(\s*(\d+)\s*,\s*(\w+)\s*,\s*(-?\d+)\s*\)`)
 	anyTunable  = regexp.MustCompile(`\bTUNABLE\(`)
+	variantWord = regexp.MustCompile(`\bVARIANT\(\s*(\w*)\s*\)`)
 	localWord   = regexp.MustCompile(`\bLOCAL_(GLOBAL|KERNEL)_SCOPE\(([^\n;]*)\)`)
 )
 
@@ -107,6 +110,13 @@ func Parse(name, body string) (Decl, error) {
 		d.Tunables = append(d.Tunables, Tunable{Name: m[2], ID: FirstTunable + i, Default: int32(v)})
 	}
 
+	for _, m := range variantWord.FindAllStringSubmatch(code, -1) {
+		if m[1] != Half || slices.Contains(d.Variants, m[1]) {
+			return fail("VARIANT(%s): there is VARIANT(%s), once", m[1], Half)
+		}
+		d.Variants = append(d.Variants, m[1])
+	}
+
 	// A body that declares local memory for one API only compiles for that one alone, or worse, for both.
 	scope := map[string][]string{}
 	for _, m := range localWord.FindAllStringSubmatch(code, -1) {
@@ -118,8 +128,39 @@ func Parse(name, body string) (Decl, error) {
 	return d, nil
 }
 
-// Assemble joins a prelude, the functions that all bodies share and a body into what a compiler gets.
-func Assemble(prelude, common, body string) string {
+// Half is the variant whose tensors have elements of 16 bits.
+const Half = "half"
+
+// NativeHalf is the tunable that a variant half has after the body's own: 1, the device's own conversions are exact when
+// it loads halves, 2, when it stores them.
+const NativeHalf = "NATIVE_HALF"
+
+// Variant is the declaration of one of the body's variants, or of the base for "".
+func (d Decl) Variant(variant string) Decl {
+	if variant == Half {
+		d.Tunables = append(slices.Clip(d.Tunables), Tunable{NativeHalf, FirstTunable + len(d.Tunables), 0})
+	}
+	return d
+}
+
+// File is the name of a kernel's files without extension, and the kernel's own: the body's and the variant's.
+func File(name, variant string) string {
+	if variant == "" {
+		return name
+	}
+	return name + "." + variant
+}
+
+// base is the line of a prelude that says what is compiled.
+const base = "#define VARIANT_BASE"
+
+// Assemble joins a prelude, the functions that all bodies share and a body into what a compiler gets for a variant. It moves
+// no lines.
+func (d Decl) Assemble(prelude, common, body, variant string) string {
+	if variant == Half {
+		prelude = strings.Replace(prelude, base, "#define VARIANT_HALF", 1) +
+			fmt.Sprintf("TUNABLE(%d, %s, 0)", FirstTunable+len(d.Tunables), NativeHalf)
+	}
 	return prelude + "\n" + common + "\n" + body
 }
 

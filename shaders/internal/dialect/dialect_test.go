@@ -10,6 +10,7 @@ import (
 const body = `// sum: TUNABLE(9, COMMENT, 1) and KERNEL(comment, ) do not count.
 TUNABLE(3, TM, 8)
 TUNABLE(4, TN, -1)
+VARIANT(half) // VARIANT(comment)
 PARAMS(
     int n; // a comment
     float scale; uint seed;
@@ -29,6 +30,7 @@ func TestParse(t *testing.T) {
 		Params:   []Field{{"n", "int"}, {"scale", "float"}, {"seed", "uint"}},
 		Buffers:  []string{"src", "dst"},
 		Tunables: []Tunable{{"TM", 3, 8}, {"TN", 4, -1}},
+		Variants: []string{Half},
 	}
 	got, err := Parse("sum", body)
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -50,6 +52,8 @@ func TestParseErrors(t *testing.T) {
 		"tunable ids":         {"TUNABLE(4,", "TUNABLE(5,"},
 		"tunable expression":  {"TM, 8)", "TM, 2 * 4)"},
 		"tunable too large":   {"TM, 8)", "TM, 3000000000)"},
+		"variant":             {"VARIANT(half)", "VARIANT(quarter)"},
+		"variant twice":       {"VARIANT(half)", "VARIANT(half) VARIANT(half)"},
 		"local memory":        {"tile,  TM * LX", "tile, TM"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,5 +65,28 @@ func TestParseErrors(t *testing.T) {
 				t.Errorf("Parse = %+v, %v, want ErrBody", d, err)
 			}
 		})
+	}
+}
+
+// A variant half has a tunable more and says what it is. All lines stay where they are.
+func TestAssembleVariant(t *testing.T) {
+	d, err := Parse("sum", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Tunable{{"TM", 3, 8}, {"TN", 4, -1}, {NativeHalf, 5, 0}}
+	if got := d.Variant(Half).Tunables; !reflect.DeepEqual(got, want) {
+		t.Errorf("tunables %v, want %v", got, want)
+	}
+	if got := d.Variant("").Tunables; !reflect.DeepEqual(got, want[:2]) {
+		t.Errorf("the base's tunables %v, want %v", got, want[:2])
+	}
+	prelude := "#version 460\n#define VARIANT_BASE\nwords\n"
+	half := "#version 460\n#define VARIANT_HALF\nwords\nTUNABLE(5, NATIVE_HALF, 0)\ncommon\nbody"
+	if got := d.Assemble(prelude, "common", "body", Half); got != half {
+		t.Errorf("assembled %q, want %q", got, half)
+	}
+	if got := d.Assemble(prelude, "common", "body", ""); got != prelude+"\ncommon\nbody" {
+		t.Errorf("the base is %q", got)
 	}
 }
