@@ -36,7 +36,7 @@ func inBackground(t *testing.T, text string) (*fake, *Device, *gate, *job) {
 	g := &gate{open: make(chan struct{})}
 	f.fail = g.ask
 	d := f.open(t)
-	return f, d, g, newJobWith(t, d, text, driver.PlanOptions{Background: true})
+	return f, d, g, newJobWith(t, d, text, driver.PlanOptions{Algorithm: "igemm", Background: true})
 }
 
 // settled waits for the end of the compilation.
@@ -115,7 +115,7 @@ func TestBackground(t *testing.T) {
 	}
 	w.Free()
 	// What is compiled needs no detour, whatever the plan.
-	if i := newJobWith(t, d, behind, driver.PlanOptions{Background: true}).plan.Info(); i.Pending != "" || i.Algorithm != "igemm" {
+	if i := newJobWith(t, d, behind, driver.PlanOptions{Algorithm: "igemm", Background: true}).plan.Info(); i.Pending != "" || i.Algorithm != "igemm" {
 		t.Errorf("once more: %+v", i)
 	}
 }
@@ -124,16 +124,16 @@ func TestBackground(t *testing.T) {
 func TestBackgroundDetours(t *testing.T) {
 	f := newFake()
 	d := f.open(t)
-	for text, pending := range map[string]string{
-		behind:                                     "igemm",
-		"conv:BWD_D:mb1ic64ih14oc64oh14kh3ph1":     "igemm",
-		"mb64ic1024ih128oc1024oh128kh3ph1":         "", // too much for general kernels
-		"mb1ic1ih3oc1kh1":                          "", // runs by them anyway
-		"conv:then=max(kh2sh2):mb1ic8ih8oc8oh8kh1": "", // there is no general kernel
+	d.info.MemoryBytes, d.info.MaxTensorBytes = 1<<40, 1<<40
+	for _, c := range []struct{ text, algorithm, pending string }{
+		{behind, "igemm", "igemm"},
+		{"conv:BWD_D:mb1ic64ih14oc64oh14kh3ph1", "igemm", "igemm"},
+		{"mb64ic1024ih128oc1024oh128kh3ph1", "igemm", ""},    // too much for general kernels
+		{"mb1ic1ih3oc1kh1", "", ""},                          // runs by them anyway
+		{"conv:then=max(kh2sh2):mb1ic8ih8oc8oh8kh1", "", ""}, // there is no general kernel
 	} {
-		p := parse(t, text)
-		d.info.MemoryBytes, d.info.MaxTensorBytes = 1<<40, 1<<40
-		pl, err := d.Plan(t.Context(), p, driver.PlanOptions{Background: true})
+		text, pending := c.text, c.pending
+		pl, err := d.Plan(t.Context(), parse(t, text), driver.PlanOptions{Algorithm: c.algorithm, Background: true})
 		if err != nil {
 			t.Fatal(err)
 		}
