@@ -34,6 +34,7 @@ type Device struct {
 	closed    bool
 
 	checker checker
+	kept    kept
 }
 
 // Option is an option of Open.
@@ -135,7 +136,8 @@ func (d *Device) Close() error {
 	if closed {
 		return nil
 	}
-	errs := []error{d.on.Load().close()}
+	_, err := d.kept.clear(true)
+	errs := []error{err, d.on.Load().close()}
 	for _, s := range before {
 		errs = append(errs, s.close())
 	}
@@ -278,8 +280,14 @@ func (d *Device) NewTensor(typ problem.DataType, shape ...int) (*DeviceTensor, e
 		return nil, err
 	}
 	on := d.on.Load()
-	b, err := create(on, "alloc", func() (driver.Buffer, error) { return on.d.Alloc((bytes + 3) &^ 3) },
-		func(late driver.Buffer) error { late.Free(); return nil })
+	alloc := func() (driver.Buffer, error) {
+		return create(on, "alloc", func() (driver.Buffer, error) { return on.d.Alloc((bytes + 3) &^ 3) },
+			func(late driver.Buffer) error { late.Free(); return nil })
+	}
+	b, err := alloc()
+	if d.madeRoom(err) {
+		b, err = alloc()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %v of %d bytes: %w", d.spec, shape, bytes, err)
 	}

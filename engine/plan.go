@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -68,17 +69,21 @@ func (pl *Plan) Info() driver.PlanInfo {
 // Close frees what the plan holds, once runs in flight are done with it.
 func (pl *Plan) Close() error {
 	pl.mu.Lock()
-	defer pl.mu.Unlock()
 	if pl.closed {
+		pl.mu.Unlock()
 		return nil
 	}
 	pl.closed = true
-	return pl.on.free(func() error {
+	pl.mu.Unlock()
+	err := pl.dev.kept.forget(pl)
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	return errors.Join(err, pl.on.free(func() error {
 		if pl.weights != nil {
 			pl.weights.Free()
 		}
 		return pl.d.Close()
-	})
+	}))
 }
 
 // Args are tensors of a device by role, such as Args{problem.Src: x, problem.Dst: y}.
@@ -150,6 +155,9 @@ func (pl *Plan) SetWeights(ctx context.Context, constants Operands) error {
 		b[r] = t.buf
 	}
 	packed, err := pl.pack(ctx, s, b)
+	if pl.dev.madeRoom(err) {
+		packed, err = pl.pack(ctx, s, b)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
@@ -247,53 +255,55 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
 func (pl *Plan) start(ctx context.Context, s *Stream, a *driver.Args) (driver.Event, error) {
 	if pl.on.limit == 0 {
 		ev, err := pl.d.Run(ctx, s.d, *a)
+		if err != nil && pl.dev.madeRoom(err) {
+			ev, err = pl.d.Run(ctx, s.d, *a)
+		}
 		return ev, pl.on.failed(err)
 	}
 	given := *a
 	return call(pl.on, "run", func() (driver.Event, error) { return pl.d.Run(ctx, s.d, given) }, nil)
 }
 
-// RunHost uploads the problem's Inputs, runs, and downloads its Outputs.
-func (pl *Plan) RunHost(ctx context.Context, inputs Operands) (Operands, error) {
-	var out Operands
+// RunHost uploads the problem's Inputs, runs, and downloads its Outputs. The device keeps the tensors for the plan's next
+// RunHost, within bounds and as long as nothing else needs the memory.
+func (pl *Plan) RunHost(ctx context.Context, inputs Operands) (out Operands, err error) {
 	if err := host(&pl.p, &inputs, pl.inputs); err != nil {
 		return out, err
 	}
 	if err := pl.p.CheckIndices(inputs[problem.Ind].Int32s()); err != nil {
 		return out, err
 	}
-	s, err := pl.dev.NewStream()
-	if err != nil {
-		return out, err
-	}
-	defer s.Close()
-	var args Args
-	for _, r := range pl.inputs {
-		t, err := s.Upload(ctx, inputs[r])
-		if err != nil {
+	h := pl.dev.kept.takeRun(pl)
+	if h == nil {
+		var err error
+		if h, err = pl.newHostRun(); err != nil {
 			return out, err
 		}
-		defer t.Free()
-		args[r] = t
+	}
+	defer func() {
+		if err != nil {
+			_ = h.free() // the error is told already
+			return
+		}
+		err = pl.dev.kept.giveRun(h)
+	}()
+	for _, r := range pl.inputs {
+		if err := h.stream.Write(ctx, h.args[r], inputs[r]); err != nil {
+			return out, err
+		}
 	}
 	var result Operands
 	for _, r := range pl.outputs {
 		if result[r], err = NewTensor(pl.p.TypeOf(r), pl.p.Shape(r)...); err != nil {
 			return out, err
 		}
-		t, err := pl.dev.NewTensor(pl.p.TypeOf(r), pl.p.Shape(r)...)
-		if err != nil {
-			return out, err
-		}
-		defer t.Free()
-		args[r] = t
 	}
-	ev, err := pl.Run(ctx, s, args)
+	ev, err := pl.Run(ctx, h.stream, h.args)
 	if err != nil {
 		return out, err
 	}
 	for _, r := range pl.outputs {
-		if err := s.Download(ctx, result[r], args[r]); err != nil {
+		if err := h.stream.Download(ctx, result[r], h.args[r]); err != nil {
 			return out, err
 		}
 	}

@@ -78,6 +78,7 @@ func (d *Device) Reopen(ctx context.Context, p problem.Problem) error {
 		return fmt.Errorf("%s is lost (%w) and does not open again: %w", d.spec, why, err)
 	}
 	d.on.Store(fresh)
+	_, _ = d.kept.clear(false) // a lost device has nothing to say
 	old.retire()
 	d.mu.Lock()
 	d.before = append(d.before, old)
@@ -154,29 +155,6 @@ func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (O
 		return Operands{}, err
 	}
 	return other.Compute(ctx, p, in)
-}
-
-// compute is Compute where nothing goes wrong.
-func (d *Device) compute(ctx context.Context, p problem.Problem, in Operands) (out Operands, err error) {
-	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
-	if err != nil {
-		return out, err
-	}
-	defer func() {
-		if cerr := pl.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	if pl.constants {
-		var constants Operands
-		for _, r := range p.Constants() {
-			constants[r] = in[r]
-		}
-		if err := pl.SetWeights(ctx, constants); err != nil {
-			return out, err
-		}
-	}
-	return pl.RunHost(ctx, in)
 }
 
 // ErrDeviceHung is ErrDeviceLost of a device that did not answer within the deadline (see WithDeadline).

@@ -81,19 +81,11 @@ func (d *Device) detour(ctx context.Context, c *cut, own *plan) *background {
 	switch {
 	case own.info.Algorithm == generalName,
 		p.FLOPs()/by.rate > by.wait.Seconds(),
-		!slices.ContainsFunc(own.kernels, func(k *kernel) bool { return !d.known(k) }):
+		own.known():
 		return nil
 	}
-	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == generalName && c.can(d, &a) == nil })
-	if i < 0 {
-		return nil
-	}
-	general, err := d.build(ctx, &algorithms[i], c, "")
-	if err != nil {
-		return nil
-	}
-	if general.compile(ctx) != nil {
-		_ = general.Close() // of a plan it returns nil
+	general := d.atOnce(ctx, c, own)
+	if general == nil {
 		return nil
 	}
 	b := &background{dev: d, p: p, general: general, own: own, weights: map[*dualWeights]struct{}{}}
@@ -103,6 +95,31 @@ func (d *Device) detour(ctx context.Context, c *cut, own *plan) *background {
 	}
 	slog.DebugContext(ctx, "general kernels first", "problem", p.String(), "device", d.info.Name, "until", own.info.Algorithm)
 	return b
+}
+
+// atOnce is a plan with little to compile: the first of the other algorithms whose kernels are there, as those for all
+// shapes are after their first use, else the general one.
+func (d *Device) atOnce(ctx context.Context, c *cut, own *plan) *plan {
+	for i := range algorithms {
+		a := &algorithms[i]
+		if a.name == own.info.Algorithm || c.can(d, a) != nil {
+			continue
+		}
+		pl, err := d.build(ctx, a, c, "")
+		if err != nil {
+			continue
+		}
+		if (a.name == generalName || pl.known()) && pl.compile(ctx) == nil {
+			return pl
+		}
+		_ = pl.Close() // of a plan it returns nil
+	}
+	return nil
+}
+
+// known says whether there is nothing to compile.
+func (pl *plan) known() bool {
+	return !slices.ContainsFunc(pl.kernels, func(k *kernel) bool { return !pl.dev.known(k) })
 }
 
 // known says whether a kernel is compiled, or an earlier process left it so.

@@ -298,7 +298,8 @@ func (f *runFlags) plan(ctx context.Context, dev *engine.Device, j runJob) (*eng
 		}
 		return dev.Plan(ctx, j.problem, driver.PlanOptions{Algorithm: f.alg})
 	}
-	plan, err := dev.Plan(ctx, j.problem, driver.PlanOptions{})
+	// It runs once: kernels for all shapes may be done before one for this shape is compiled.
+	plan, err := dev.Plan(ctx, j.problem, driver.PlanOptions{Background: !j.exact})
 	if err != nil || !j.exact || !rounds(plan.Info().Algorithm) {
 		return plan, err
 	}

@@ -57,6 +57,9 @@ func stream(t *testing.T, dev *engine.Device, stage func(tiling.Stage, int, time
 		if err := j.Close(); err != nil {
 			t.Error(err)
 		}
+		if err := dev.Trim(); err != nil {
+			t.Error(err)
+		}
 		if used, _ := dev.Driver().(driver.MemoryReporter).MemoryInUse(); used != 0 {
 			t.Errorf("%d bytes are still in use", used)
 		}
