@@ -75,6 +75,41 @@ func TestPoolRandom(t *testing.T) {
 	}
 }
 
+// While somebody saves memory, nothing is held that is not used, and no more is taken at a time than was asked for.
+func TestPoolSavesMemory(t *testing.T) {
+	f := newFake()
+	p := newPool(f)
+	take := func(bytes int64) region {
+		r, err := p.alloc(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	p.release(take(1 << 20))
+	if _, held := p.usage(); held != min(blockBytes, f.info.MaxBufferBytes) {
+		t.Fatalf("%d bytes are held before", held)
+	}
+	first, second := p.save(), p.save()
+	r := take(1 << 20)
+	if used, held := p.usage(); used != 1<<20 || held != used {
+		t.Errorf("%d bytes are used, %d held", used, held)
+	}
+	first()
+	first() // counts once
+	p.release(r)
+	if used, held := p.usage(); used != 0 || held != 0 {
+		t.Errorf("%d bytes are used, %d held in the end", used, held)
+	}
+	second()
+	p.release(take(1 << 20))
+	if _, held := p.usage(); held == 0 {
+		t.Error("nothing is held for reuse after all")
+	}
+	p.trim(0)
+	f.finished(t)
+}
+
 func TestPoolReusesAndJoins(t *testing.T) {
 	f := newFake()
 	p := newPool(f)

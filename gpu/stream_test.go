@@ -67,6 +67,45 @@ func runTimes(ctx context.Context, d *Device, s driver.Stream, p problem.Problem
 	return nil
 }
 
+// Staging memory is as large as transfers need it, and as StagingBytes says.
+func TestStagingGrowsWithTransfers(t *testing.T) {
+	f := newFake()
+	f.info.Unified = true
+	if n := f.open(t).StagingBytes(1 << 30); n != 0 {
+		t.Errorf("%d bytes where host and device share memory", n)
+	}
+	f = newFake()
+	f.info.Unified = false
+	d := f.open(t)
+	s, err := d.newStream(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 2*stagingSlots*stagingBytes + 40
+	b, err := d.newBuffer(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int64{4, 4 << 10, 4<<10 + 4, 1 << 20, 8, most} {
+		for range stagingSlots {
+			if err := s.Write(t.Context(), b, 0, make([]byte, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		took := int64(0)
+		for _, sl := range s.slots {
+			took += sl.mem.Size()
+		}
+		if n > 8 && took != d.StagingBytes(n) || took > stagingSlots*stagingBytes {
+			t.Errorf("a transfer of %d bytes takes %d, StagingBytes is %d", n, took, d.StagingBytes(n))
+		}
+	}
+	b.Free()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What goes up comes down, in place and through the staging ring, whose slots are used many times.
 func TestTransfers(t *testing.T) {
 	for _, unified := range []bool{true, false} {
