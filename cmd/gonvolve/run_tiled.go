@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,7 @@ type cutJob struct {
 	before   string // … on this device; empty: there was no run before
 	limit    int64
 	progress tileProgress
+	busy     *busy
 	trace    *tiling.Trace
 	traced   *os.File
 }
@@ -44,6 +46,8 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 	}
 	bar := tileProgress{flops: j.problem.FLOPs()}
 	o := tiling.Options{Algorithm: f.alg, MemLimit: limit, Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
+	times := &busy{}
+	o.Stage = times.stage
 	var trace *tiling.Trace
 	var traced *os.File
 	if f.trace != "" {
@@ -51,7 +55,10 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 			return nil, fmt.Errorf("--trace: %w", err)
 		}
 		trace = tiling.NewTrace(traced)
-		o.Stage = trace.Stage
+		o.Stage = func(s tiling.Stage, tile int, from, to time.Time) {
+			times.stage(s, tile, from, to)
+			trace.Stage(s, tile, from, to)
+		}
 		defer func() {
 			if err != nil {
 				err = errors.Join(err, traced.Close())
@@ -75,7 +82,7 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 			}
 		}
 	}
-	c.limit, c.progress, c.trace, c.traced = limit, bar, trace, traced
+	c.limit, c.progress, c.busy, c.trace, c.traced = limit, bar, times, trace, traced
 	return c, nil
 }
 
@@ -127,6 +134,9 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	}
 	end := time.Now()
 	moved(c.Job, &r)
+	if n > 1 && end.Sub(run) >= worthTelling {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: of %v %v\n", end.Sub(run).Round(time.Millisecond), c.busy.shares(end.Sub(run)))
+	}
 	i := c.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
 	r.Runs, r.Status = 1, report.Passed
@@ -176,6 +186,36 @@ func forecast(cmd *cobra.Command, job *tiling.Job) error {
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
 	return nil
+}
+
+// busy adds up how long each stage took.
+type busy struct {
+	mu     sync.Mutex
+	stages []tiling.Stage // by their first end
+	took   map[tiling.Stage]time.Duration
+}
+
+func (b *busy) stage(s tiling.Stage, _ int, from, to time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.took == nil {
+		b.took = map[tiling.Stage]time.Duration{}
+	}
+	if _, ok := b.took[s]; !ok {
+		b.stages = append(b.stages, s)
+	}
+	b.took[s] += to.Sub(from)
+}
+
+// shares says which part of a run's time each stage took: the slowest one's is near 100 % if all others hide behind it.
+func (b *busy) shares(of time.Duration) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []string
+	for _, s := range b.stages {
+		list = append(list, fmt.Sprintf("%s took %.0f %%", s, 100*b.took[s].Seconds()/of.Seconds()))
+	}
+	return strings.Join(list, ", ")
 }
 
 // tileProgress shows how fast tiles go.

@@ -166,7 +166,7 @@ func (j *journal) written(result int) {
 
 // keep puts results into the journal as they are written, once sync has returned, beside what computes them: as many at a
 // time as there are then. When that fails it calls failed. end ends it, and puts in what is left unless that is to be lost.
-func (j *journal) keep(sync func() error, failed context.CancelCauseFunc) (end func(lose bool) error) {
+func (j *journal) keep(sync func(last int) error, failed context.CancelCauseFunc) (end func(lose bool) error) {
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	go func() {
 		for {
@@ -193,7 +193,7 @@ func (j *journal) keep(sync func() error, failed context.CancelCauseFunc) (end f
 }
 
 // commit syncs the data of pending results, and then puts them in the journal.
-func (j *journal) commit(sync func() error) error {
+func (j *journal) commit(sync func(last int) error) error {
 	j.mu.Lock()
 	list := j.pending
 	j.pending = nil
@@ -201,7 +201,7 @@ func (j *journal) commit(sync func() error) error {
 	if list == nil {
 		return nil
 	}
-	if err := sync(); err != nil {
+	if err := sync(list[len(list)-1]); err != nil {
 		return err
 	}
 	var text []byte

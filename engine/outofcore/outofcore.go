@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -61,6 +62,10 @@ type Run struct {
 	finished []bool // results, as the journal has them
 	count    int    // of them
 }
+
+// Syncing is the stage in which finished tiles go from the system's memory to the disk, beside the others. It has the number
+// of the last of them.
+const Syncing tiling.Stage = "sync"
 
 const (
 	partialSuffix = ".partial"
@@ -188,7 +193,8 @@ func (r *Run) compute(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	end := r.journal.keep(func() error {
+	end := r.journal.keep(func(last int) error {
+		start := time.Now()
 		if r.o.faults.sync != nil {
 			if err := r.o.faults.sync(); err != nil {
 				return err
@@ -198,6 +204,10 @@ func (r *Run) compute(ctx context.Context) (err error) {
 			if err := a.Sync(); err != nil {
 				return err
 			}
+		}
+		if stage := r.o.Tiling.Stage; stage != nil {
+			parts := r.Job.Tiles.Len() / r.Job.Tiles.Results()
+			stage(Syncing, (last+1)*parts-1, start, time.Now())
 		}
 		return nil
 	}, cancel)

@@ -5,16 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
 
 // Trace writes what the stages of a run do and when in Chrome's trace event format, which chrome://tracing and
-// ui.perfetto.dev show: one lane for each stage. Events are written as they come, in constant memory.
+// ui.perfetto.dev show: one lane for each stage, in the order of Stages, and
+// then any others. Events are written as they come, in constant memory.
 type Trace struct {
 	mu    sync.Mutex
 	w     *bufio.Writer
 	start time.Time
+	lanes []Stage
+	some  bool // there are events
 	err   error
 }
 
@@ -33,21 +37,22 @@ type traceEvent struct {
 func NewTrace(w io.Writer) *Trace {
 	t := &Trace{w: bufio.NewWriter(w), start: time.Now()}
 	_, t.err = t.w.WriteString("[")
-	for i, s := range Stages() {
-		if i > 0 {
-			t.separate()
-		}
-		t.event(traceEvent{Name: "thread_name", Ph: "M", PID: 1, TID: i + 1, Args: map[string]any{"name": string(s)}})
-		t.separate()
-		t.event(traceEvent{Name: "thread_sort_index", Ph: "M", PID: 1, TID: i + 1, Args: map[string]any{"sort_index": i}})
+	for _, s := range Stages() {
+		t.lane(s)
 	}
 	return t
 }
 
-func (t *Trace) separate() {
-	if t.err == nil {
-		_, t.err = t.w.WriteString(",\n")
+// lane is the number of a stage's lane.
+func (t *Trace) lane(s Stage) int {
+	i := slices.Index(t.lanes, s)
+	if i < 0 {
+		i = len(t.lanes)
+		t.lanes = append(t.lanes, s)
+		t.event(traceEvent{Name: "thread_name", Ph: "M", PID: 1, TID: i + 1, Args: map[string]any{"name": string(s)}})
+		t.event(traceEvent{Name: "thread_sort_index", Ph: "M", PID: 1, TID: i + 1, Args: map[string]any{"sort_index": i}})
 	}
+	return i + 1
 }
 
 func (t *Trace) event(e traceEvent) {
@@ -55,24 +60,22 @@ func (t *Trace) event(e traceEvent) {
 	if t.err == nil {
 		t.err = err
 	}
-	if t.err == nil {
-		_, t.err = t.w.Write(text)
+	if t.err != nil {
+		return
 	}
+	if t.some {
+		t.w.WriteString(",\n") // whose error is that of the next Write
+	}
+	t.some = true
+	_, t.err = t.w.Write(text)
 }
 
 // Stage notes one stage of one tile.
 func (t *Trace) Stage(s Stage, tile int, from, to time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lane := 0
-	for i, name := range Stages() {
-		if name == s {
-			lane = i + 1
-		}
-	}
-	t.separate()
 	t.event(traceEvent{
-		Name: fmt.Sprintf("tile %d", tile), Ph: "X", PID: 1, TID: lane,
+		Name: fmt.Sprintf("tile %d", tile), Ph: "X", PID: 1, TID: t.lane(s),
 		TS: float64(from.Sub(t.start)) / 1e3, Dur: float64(to.Sub(from)) / 1e3, Args: map[string]any{"stage": string(s), "tile": tile},
 	})
 }
