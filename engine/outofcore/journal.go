@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 )
 
 const (
@@ -51,7 +52,7 @@ func openJournal(path string, id identity, restart bool) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.f = f; !lock(f) {
+	if j.f = f; !locked(f) {
 		f.Close()
 		return nil, fmt.Errorf("%w: %s: another process is at it; wait for it, or end it", ErrInterrupted, path)
 	}
@@ -63,6 +64,19 @@ func openJournal(path string, id identity, restart bool) (*journal, error) {
 		return nil, fmt.Errorf("%w: %s: %w; start over (--restart), or write to another file", ErrInterrupted, path, err)
 	}
 	return j, nil
+}
+
+// leaving is how long a process that was killed may take to be gone: it has memory and devices to give back.
+const leaving = 3 * time.Second
+
+// locked locks a file, unless another process keeps it.
+func locked(f *os.File) bool {
+	for end := time.Now().Add(leaving); !lock(f); time.Sleep(leaving / 100) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // read reads what an interrupted run left, and makes ready to append to it.
@@ -133,7 +147,7 @@ func (j *journal) begin(steps []int, device string) error {
 		if err != nil {
 			return err
 		}
-		if j.f = f; !lock(f) {
+		if j.f = f; !locked(f) {
 			return fmt.Errorf("%w: %s: another process is at it", ErrInterrupted, j.path)
 		}
 	}
