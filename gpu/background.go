@@ -80,7 +80,7 @@ func (d *Device) detour(ctx context.Context, c *cut, own *plan) *background {
 	by, p := detours[d.class()], c.p
 	switch {
 	case own.info.Algorithm == generalName,
-		p.FLOPs()/by.rate > by.wait.Seconds(),
+		p.FLOPs()/by.rate > by.wait.Seconds() && !d.serves(own),
 		own.known():
 		return nil
 	}
@@ -98,23 +98,33 @@ func (d *Device) detour(ctx context.Context, c *cut, own *plan) *background {
 }
 
 // atOnce is a plan with little to compile: the first of the other algorithms whose kernels are there, as those for all
-// shapes are after their first use, else the general one.
+// shapes are after their first use, else the general one. Where own's algorithm has kernels for any shape, it is these, to be
+// compiled once for all shapes.
 func (d *Device) atOnce(ctx context.Context, c *cut, own *plan) *plan {
 	for i := range algorithms {
 		a := &algorithms[i]
-		if a.name == own.info.Algorithm || c.can(d, a) != nil {
+		same, tile := a.name == own.info.Algorithm, ""
+		if same {
+			tile = anyShape
+		}
+		if same && !d.serves(own) || c.can(d, a) != nil {
 			continue
 		}
-		pl, err := d.build(ctx, a, c, "")
+		pl, err := d.build(ctx, a, c, tile)
 		if err != nil {
 			continue
 		}
-		if (a.name == generalName || pl.known()) && pl.compile(ctx) == nil {
+		if (a.name == generalName || same || pl.known()) && pl.compile(ctx) == nil {
 			return pl
 		}
 		_ = pl.Close() // of a plan it returns nil
 	}
 	return nil
+}
+
+// serves says whether a plan's algorithm has kernels for any shape that are fast here, too.
+func (d *Device) serves(own *plan) bool {
+	return own.info.Algorithm == tiledName && d.class() == gpuClass
 }
 
 // known says whether there is nothing to compile.

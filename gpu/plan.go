@@ -79,7 +79,7 @@ type algorithm struct {
 // algorithms, best first.
 var algorithms = []algorithm{
 	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
-	{"igemm_local", canTiled, worthTiled, buildTiled},
+	{tiledName, canTiled, worthTiled, buildTiled},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
 	{"igemm", canTileWeights, worthIgemm, buildTileWeights},
 	{"fused", canFused, worthFused, buildFused},

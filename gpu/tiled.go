@@ -12,7 +12,7 @@ import (
 // local memory, twice, so that one is computed with while the next is fetched. Padding is tested for where pixels are
 // gathered; there is no padded copy. Where a problem has too few tiles for the device, the reduction is cut into parts that
 // sum_parts adds in order. On CPUs, which have no local memory worth the name, it runs if it is asked for, by kernels that
-// all shapes share. The tile "generic=1" asks for these anywhere, with the sizes that it would take by itself.
+// all shapes share. The tile "generic=1" asks for these anywhere.
 //
 // A 1×1 convolution with groups is a batched product: for each of `groups` batches g and each image,
 // dst[g][m][q] = Σ wei[g][m][k]·src[g][k][q] over k, m counting a group's output channels, k its input channels and q a
@@ -26,6 +26,13 @@ import (
 //
 // A gradient by the weights is such a convolution, too: of the wide side, whose images and channels change places, by the
 // narrow side as weights, with strides for dilations and dilations for strides. Each run packs the narrow side.
+
+// tiledName is the algorithm's name, and anyShape a tile whose kernels serve any shape: a few, for the modes and the chains
+// of post-operations.
+const (
+	tiledName = "igemm_local"
+	anyShape  = "bm=64,bn=64,bk=16,tm=8,tn=4,generic=1"
+)
 
 // Modes of conv_tiled.
 const (
@@ -67,14 +74,18 @@ func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error
 	base.largest = min(d.info.MaxTensorBytes/4, maxElements)
 	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
 	base.shape(smallTile)
-	g := base
-	if all := base.choices(d); len(all) > 0 {
-		g = all[0]
+	shapes := tiledShapes
+	if d.class() != gpuClass {
+		shapes = [][5]int{smallTile}
 	}
+	g := base.best(d, shapes)
 	if tile != "" {
-		g.generic = 0
+		g.parts, g.generic = 0, 0
 		if err := setTile(append(g.tile(), tunable{"generic", &g.generic}), tile); err != nil {
 			return nil, err
+		}
+		if g.parts == 0 {
+			g = g.best(d, [][5]int{{g.bm, g.bn, g.bk, g.tm, g.tn}})
 		}
 	}
 	return &g, cmp.Or(g.tilable(d), g.fits(d))
@@ -129,17 +140,22 @@ func (g *tiledGemm) text() string {
 	return tileText(list)
 }
 
-// choices are the tiles with which the device can run it, cheapest first by the model.
-func (g tiledGemm) choices(d *Device) []tiledGemm {
+// best is the first of the choices, or the tile as it is, in one part, if there is none.
+func (g tiledGemm) best(d *Device, shapes [][5]int) tiledGemm {
+	if all := g.choices(d, shapes); len(all) > 0 {
+		return all[0]
+	}
+	g.parts = 1
+	return g
+}
+
+// choices are the tiles of these shapes with which the device can run it, cheapest first by the model.
+func (g tiledGemm) choices(d *Device, shapes [][5]int) []tiledGemm {
 	type choice struct {
 		tiledGemm
 		cost float64
 	}
 	var all []choice
-	shapes := tiledShapes
-	if d.class() != gpuClass {
-		shapes = [][5]int{smallTile}
-	}
 	for _, s := range shapes {
 		g.shape(s)
 		g.parts = 0
@@ -375,7 +391,7 @@ func tiledTiles(d *Device, p *problem.Problem) []string {
 	if err != nil || d.class() != gpuClass {
 		return nil
 	}
-	all := tiledGemm{phased: own.phased, generic: own.generic, largest: own.largest}.choices(d)
+	all := own.choices(d, tiledShapes)
 	var first, rest []string
 	seen := map[[5]int]bool{{own.bm, own.bn, own.bk, own.tm, own.tn}: true}
 	for i := range all {

@@ -123,6 +123,7 @@ func TestTiled(t *testing.T) {
 // little work; other devices do not.
 func TestTiledChoice(t *testing.T) {
 	texts := []string{"mb1ic64ih14oc64kh3ph1", "mb1ic256ih7oc64kh3ph1", "conv:BWD_D:mb1ic64ih14oc128kh3ph1", "conv:post=relu:then=max(kh2sh2):mb1ic64ih14oc64kh3ph1"}
+	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	plain := driver.PlanOptions{}
 	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, texts, plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if p.Fused() {
@@ -141,6 +142,12 @@ func TestTiledChoice(t *testing.T) {
 				t.Errorf("%s takes %+v", p.String(), info)
 			}
 		})
+	behind := driver.PlanOptions{Background: true}
+	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{"mb1ic72ih13oc48kh3ph1"}, behind, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+		if info.Algorithm != "igemm_local" || info.Pending != "igemm_local" || !strings.HasSuffix(info.Tunables, "generic=1") {
+			t.Errorf("%s begins with %+v", p.String(), info)
+		}
+	})
 	judged(t, func(driver.Device) {}, texts[:1], plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if info.Algorithm == "igemm_local" {
 			t.Errorf("%s takes %+v", p.String(), info)

@@ -35,6 +35,10 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"groups read the first one's source", "igemm", "conv_igemm", "g * (ICG * SLICES) + z", "z"},
 	{"weights of one zero point", "igemm", "pack_weights", "quant[(p.groups + g) * p.ocg + o]", "quant[p.groups * p.ocg]"},
 	{"padding is a zero byte", "igemm", "pad_src", "VEC v = VEC_SPLAT(0.0f);", "VEC v = VEC_SPLAT(-zero);"},
+
+	{"columns not tested", "igemm_local", "conv_tiled", " && TO_UINT(x0 + x) < TO_UINT(IW)) {\n                        LANE", ") {\n                        LANE"},
+	{"no barrier", "igemm_local", "conv_tiled", "BARRIER();", ""},
+	{"lanes exchanged", "igemm_local", "conv_tiled", "int lane = column / NI % 4;", "int lane = column % 4;"},
 }
 
 // TestFuzzerFindsMutants proves the checks: each fault is found by random problems within a minute, and shrunk to a
