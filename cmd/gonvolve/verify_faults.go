@@ -55,14 +55,17 @@ func runFaults(cmd *cobra.Command, out *output, devices string, o driver.Options
 	s := faultSums{map[faultRow]int{}, map[string]int{}, map[engine.Step]int{}}
 	bar := newProgress(cmd, int(min(count, 1<<30)))
 	defer bar.end()
-	var early int64 // resident memory after the first tenth
+	var tenth, half int64 // resident memory then
 	bad := ""
 	for i := range count {
 		if ctx.Err() != nil {
 			break
 		}
-		if i == count/10 {
-			early = resident()
+		switch i {
+		case count / 10:
+			tenth = resident()
+		case count / 2:
+			half = resident()
 		}
 		run := f.Run(ctx, first+i)
 		s.add(run)
@@ -77,8 +80,8 @@ func runFaults(cmd *cobra.Command, out *output, devices string, o driver.Options
 		return err
 	}
 	if out.format == "table" || out.format == "markdown" {
-		fmt.Fprintf(cmd.OutOrStdout(), "faults: %s\nsteps: %s\nresident memory: %s after a tenth of the runs, %s at the end; goroutines: %d\n",
-			sums(s.injected), sums(s.steps), bytes(early), bytes(resident()), runtime.NumGoroutine())
+		fmt.Fprintf(cmd.OutOrStdout(), "faults: %s\nsteps: %s\nresident memory: %s after a tenth of the runs, %s after half, %s at the end; goroutines: %d\n",
+			sums(s.injected), sums(s.steps), bytes(tenth), bytes(half), bytes(resident()), runtime.NumGoroutine())
 	}
 	if bad != "" {
 		return fmt.Errorf("%w: %s", errFailed, bad)
