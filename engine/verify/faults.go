@@ -23,7 +23,6 @@ import (
 const (
 	faultyProblems = 40              // different ones, so that their kernels are compiled once
 	faultyDeadline = 2 * time.Second // of a device's calls, in runs in which some hang
-	looks          = 600             // for what is left of a run: half a minute
 )
 
 // Faults runs problems on devices whose drivers fail at random, as package faulty has them: each run has to end in the right
@@ -43,6 +42,7 @@ type Faults struct {
 	sound   map[string]*engine.Device
 	arith   map[string][]driver.Arithmetic // of the sound devices' plans, by spec and case
 	threads int                            // goroutines between runs
+	looks   int                            // for what is left of a run; 0: for half a minute
 }
 
 // FaultyRun is what came of one run.
@@ -84,6 +84,9 @@ func (r *FaultyRun) Outcome() string {
 func (f *Faults) Prepare(ctx context.Context) (err error) {
 	if f.Watchdog == 0 {
 		f.Watchdog = 5 * time.Minute
+	}
+	if f.looks == 0 {
+		f.looks = 600
 	}
 	if f.Around == nil {
 		f.Around = (*faulty.Faults).Driver
@@ -351,7 +354,7 @@ func (c *Case) resident(ctx context.Context, d *engine.Device, a driver.Arithmet
 func (f *Faults) settle(faults *faulty.Faults) string {
 	faults.Release()
 	wait := 100 * time.Microsecond
-	for range looks {
+	for range f.looks {
 		if faults.Leaks() == nil && runtime.NumGoroutine() <= f.threads {
 			return ""
 		}
