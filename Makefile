@@ -15,6 +15,7 @@ DEVICES     ?= cpu,vulkan:0,opencl:0
 TESTFLAGS   ?= -timeout 15m
 RACEFLAGS   ?= -timeout 20m
 FUZZTIME    ?= 15s
+FAULTS      ?= 500
 BENCHFLAGS  ?=
 TUNED       ?= vulkan:0 opencl:0
 TUNED_AS    ?= software
@@ -22,7 +23,7 @@ STATICCHECK := v0.8.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long verify shaders lint race fuzz check-generated bundle tuned clean
+.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long faults verify shaders lint race fuzz check-generated bundle tuned clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,13 +50,17 @@ test: setup-test ## vet and run all tests (TESTFLAGS='-short …')
 	$(GO) vet ./...
 	$(GO) test $(TESTFLAGS) ./...
 
-test-long: setup-test race fuzz verify ## race detector, fuzzing, golden checksums and ONNX tests on every kind of device
+test-long: setup-test race fuzz faults verify ## race detector, fuzzing, random faults, golden checksums and ONNX tests on every kind of device
 
 race: ## tests of the library and the drivers under the race detector (RACEFLAGS)
 	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu/... ./gpu/...
 
 fuzz: ## fuzz every target for a while (FUZZTIME=15s)
 	@.ci/fuzz $(FUZZTIME)
+
+faults: build ## FAULTS runs with random faults on DEVICES, and as many with faults in each GPU's API
+	./bin/gonvolve verify --faults $(FAULTS) --device '$(DEVICES)'
+	GONVOLVE_FAULTS=$(FAULTS) $(GO) test -run TestRandomFaults $(TESTFLAGS) ./gpu/vulkan ./gpu/opencl
 
 verify: build ## check DEVICES against golden checksums, random problems (FUZZTIME) and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \
