@@ -44,7 +44,7 @@ func TestLowering(t *testing.T) {
 		{"mb1ic3ih9oc5kh3ph1", nil, []string{"conv_direct"}},
 		{"conv:BWD_D:mb1ic3ih9oc5kh3ph1", nil, []string{"conv_transposed"}},
 		{"deconv:BWD_D:mb1ic3ih9oc5kh3ph1", nil, []string{"conv_direct"}},
-		{"conv:BWD_W:mb64ic64ih9oc64kh3", nil, []string{"conv_weights"}},
+		{"conv:BWD_W:mb64ic128ih9oc64kh3", nil, []string{"conv_weights"}},
 		{"conv:BWD_W:mb64ic1ih9oc1kh3", nil, []string{"conv_weights", "sum_parts"}},
 		{"conv:src=nhwc:mb1ic3ih9oc5kh3", nil, []string{"reformat", "conv_direct"}},
 		{"conv:dst=nhwc:post=add:mb1ic3ih9oc5kh3", nil, []string{"reformat", "conv_direct", "reformat"}},

@@ -31,10 +31,10 @@ func reduce(results, rows, columns, items, limit int) reduction {
 	return r
 }
 
-// busy is how many work-items keep the device busy.
+// busy is how many work-items keep the device busy: on a GPU enough to hide the latency of its memory.
 func (d *Device) busy() int {
 	if d.class() == gpuClass {
-		return 1 << 14
+		return 1024 * d.units()
 	}
 	return 256
 }
