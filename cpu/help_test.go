@@ -8,6 +8,7 @@ import (
 
 	"github.com/x448/float16"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
@@ -50,7 +51,17 @@ func open(t *testing.T) *Device {
 // truth is the oracle's answer about an output.
 func truth(t *testing.T, p problem.Problem, in driver.Operands, out problem.Role) driver.Truth {
 	t.Helper()
-	got, err := (&Device{}).Reference(t.Context(), p, driver.Arithmetic{}, in, out, nil)
+	return truthOf(t, p, "", in, out, nil)
+}
+
+// truthOf is the oracle's word on what an algorithm computes.
+func truthOf(t *testing.T, p problem.Problem, name string, in driver.Operands, out problem.Role, at []int64) driver.Truth {
+	t.Helper()
+	a := driver.Arithmetic{}
+	if name == "winograd" {
+		a.Winograd = simd.WinogradTile
+	}
+	got, err := (&Device{}).Reference(t.Context(), p, a, in, out, at)
 	if err != nil {
 		t.Fatalf("%s: %v", p.String(), err)
 	}
@@ -201,6 +212,9 @@ func run(t *testing.T, d *Device, p problem.Problem, name string, in driver.Oper
 	defer pl.Close()
 	if got := pl.Info().Algorithm; got != name {
 		t.Fatalf("%s: algorithm %s instead of %s", p.String(), got, name)
+	}
+	if got := pl.Info().Arithmetic; (got != driver.Arithmetic{}) != (name == "winograd") {
+		t.Fatalf("%s, %s: arithmetic %s", p.String(), name, got)
 	}
 	upload := func(r problem.Role) driver.Buffer {
 		data := encode(in[r], p.TypeOf(r))

@@ -2,26 +2,50 @@ package cpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// igemm computes a convolution's sums without writing out the matrices that they imply: see tileProduct and gradient.
+// igemm computes a convolution's sums without writing out the matrices that they imply: see tileProduct, winograd and
+// gradient.
 type igemm struct {
 	g         *geometry
 	adjoint   bool // scatter: from narrow to wide
 	phases    []phase
-	products  []*tileProduct // gather's one, or scatter's, phase by phase
+	products  []summer // gather's one, or scatter's, phase by phase
 	gradient  *gradient
 	ones      []float32 // the weights of a pooling
 	pool      *igemm    // of the results, if rows compute it
 	padsZeros bool      // zeros of the padding are multiplied by weights
+	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
+}
+
+// summer computes the sums of a lattice over a group's channels, for all images and groups.
+type summer interface {
+	fmt.Stringer
+	// weights is how many elements the packed weights of all groups take, scratch how many a run takes.
+	weights() int
+	scratch() int
+	// pack packs the weights wei[m][c][tap] of a group.
+	pack(packed, wei []float32, group int)
+	// run computes the sums; chain may be nil.
+	run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error
+	// interleaves says that the results are not neighbours in their planes, and not chained.
+	interleaves() bool
 }
 
 // newIgemm plans a problem, by sums of rows if asked to.
 func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
+	return newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
+		return newProduct(d, l, n, groups, from, to, at, rows)
+	})
+}
+
+// newSums plans a problem by products.
+func newSums(d *Device, p *problem.Problem, by func(l *lattice, n, groups, from, to int, at place) summer) *igemm {
 	q, _ := padded(p)
 	g := newGeometry(&q)
 	ig := &igemm{g: g}
@@ -32,7 +56,7 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 		return ig
 	case conv == (p.Dir == problem.Forward):
 		l := g.gathering()
-		ig.products = []*tileProduct{newProduct(d, l, g.n, g.groups, g.wideCG, g.narrowCG, dense(l), rows)}
+		ig.products = []summer{by(l, g.n, g.groups, g.wideCG, g.narrowCG, dense(l))}
 	default:
 		ig.adjoint = true
 		ig.phases = g.scattering()
@@ -42,11 +66,16 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 			if g.stride != [3]int{1, 1, 1} {
 				at = place{g.wideD, ph.first, g.stride}
 			}
-			ig.products = append(ig.products, newProduct(d, &ph.lattice, g.n, g.groups, g.narrowCG, g.wideCG, at, rows))
+			ig.products = append(ig.products, by(&ph.lattice, g.n, g.groups, g.narrowCG, g.wideCG, at))
 		}
 	}
 	for _, pr := range ig.products {
-		ig.padsZeros = ig.padsZeros || !pr.patch.asIs
+		switch pr := pr.(type) {
+		case *tileProduct:
+			ig.padsZeros = ig.padsZeros || !pr.patch.asIs
+		default:
+			ig.padsZeros, ig.transform = true, true
+		}
 	}
 	return ig
 }
@@ -59,11 +88,7 @@ func (ig *igemm) String() string {
 	if ig.gradient != nil {
 		return ig.gradient.gemm.String()
 	}
-	pr := ig.products[0]
-	if pr.gemm == nil {
-		return fmt.Sprintf("%s, %d bands", pr.isa, pr.bands)
-	}
-	return fmt.Sprintf("%s, %d bands", pr.gemm, pr.bands)
+	return ig.products[0].String()
 }
 
 // weights is how many elements packed weights take.
@@ -154,14 +179,22 @@ func (s *igemmSums) gather(ctx context.Context, from, wei, to []float32, c *chai
 	if s.packed == nil {
 		return loops{s.g}.gather(ctx, from, wei, to, c)
 	}
-	return s.run(ctx, s.arena, from, s.packed, to, c)
+	err := s.run(ctx, s.arena, from, s.packed, to, c)
+	if errors.Is(err, errNotFinite) {
+		return loops{s.g}.gather(ctx, from, wei, to, c)
+	}
+	return err
 }
 
 func (s *igemmSums) scatter(ctx context.Context, from, wei, to []float32, c *chain) error {
 	if s.packed == nil {
 		return loops{s.g}.scatter(ctx, from, wei, to, c)
 	}
-	return s.run(ctx, s.arena, from, s.packed, to, c)
+	err := s.run(ctx, s.arena, from, s.packed, to, c)
+	if errors.Is(err, errNotFinite) {
+		return loops{s.g}.scatter(ctx, from, wei, to, c)
+	}
+	return err
 }
 
 func (s *igemmSums) weigh(ctx context.Context, wide, narrow, wei []float32) error {

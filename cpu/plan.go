@@ -84,7 +84,9 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 			if w.packed, err = pl.igemm.pack(ctx, wei); err != nil {
 				return err
 			}
-			j.t.f[problem.Wei] = nil
+			if !pl.igemm.transform { // which may need them again
+				j.t.f[problem.Wei] = nil
+			}
 		}
 		w.t = j.t
 		return nil

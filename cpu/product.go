@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
@@ -94,6 +95,13 @@ func (p *tileProduct) plan(l *lattice, rows bool) {
 	if total%p.bands != 0 {
 		p.rest = p.gemm.WithColumns(perRow * (total / p.bands))
 	}
+}
+
+func (p *tileProduct) String() string {
+	if p.gemm == nil {
+		return fmt.Sprintf("%s, %d bands", p.isa, p.bands)
+	}
+	return fmt.Sprintf("%s, %d bands", p.gemm, p.bands)
 }
 
 // weights is how many elements the packed weights of all groups take.

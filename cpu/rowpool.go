@@ -26,7 +26,7 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 	g := newGeometry(p)
 	l := g.gathering()
 	pr := newProduct(d, l, p.N*p.IC, 1, 1, 1, dense(l), true)
-	ig := &igemm{g: g, products: []*tileProduct{pr}}
+	ig := &igemm{g: g, products: []summer{pr}}
 	if p.Kind == problem.Max {
 		pr.greatest, pr.patch.outside = true, float32(math.Inf(-1))
 	} else {

@@ -187,7 +187,7 @@ func (d *Device) PlanHere(ctx context.Context, p problem.Problem, o driver.PlanO
 
 // own says whether the choice is the driver's.
 func own(o driver.PlanOptions) bool {
-	o.Background = false
+	o.Background, o.Exact = false, false
 	return o == driver.PlanOptions{}
 }
 
@@ -201,12 +201,15 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 	if own(o) {
 		if e, ok := d.tuning.Lookup(on.d, d.TuningKey(p)); ok {
 			tuned := e.Options()
-			tuned.Background = o.Background
+			tuned.Background, tuned.Exact = o.Background, o.Exact
 			if plan(tuned) == nil {
 				return pl, e.Why(), nil
 			}
 			if ctx.Err() != nil || errors.Is(err, ErrDeviceLost) {
 				return nil, "", err
+			}
+			if o.Exact {
+				return pl, "", plan(o)
 			}
 			slog.WarnContext(ctx, "tuned choice refused", "problem", e.Problem, "device", d.spec,
 				"algorithm", e.Algorithm, "tile", e.Tile, "reason", err)

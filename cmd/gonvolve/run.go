@@ -266,11 +266,7 @@ func whole(ctx context.Context, plan *engine.Plan, p problem.Problem, in engine.
 
 // rescue runs a job whose device was lost or ran out of memory: on the device opened again, in parts, or elsewhere.
 func (f *runFlags) rescue(ctx context.Context, dev *engine.Device, j runJob, in engine.Operands, r *report.Record) (out engine.Operands, err error) {
-	o := tiling.Options{Algorithm: f.alg}
-	if j.exact && o.Algorithm == "" {
-		o.Algorithm = r.Algorithm // which was chosen for that
-	}
-	job, err := tiling.Prepare(ctx, dev, j.problem, o)
+	job, err := tiling.Prepare(ctx, dev, j.problem, tiling.Options{Algorithm: f.alg, Exact: j.exact && f.alg == ""})
 	if err != nil {
 		return out, err
 	}
@@ -299,17 +295,7 @@ func (f *runFlags) plan(ctx context.Context, dev *engine.Device, j runJob) (*eng
 		return dev.Plan(ctx, j.problem, driver.PlanOptions{Algorithm: f.alg})
 	}
 	// It runs once: kernels for all shapes may be done before one for this shape is compiled.
-	plan, err := dev.Plan(ctx, j.problem, driver.PlanOptions{Background: !j.exact})
-	if err != nil || !j.exact || !rounds(plan.Info().Algorithm) {
-		return plan, err
-	}
-	for _, name := range plan.Device().Algorithms(j.problem) {
-		if !rounds(name) {
-			exact, err := plan.Device().Plan(ctx, j.problem, driver.PlanOptions{Algorithm: name})
-			return exact, errors.Join(err, plan.Close())
-		}
-	}
-	return plan, nil
+	return dev.Plan(ctx, j.problem, driver.PlanOptions{Exact: j.exact, Background: !j.exact})
 }
 
 // known refuses an algorithm that the device does not have for the job.
@@ -320,9 +306,4 @@ func (f *runFlags) known(dev *engine.Device, j runJob) error {
 		return fmt.Errorf("%w: --alg %q cannot run this on %s; there are %s", engine.ErrInvalid, f.alg, dev.Spec(), strings.Join(known, ", "))
 	}
 	return nil
-}
-
-// rounds says whether an algorithm rounds where plain products and sums would be exact.
-func rounds(algorithm string) bool {
-	return strings.HasPrefix(algorithm, "winograd") || strings.HasPrefix(algorithm, "fft")
 }

@@ -45,7 +45,8 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 		return nil, err
 	}
 	bar := tileProgress{flops: j.problem.FLOPs()}
-	o := tiling.Options{Algorithm: f.alg, MemLimit: limit, Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
+	o := tiling.Options{Algorithm: f.alg, Exact: j.exact && f.alg == "", MemLimit: limit,
+		Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
 	times := &busy{}
 	o.Stage = times.stage
 	var trace *tiling.Trace
@@ -67,20 +68,6 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 	}
 	if c, err = prepare(o); err != nil {
 		return nil, err
-	}
-	if j.exact && f.alg == "" && rounds(c.Info().Algorithm) {
-		for _, name := range dev.Algorithms(j.problem) {
-			if !rounds(name) {
-				o.Algorithm = name
-				if err := c.close(); err != nil {
-					return nil, err
-				}
-				if c, err = prepare(o); err != nil {
-					return nil, err
-				}
-				break
-			}
-		}
 	}
 	c.limit, c.progress, c.busy, c.trace, c.traced = limit, bar, times, trace, traced
 	return c, nil

@@ -152,14 +152,39 @@ func (g *Gemm) Run(i int, ws []float32, c *Call) {
 	if g.pairs && (c.Bias != nil || c.Clip) {
 		panic("simd: a product of pairs leaves bias and limits to Post")
 	}
-	r, l := i%g.rowJobs.parts, i/g.rowJobs.parts
 	j := jobs.Get().(*job)
 	defer jobs.Put(j)
-	*j = job{Gemm: g, Call: c,
-		row0: g.rowJobs.start(r), row1: g.rowJobs.start(r + 1),
-		lane0: g.laneJobs.start(l), lane1: g.laneJobs.start(l + 1),
-		panel: ws[:g.panelSize()], scratch: ws[g.panelSize():g.Workspace()]}
+	*j = job{Gemm: g, Call: c, panel: ws[:g.panelSize()], scratch: ws[g.panelSize():g.Workspace()]}
+	j.task(i)
 	j.run()
+	*j = job{}
+}
+
+// task sets the panels of task i.
+func (j *job) task(i int) {
+	r, l := i%j.rowJobs.parts, i/j.rowJobs.parts
+	j.row0, j.row1 = j.rowJobs.start(r), j.rowJobs.start(r+1)
+	j.lane0, j.lane1 = j.laneJobs.start(l), j.laneJobs.start(l+1)
+}
+
+// Batch computes n products, all tasks of each, of a plan that reads B in place: the i-th with A, the rows' data and C from
+// i·a, i·b and i·c on.
+func (g *Gemm) Batch(ws []float32, call *Call, n, a, b, c int) {
+	j := jobs.Get().(*job)
+	defer jobs.Put(j)
+	rows, product := *call.B.(*Rows), *call
+	*j = job{Gemm: g, Call: &product, panel: ws[:0], scratch: ws[:g.scratchSize()]}
+	all := rows.data
+	product.B = &rows
+	for i := range n {
+		product.A, product.C = call.A[i*a:], call.C[i*c:]
+		rows.data = all[i*b:]
+		mustHold(rows.data, rows.reach)
+		for task := range g.Tasks() {
+			j.task(task)
+			j.run()
+		}
+	}
 	*j = job{}
 }
 

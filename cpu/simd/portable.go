@@ -1,18 +1,22 @@
 package simd
 
 var kernelsPortable = kernels{
-	isa: Portable, lanes: 4,
-	gemm:  [][]kernel{{gemmGo, gemmGo2}},
-	copy:  []kernel{copyGo, copyGo, copyGo, copyGo},
-	turn:  transposeGo,
-	split: splitGo,
-	bias:  [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
+	isa: Portable, lanes: lanesGo,
+	gemm:         [][]kernel{{gemmGo, gemmGo2}},
+	copy:         []kernel{copyGo, copyGo, copyGo, copyGo},
+	turn:         transposeGo,
+	split:        splitGo,
+	winogradPart: winogradPartGo, winogradSrc: winogradSrcGo, winogradDst: winogradDstGo,
+	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
 	leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo,
 	sum:   [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	most:  [][2]kernel{{mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}},
 	widen: widenGo, narrow: narrowGo,
 	peak: peakGo, peakChains: 2,
 }
+
+// lanesGo is how many elements the portable kernels treat as a vector.
+const lanesGo = 4
 
 // gemmGo is the micro-kernel for the edges, of up to 2×4.
 func gemmGo(t *tile) {

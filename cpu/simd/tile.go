@@ -55,6 +55,9 @@ type kernels struct {
 	// split parts k rows of b into even elements, in c, and odd ones, in a: rows-1 vectors of results and those lanes. In off
 	// is how many lanes of the last two vectors are there to load.
 	split kernel
+	// The transforms of winograd.go.
+	winogradPart, winogradSrc, winogradDst kernel
+	compresses                             bool // winogradSrc takes any lanes of a vector
 	// The passes of post.go: by row and by lane.
 	bias, scale, leak [2]kernel
 	clip, residual    kernel

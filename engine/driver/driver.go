@@ -106,6 +106,8 @@ type PlanOptions struct {
 	// Tile forces the tunables of the algorithm, as PlanInfo.Tunables and Tuner.Candidates write them; empty chooses.
 	// What the algorithm or the device cannot do is refused with an error that wraps ErrUnsupported.
 	Tile string
+	// Exact rules out what PlanInfo.Arithmetic calls other than plain: of small integers, every result is then exact.
+	Exact bool
 	// Background lets the plan begin with general kernels, if its first result comes sooner so, and compile those of its
 	// algorithm while it runs, from the second run on. They take over between two runs; PlanInfo.Pending says which are
 	// awaited. Sums may be added up in another order before and after, so the last bits of reals may change; results are

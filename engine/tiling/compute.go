@@ -20,6 +20,8 @@ type Options struct {
 	MemLimit int64
 	// Algorithm forces one of the device's algorithms, and rules out another device; empty lets the device choose.
 	Algorithm string
+	// Exact rules out algorithms whose results depend on how the problem is cut, even of small integers.
+	Exact bool
 	// Steps has the problem cut as an earlier run had it, whose Tiles.Steps they are, on whatever device. If that takes more
 	// than there is, it is an error that wraps driver.ErrUnsupported.
 	Steps []int

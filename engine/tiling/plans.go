@@ -35,7 +35,7 @@ func (s *plans) get(ctx context.Context, j *Job, t *Tile, here bool) (*planned, 
 	if here {
 		plan = j.dev.PlanHere
 	}
-	made, err := plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm})
+	made, err := plan(ctx, t.Problem, driver.PlanOptions{Algorithm: j.o.Algorithm, Exact: j.o.Exact})
 	if err != nil {
 		return nil, err
 	}

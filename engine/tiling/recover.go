@@ -154,7 +154,7 @@ func (r *runner) divide(ctx context.Context) error {
 	if err != nil {
 		return &stopped{Reading, err}
 	}
-	j, err := Prepare(ctx, r.dev, t.Problem, Options{MemLimit: r.recovery.limit, Algorithm: r.o.Algorithm, part: true})
+	j, err := Prepare(ctx, r.dev, t.Problem, Options{MemLimit: r.recovery.limit, Algorithm: r.o.Algorithm, Exact: r.o.Exact, part: true})
 	if errors.Is(err, driver.ErrUnsupported) {
 		return &smallest{err}
 	}

@@ -106,6 +106,7 @@ func (a asm) peak(name string, chains int, vec func(int) reg.VecPhysical) {
 
 func avx512(a asm) {
 	a.laneLists()
+	a.weaveLists()
 	for nv, rows := range []int{14, 14, 8} {
 		for mr := 1; mr <= rows; mr++ {
 			a.gemm512(floats, mr, nv+1)
@@ -114,6 +115,9 @@ func avx512(a asm) {
 	a.copy512()
 	a.transpose512()
 	a.split(isa512)
+	a.winogradPart(isa512)
+	a.winogradSrc(isa512)
+	a.winogradDst(isa512)
 	a.halves(isa512)
 	a.posts(isa512)
 	a.sums(isa512)
@@ -134,6 +138,9 @@ func avx2(a asm) {
 	a.join256()
 	a.transpose256()
 	a.split(isa256)
+	a.winogradPart(isa256)
+	a.winogradSrc(isa256)
+	a.winogradDst(isa256)
 	a.halves(isa256)
 	a.posts(isa256)
 	a.sums(isa256)
