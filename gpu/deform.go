@@ -17,7 +17,7 @@ func canDeform(_ *Device, p *problem.Problem) error {
 func buildDeform(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, false, false)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,6 @@ func canDepthwise(d *Device, p *problem.Problem) error {
 	switch {
 	case c.wideG != 1 || c.transposed && c.narrowG != 1:
 		return unsupported("channels are summed")
-	case p.Integer():
-		return unsupported("integers")
 	case c.transposed && c.s != [3]int{1, 1, 1}:
 		return unsupported("the adjoint of a convolution with strides")
 	case c.wide[0] != 1 || c.narrow[0] != 1 || c.k[0] != 1:
@@ -76,7 +74,15 @@ func buildDepthwise(ctx context.Context, pl *plan) error {
 func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) error {
 	c := convOf(p)
 	half := dst.typ == problem.F16
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, half, true)
+	post, err := pl.posts(ctx, p, half, true)
+	if err != nil {
+		return err
+	}
+	result, quant, err := pl.quant(ctx, p)
+	if err != nil {
+		return err
+	}
+	src, wei, err := pl.floats(ctx, p, c.src, half, quant)
 	if err != nil {
 		return err
 	}
@@ -85,7 +91,7 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) e
 	channels := c.groups * c.narrowG
 	k := newWalk(pl.dev, c.n*channels, h, w)
 	kernel, err := pl.kernelFor(ctx, half, "conv_depthwise", append([]int32{pl.dev.walkGroup(), 1, 1},
-		words(h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation, k.step, k.move, k.tx, k.rw, flag(p.Bias), int(post.chain))...)...)
+		words(h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation, k.step, k.move, k.tx, k.rw, flag(p.Bias && !p.Integer()), int(post.chain), int(result))...)...)
 	if err != nil {
 		return err
 	}
@@ -95,7 +101,48 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) e
 	}
 	pl.info.Tile = fmt.Sprintf("strips of %d rows × %d×%d pixels, group %d", k.rows, k.tx, k.rw, pl.dev.walkGroup())
 	pl.info.Why = "one source channel a group: its rows stay in registers"
-	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, dst.at},
+	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, quant, dst.at},
 		words(channels, c.narrowG, h.In, w.In, h.Out, w.Out, h.PadL, w.PadL, k.xt, k.strips, k.rows, first, turn,
 			c.n*c.groups*h.In*w.In-1)...)
+}
+
+// floats are the tensor of role from, or half its halves, and the weights as floats in the order in which they are given:
+// those of integers less their zero points.
+func (pl *plan) floats(
+	ctx context.Context, p *problem.Problem, from problem.Role, half bool, quant operand,
+) (src, wei operand, err error) {
+	if !p.Integer() {
+		if src, err = pl.inputAs(ctx, half, from); err != nil {
+			return none, none, err
+		}
+		wei, err = pl.constant(ctx, problem.Wei)
+		return src, wei, err
+	}
+	bytes, err := pl.packed(ctx, from)
+	if err != nil {
+		return none, none, err
+	}
+	padding, err := pl.padding(ctx, bytes.typ)
+	if err != nil {
+		return none, none, err
+	}
+	elems := int(problem.Elems(p.Shape(from)))
+	row := roundUp(elems, pl.dev.limits.VectorWidth)
+	src = pl.scratch(int64(row))
+	if err := pl.padPlanes(padding, 0, 1, [3]int{1, 1, elems}, [3]int{1, 1, row}, [3]int{}, bytes.at, quant, src); err != nil {
+		return none, none, err
+	}
+	given, err := pl.packed(ctx, problem.Wei)
+	if err != nil {
+		return none, none, err
+	}
+	pack, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[given.typ]))
+	if err != nil {
+		return none, none, err
+	}
+	elems = int(problem.Elems(p.Shape(problem.Wei)))
+	taps := elems / p.OC
+	wei = pl.scratch(int64(elems))
+	return src, wei, pl.each(&pl.pack, pack, elems, []operand{given.at, quant, wei}, // each channel a group of one
+		words(p.OC, 1, 1, [3]int{1, 1, taps}, 1, taps, 1, 0, taps, 0, 0, [3]int{0, 0, 1})...)
 }

@@ -93,7 +93,7 @@ func buildDirect(ctx context.Context, pl *plan) error {
 func (pl *plan) directConv(ctx context.Context, p *problem.Problem, dst stored) error {
 	c := convOf(p)
 	half := dst.typ == problem.F16
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, half, false)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, half)
 	if err != nil {
 		return err
 	}
@@ -161,9 +161,9 @@ type posts struct {
 // convInputs are what a convolution's kernels, or their variants half, read: the tensor of role from, the weights, and what
 // posts packs.
 func (pl *plan) convInputs(
-	ctx context.Context, p *problem.Problem, from problem.Role, half, apart bool,
+	ctx context.Context, p *problem.Problem, from problem.Role, half bool,
 ) (src, wei operand, post posts, err error) {
-	if post, err = pl.posts(ctx, p, half, apart); err != nil {
+	if post, err = pl.posts(ctx, p, half, false); err != nil {
 		return none, none, post, err
 	}
 	if src, err = pl.inputAs(ctx, half, from); err != nil {

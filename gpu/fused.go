@@ -78,7 +78,7 @@ var poolNumbers = map[problem.PoolKind]int{problem.Max: 0, problem.AvgExclude: 1
 func buildFused(ctx context.Context, pl *plan) error {
 	p := &pl.core
 	c := convOf(p)
-	src, wei, post, err := pl.convInputs(ctx, p, c.src, false, false)
+	src, wei, post, err := pl.convInputs(ctx, p, c.src, false)
 	if err != nil {
 		return err
 	}

@@ -149,13 +149,13 @@ func (pl *plan) packed(ctx context.Context, r problem.Role) (stored, error) {
 		at, err := pl.input(ctx, r)
 		return stored{at, words.Type}, err
 	}
-	out := stored{operand(r), given.Type}
+	own := stored{pl.tensor(r), given.Type}
 	if given.Layout == problem.NCHW {
-		return out, nil
+		return own, nil
 	}
 	n, c, cells := extents(&pl.p, r)
-	out.at = pl.scratch(int64(ceilDiv(n*c*cells, 4/given.Type.Size())))
-	return out, pl.reformat(ctx, pl.listOf(r), n, c, cells, operand(r), given, out.at, form{given.Type, problem.NCHW})
+	to := stored{pl.scratch(int64(ceilDiv(n*c*cells, 4/given.Type.Size()))), given.Type}
+	return to, pl.reformat(ctx, pl.listOf(r), n, c, cells, own.at, given, to.at, form{given.Type, problem.NCHW})
 }
 
 // constant is a constant as core has it, for running steps.
