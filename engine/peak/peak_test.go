@@ -87,6 +87,33 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// A run that beats the peak has it measured again; what the run showed counts if that is still more. It never falls.
+func TestRaise(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", t.TempDir())
+	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
+	d := open(t, "mountain")
+	busy, err := Of(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ measured, shown, want float64 }{{20, 8, 20}, {6, 25, 25}, {6, 24, 25}} {
+		fake.peaks.GFLOPS = c.measured
+		p, err := Raise(t.Context(), d, busy, c.shown)
+		if known, _ := Known(d); err != nil || p.GFLOPS != c.want || known != p {
+			t.Errorf("measured %v, shown %v: %+v, known %+v, %v", c.measured, c.shown, p, known, err)
+		}
+	}
+	fake.err = errors.New("broken")
+	if p, err := Raise(t.Context(), d, busy, 99); !errors.Is(err, fake.err) || p != busy {
+		t.Errorf("%+v, %v", p, err)
+	}
+	t.Setenv("GONVOLVE_CACHE", "off")
+	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
+	if p, err := Raise(t.Context(), d, driver.Peaks{GFLOPS: 9, GBPS: 9}, 8); err != nil || p != (driver.Peaks{GFLOPS: 9, GBPS: 9}) {
+		t.Errorf("without a cache: %+v, %v", p, err)
+	}
+}
+
 func TestError(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	broken := errors.New("broken")

@@ -232,6 +232,34 @@ func (p *Problem) FLOPs() float64 {
 	return 2 * outer * inner * float64(p.Taps())
 }
 
+// Inside is the part of FLOPs that is not on zeros of the padding, which an algorithm may leave out.
+func (p *Problem) Inside() float64 {
+	part := 1.0
+	if p.PadMode != Zeros || p.Op != Conv && p.Op != Deconv {
+		return part
+	}
+	for _, a := range p.Axes {
+		in, out := a.In, a.Out
+		if p.Op == Deconv {
+			in, out = out, in
+		}
+		inside := 0
+		for k := range a.Kernel {
+			// Of the out positions o those where 0 ≤ o·stride + at < in.
+			at := k*a.Dilation - a.PadL
+			first := max(0, (-at+a.Stride-1)/a.Stride)
+			last := min(out-1, (in-1-at)/a.Stride)
+			if in-1-at >= 0 {
+				inside += max(0, last-first+1)
+			}
+		}
+		if out > 0 && a.Kernel > 0 {
+			part *= float64(inside) / (float64(out) * float64(a.Kernel))
+		}
+	}
+	return part
+}
+
 // BytesOf is the size of a tensor in memory.
 func (p *Problem) BytesOf(r Role) int64 { return int64(p.TypeOf(r).Size()) * Elems(p.Shape(r)) }
 

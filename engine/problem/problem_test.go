@@ -3,6 +3,7 @@ package problem
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -284,5 +285,49 @@ func TestHugeSizes(t *testing.T) {
 		if p.Bytes() < 0 || p.Terms() < 1 || p.FLOPs() < 0 || p.Taps() < 1 {
 			t.Errorf("%s: %d bytes, %d terms, %v FLOPs", text, p.Bytes(), p.Terms(), p.FLOPs())
 		}
+	}
+}
+
+// Inside counts taps one by one.
+func TestInside(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	seen := 0
+	for range 3000 {
+		p := Random(r, 8)
+		if p.Op != Conv && p.Op != Deconv || p.PadMode != Zeros {
+			if p.Inside() != 1 {
+				t.Errorf("%s: %v", p.String(), p.Inside())
+			}
+			continue
+		}
+		inside, all := 1.0, 1.0
+		for _, a := range p.Axes {
+			in, out := a.In, a.Out
+			if p.Op == Deconv {
+				in, out = out, in
+			}
+			if out*a.Kernel > 1<<14 {
+				inside = -1
+				break
+			}
+			n := 0
+			for o := range out {
+				for k := range a.Kernel {
+					if at := o*a.Stride - a.PadL + k*a.Dilation; at >= 0 && at < in {
+						n++
+					}
+				}
+			}
+			inside, all = inside*float64(n), all*float64(out*a.Kernel)
+		}
+		if inside < 0 {
+			continue
+		}
+		if seen++; math.Abs(p.Inside()-inside/max(all, 1)) > 1e-12 && all > 0 {
+			t.Errorf("%s: %v, counted %v of %v", p.String(), p.Inside(), inside, all)
+		}
+	}
+	if seen < 500 {
+		t.Errorf("%d problems", seen)
 	}
 }

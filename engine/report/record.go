@@ -62,6 +62,7 @@ type Record struct {
 	Driver         string   `json:"driver"`
 	Algorithm      string   `json:"algorithm"`
 	Tile           string   `json:"tile"`
+	Arithmetic     string   `json:"arithmetic,omitempty"` // how sums are formed, if not of the very products in f32
 	WorkspaceBytes int64    `json:"workspace_bytes"`
 	Kernels        string   `json:"kernels"`      // the code that ran, each kernel with its version; "" on devices that do not say
 	KernelsFrom    string   `json:"kernels_from"` // the folder of changed kernels, "" for the built-in ones
@@ -91,6 +92,8 @@ type Record struct {
 	ULPs    []int64 `json:"ulp_histogram,omitempty"` // compared elements by error: 0, 1, 2, 3–4, 5–8 … ulp
 	Worst   *Worst  `json:"worst,omitempty"`
 	Verdict string  `json:"verdict,omitempty"` // on all results of the problem together
+
+	how driver.Arithmetic
 }
 
 // Worst is the element of a result that takes the largest share of its bound, and the sum that it comes from.
@@ -126,6 +129,7 @@ func New(p *problem.Problem, dev *engine.Device) Record {
 func (r *Record) Planned(pl *engine.Plan) {
 	i := pl.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes, r.Kernels = i.Algorithm, i.Tile, i.WorkspaceBytes, i.Kernels
+	r.how, r.Arithmetic = i.Arithmetic, i.Arithmetic.String()
 	if f := pl.Fallback(); f != nil {
 		s := f.String()
 		r.Fallback = &s
@@ -152,8 +156,42 @@ func (r *Record) Rate(p *problem.Problem) {
 	}
 }
 
-// Shares fills PeakPct, of f32 and f16 convolutions, and PeakBWPct from the rates and the device's peaks. A share can be
-// more than 100: of the direct algorithm's operations, which another one saves, or of bytes that a cache held.
+// own is the part of the direct algorithm's operations that the record's algorithm does, its transforms left out.
+func (r *Record) own(p *problem.Problem) float64 {
+	m := r.how.Winograd
+	if m == 0 {
+		return 1
+	}
+	part := 1.0
+	for _, a := range p.Axes {
+		if a.Kernel > 1 {
+			tiles := (a.Out + m - 1) / m
+			part *= float64(tiles*(m+a.Kernel-1)) / float64(a.Out*a.Kernel)
+		}
+	}
+	return min(part, 1)
+}
+
+// multiplies says whether a problem is judged by a device's peak of f32 multiply-adds.
+func multiplies(p *problem.Problem) bool {
+	switch p.Op {
+	case problem.Conv, problem.Deconv, problem.Deform:
+		return !p.Integer() && p.Dir != problem.BackwardBias
+	}
+	return false
+}
+
+// Surely is the rate of f32 multiply-adds, in GFLOP/s, that the device showed: of the algorithm's own operations, without
+// those on padding. 0 where the record shows none.
+func (r *Record) Surely(p *problem.Problem) float64 {
+	if !multiplies(p) || p.Type.Src != problem.F32 || r.how.Half || !r.Verified {
+		return 0
+	}
+	return r.GFLOPS * r.own(p) * p.Inside()
+}
+
+// Shares fills PeakPct, of f32 and f16 convolutions, and PeakBWPct from the rates and the device's peaks. PeakPct counts the
+// algorithm's own operations; it is never more than 100, as peak.Raise sees to. PeakBWPct can be, of bytes that a cache held.
 func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 	share := func(rate, peak float64) *float64 {
 		if rate <= 0 || peak <= 0 {
@@ -163,11 +201,15 @@ func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 		return &s
 	}
 	r.PeakPct, r.PeakBWPct = nil, share(r.GBPS, peaks.GBPS)
-	switch p.Op {
-	case problem.Conv, problem.Deconv, problem.Deform:
-		if !p.Integer() && p.Dir != problem.BackwardBias {
-			r.PeakPct = share(r.GFLOPS, peaks.GFLOPS)
-		}
+	if !multiplies(p) {
+		return
+	}
+	r.PeakPct = share(r.GFLOPS*r.own(p), peaks.GFLOPS)
+	if r.PeakPct != nil && *r.PeakPct > 100 {
+		r.PeakPct = share(r.GFLOPS*r.own(p)*p.Inside(), peaks.GFLOPS) // it left the padding out
+	}
+	if r.PeakPct != nil && *r.PeakPct > 100 {
+		r.PeakPct = nil // by other arithmetic than the peak's, or the peak is too low
 	}
 }
 

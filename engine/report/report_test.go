@@ -128,6 +128,9 @@ func TestCSV(t *testing.T) {
 	}
 	var want []string
 	for f := range reflect.TypeFor[Record]().Fields() {
+		if !f.IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Type == reflect.TypeFor[*Times]() {
 			want = append(want, name+"_min", name+"_median", name+"_p95")
@@ -311,6 +314,40 @@ func TestShares(t *testing.T) {
 		r.Shares(&p, driver.Peaks{})
 		if r.PeakPct != nil || r.PeakBWPct != nil || share(&r) != "–" {
 			t.Errorf("%s: shares of nothing: %+v", text, r)
+		}
+	}
+}
+
+// A share of multiply-adds is of the algorithm's own operations, and never more than all of them.
+func TestOwnShares(t *testing.T) {
+	winograd := driver.Arithmetic{Winograd: 4}
+	for _, c := range []struct {
+		text   string
+		gflops float64
+		how    driver.Arithmetic
+		want   string
+		surely float64
+	}{
+		{"mb1ic4ih8oc4oh8kh3ph1", 99, driver.Arithmetic{}, "99 % FMA", 99 * (22. / 24) * (22. / 24)},
+		{"mb1ic4ih8oc4oh8kh3ph1", 110, driver.Arithmetic{}, "92 % FMA", 110 * (22. / 24) * (22. / 24)},              // without the padding
+		{"mb1ic4ih8oc4oh8kh3ph1", 200, driver.Arithmetic{}, "2 % copy", 200 * (22. / 24) * (22. / 24)},              // cannot be
+		{"mb1ic4ih8oc4oh8kh3ph1", 200, winograd, "50 % FMA", 50 * (22. / 24) * (22. / 24)},                          // 6·6 instead of 4·4·9
+		{"mb1ic4ih9oc4oh9kh3ph1", 90, winograd, "40 % FMA", 90 * (18. / 27) * (18. / 27) * (25. / 27) * (25. / 27)}, // tiles overhang
+		{"f16:mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{}, "2 % copy", 0},
+		{"mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{Half: true}, "2 % copy", 0},
+		{"pool:max:mb1ic4ih8oh4kh2sh2", 50, driver.Arithmetic{}, "2 % copy", 0},
+	} {
+		p, err := problem.Parse(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Record{GFLOPS: c.gflops, GBPS: 2, Verified: true, how: c.how}
+		r.Shares(&p, driver.Peaks{GFLOPS: 100, GBPS: 100})
+		if got := share(&r); got != c.want {
+			t.Errorf("%s at %v: %s, not %s", c.text, c.gflops, got, c.want)
+		}
+		if got := r.Surely(&p); got < c.surely*0.999 || got > c.surely*1.001 {
+			t.Errorf("%s at %v: surely %v, not %v", c.text, c.gflops, got, c.surely)
 		}
 	}
 }

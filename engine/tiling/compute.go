@@ -74,10 +74,8 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
 	}
-	if o.MemLimit > 0 { // which is a promise for all of the device's memory
-		if err := dev.Trim(); err != nil {
-			return nil, err
-		}
+	if o.MemLimit > 0 {
+		_ = dev.Trim() // the limit is a promise for all of the device's memory; a lost device says so in the next call
 	}
 	l := limits(dev, o.MemLimit)
 	limit, why := l.MemoryBytes, ""
