@@ -94,11 +94,19 @@ func share(r *Record) string {
 	fma, copied := r.PeakPct, r.PeakBWPct
 	switch {
 	case fma != nil && (copied == nil || *fma >= *copied):
-		return strconv.FormatFloat(*fma, 'f', 0, 64) + " % FMA"
+		return percent(*fma) + " FMA"
 	case copied != nil:
-		return strconv.FormatFloat(*copied, 'f', 0, 64) + " % copy"
+		return percent(*copied) + " copy"
 	}
 	return "–"
+}
+
+func percent(v float64) string {
+	digits := 0
+	if v < 9.95 {
+		digits = 1
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64) + " %"
 }
 
 // number has three significant digits or more, of numbers from a millionth.
@@ -166,20 +174,28 @@ func Write(w io.Writer, format string, records []Record, o Options) error {
 	return fmt.Errorf("%w (not %q)", ErrFormat, format)
 }
 
-// render makes a table of records, a line between problems.
+// render makes a table of records. Where a problem has several, its name stands once and a line follows the last.
 func render(format string, records []Record, o Options) string {
 	t := Table{Width: o.Width}
 	for _, c := range o.Columns {
 		t.Head, t.Right = append(t.Head, c.Title), append(t.Right, c.Right)
 	}
+	again := func(i int) bool { return i > 0 && records[i-1].Problem == records[i].Problem }
+	grouped := false
+	for i := range records {
+		grouped = grouped || again(i)
+	}
 	for i := range records {
 		r := &records[i]
-		if i > 0 && records[i-1].Problem != r.Problem {
+		if grouped && i > 0 && !again(i) {
 			t.Rows = append(t.Rows, nil)
 		}
 		var row []string
 		for _, c := range o.Columns {
 			v := c.Value(r)
+			if c.Title == "problem" && again(i) && format == "table" {
+				v = ""
+			}
 			if o.Colour && c.Title == "check" {
 				v = colour(r.Status).Sprint(v)
 			}
