@@ -18,7 +18,7 @@ import (
 // dst[g][m][q] = Σ wei[g][m][k]·src[g][k][q] over k, m counting a group's output channels, k its input channels and q a
 // plane's elements, all dense and row-major. Such a product between other steps of a plan is
 //
-//	g, err := newTiledGemm(pl.dev, &p, "")            // p: problem.NewConv of that 1×1 convolution
+//	g, err := newTiledGemm(pl.dev, &p, "", false)     // p: problem.NewConv of that 1×1 convolution
 //	w, err := g.packTiles(ctx, pl, weights)           // weights: constants, read by the packing steps
 //	err = g.add(ctx, pl, src, w, post, dst)           // operands of the running steps
 //
@@ -50,6 +50,7 @@ type tiledGemm struct {
 	generic    int // 1: kernels take the shape from parameters, so that plans share them
 	n          int // images
 	gradient   bool
+	half       bool // of source and result, as they lie in memory
 	// How far apart images, groups and channels of the source are, and images and channels of the result.
 	sn, sg, sc, dn, dc int
 	largest            int64
@@ -68,9 +69,11 @@ var smallTile = [5]int{32, 32, 8, 4, 4}
 // mostWaves is how often all units of a device take a work-group each, at most, when a reduction is cut into parts.
 const mostWaves = 4
 
-// newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice.
-func newTiledGemm(d *Device, p *problem.Problem, tile string) (*tiledGemm, error) {
+// newTiledGemm lays a convolution or a transposed one out, with the tile of the text or the model's choice,
+// for tensors of halves or of floats.
+func newTiledGemm(d *Device, p *problem.Problem, tile string, half bool) (*tiledGemm, error) {
 	base := tiledGemmOf(p)
+	base.half = half
 	base.largest = min(d.info.MaxTensorBytes/4, maxElements)
 	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
 	base.shape(smallTile)
@@ -205,7 +208,7 @@ func (g *tiledGemm) mode(ph *phase) int {
 	n := a[2].Out
 	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[0].Dilation}
 	other := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[1].Dilation}
-	if !g.gradient && n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
+	if !g.gradient && !g.half && n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
 		return wideRows
 	}
 	if float64(g.rows(ph, flatRows))*g.sliceCost(flatRows) < float64(g.rows(ph, bySlices))*g.sliceCost(bySlices) {
@@ -365,7 +368,7 @@ func canTiled(d *Device, p *problem.Problem) error {
 	case !gradient && c.transposed && phasesIn(c) > mostPhases:
 		return unsupported("a transposed convolution with strides of %v is more than %d convolutions", c.s, mostPhases)
 	}
-	_, err := newTiledGemm(d, p, "")
+	_, err := newTiledGemm(d, p, "", false)
 	return err
 }
 
@@ -374,7 +377,7 @@ func worthTiled(d *Device, p *problem.Problem) bool {
 	if d.class() != gpuClass || !worthIgemm(d, p) {
 		return false
 	}
-	g, err := newTiledGemm(d, p, "")
+	g, err := newTiledGemm(d, p, "", false)
 	return err == nil && roundUp(g.ocg, g.bm) <= 2*g.ocg
 }
 
@@ -382,12 +385,13 @@ func buildTiled(ctx context.Context, pl *plan) error {
 	if pl.core.Dir == problem.BackwardWeights {
 		return pl.tiledWeights(ctx)
 	}
-	return pl.tiledConv(ctx, &pl.core, inWords(pl.output(convOf(&pl.core).dst)))
+	c := convOf(&pl.core)
+	return pl.tiledConv(ctx, &pl.core, pl.outputOf(c.dst, c.src))
 }
 
 // tiledTiles lists the model's first choices: each tile with its best number of parts, then whatever comes next.
 func tiledTiles(d *Device, p *problem.Problem) []string {
-	own, err := newTiledGemm(d, p, "")
+	own, err := newTiledGemm(d, p, "", false)
 	if err != nil || d.class() != gpuClass {
 		return nil
 	}

@@ -21,7 +21,7 @@ func TestTiledModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := newTiledGemm(d, &p, "")
+		g, err := newTiledGemm(d, &p, "", false)
 		if err != nil {
 			t.Fatal(text, err)
 		}

@@ -11,11 +11,12 @@ import (
 
 // tiledConv adds a convolution or a transposed one by igemm_local.
 func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) error {
-	g, err := newTiledGemm(pl.dev, p, pl.tile)
+	half := dst.typ == problem.F16
+	g, err := newTiledGemm(pl.dev, p, pl.tile, half)
 	if err != nil {
 		return err
 	}
-	post, err := pl.posts(ctx, p, false, false)
+	post, err := pl.posts(ctx, p, half, false)
 	if err != nil {
 		return err
 	}
@@ -23,7 +24,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) e
 	if err != nil {
 		return err
 	}
-	src, err := pl.input(ctx, g.conv.src)
+	src, err := pl.inputAs(ctx, half, g.conv.src)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) e
 
 // tiledWeights adds a gradient by the weights.
 func (pl *plan) tiledWeights(ctx context.Context) error {
-	g, err := newTiledGemm(pl.dev, &pl.core, pl.tile)
+	g, err := newTiledGemm(pl.dev, &pl.core, pl.tile, false)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operan
 		params := append(g.sizes(ph), g.steps(ph)...)
 		params = append(params, words(g.sc, pad, g.conv.groups*g.ocg, g.pixels(ph), gx, g.per(ph), g.parts, int(g.results()),
 			g.sn, g.sg, at, g.dn, g.dc, ph.every[0]*plane, ph.every[1]*row, ph.every[2])...)
-		err = pl.grid(&pl.run, k, groups, []operand{src, src, wei[i], post.par, post.res, to, to}, params...)
+		err = pl.grid(&pl.run, k, groups, []operand{src, src, wei[i], post.par, post.res, to, to, to}, params...)
 		if err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operan
 	if g.parts == 1 {
 		return nil
 	}
-	return pl.sumParts(ctx, to, dst, int(g.results()), g.parts, finish, g.conv.groups*g.ocg, g.dc)
+	return pl.sumParts(ctx, to, dst, int(g.results()), g.parts, finish, g.conv.groups*g.ocg, g.dc, g.half)
 }
 
 // sizes are those of a phase's shape, as the kernel's parameters and tunables have them.
@@ -151,5 +152,5 @@ func (g *tiledGemm) kernel(ctx context.Context, pl *plan, ph *phase, chain int32
 	}
 	const vectors = 4 // of floats, in both dialects
 	tile := words(g.lx(), 1, 1, g.bm, g.bn, g.bk, g.tm, g.tn, g.mode(ph), int(chain), vectors)
-	return pl.kernel(ctx, "conv_tiled", append(tile, shape...)...)
+	return pl.kernelFor(ctx, g.half, "conv_tiled", append(tile, shape...)...)
 }

@@ -87,6 +87,7 @@ var tiledProblems = []string{
 	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0", "deconv:bias:post=scale+relu+add:mb2ic3ih6oc5kh3ph1sh2",
 	"deconv:bias:mb1ic16ih9oc16kh1sh3", "conv:BWD_D:mb1ic3ih16oc4kh3sh3dh1",
 	"conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1", "conv:BWD_W:mb9ic5ih6oc7kh3ph2dh1", "deconv:BWD_W:mb2ic3ih6oc5kh3ph1sh2",
+	"conv:f16:bias:post=add:mb2ic12ih6oc20kh3ph1", "conv:f16:mb1ic12ih6oc20kh1", "conv:BWD_W:f16:mb3ic5ih6oc7kh3",
 	"conv:BWD_W:mb1ic3id5ih4iw6oc4kd3kh2kw1pd1ph0pw0", "conv:BWD_W:mb3ic17ih6oc9kh1",
 }
 
@@ -104,7 +105,7 @@ func TestTiled(t *testing.T) {
 	}
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=1,generic=1", tiledProblems...)
 	try("bm=16,bn=16,bk=4,tm=4,tn=4,parts=2,generic=1", "mb1ic17ih13oc33oh13kh3ph1", "conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1",
-		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1", "conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1")
+		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1", "conv:f16:bias:post=add:mb2ic12ih6oc20kh3ph1", "conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1")
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=3", "mb1ic17ih13oc33oh13kh3ph1", "mb1ic3ih17oc16kh7sh2ph3", "mb2ic19ih6oc70kh1")
 	if testing.Short() {
 		return

@@ -61,12 +61,12 @@ func (pl *plan) sums(ctx context.Context, name string, results int, r reduction,
 	if r.parts == 1 {
 		return nil
 	}
-	return pl.sumParts(ctx, to, dst, results, r.parts, posts{par: none, res: none}, 1, 1)
+	return pl.sumParts(ctx, to, dst, results, r.parts, posts{par: none, res: none}, 1, 1, false)
 }
 
-// sumParts adds the sum of parts of results. Post-operations need to know the results' channels, of plane elements each.
-func (pl *plan) sumParts(ctx context.Context, from, to operand, results, parts int, post posts, channels, plane int) error {
-	k, err := pl.kernel(ctx, "sum_parts", generalGroup, 1, 1, post.chain)
+// sumParts adds the sum of parts of results. Post-operations need to know the results' channels, of plane elements each. half says that they and what is added to them are halves.
+func (pl *plan) sumParts(ctx context.Context, from, to operand, results, parts int, post posts, channels, plane int, half bool) error {
+	k, err := pl.kernelFor(ctx, half, "sum_parts", generalGroup, 1, 1, post.chain)
 	if err != nil {
 		return err
 	}
