@@ -73,6 +73,7 @@ func (d *Device) Reopen(ctx context.Context, p problem.Problem) error {
 	if closed {
 		return fmt.Errorf("%s: %w", d.spec, ErrClosed)
 	}
+	_, _ = d.kept.clear(false) // a lost device has no more to say
 	fresh, err := open(ctx, d.spec, &d.o)
 	if err != nil {
 		return fmt.Errorf("%s is lost (%w) and does not open again: %w", d.spec, why, err)

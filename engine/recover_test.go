@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,16 @@ func withFaults(t *testing.T, o faulty.Options) (*faulty.Faults, engine.Option) 
 	t.Helper()
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{infos: devices("discrete g")}})
 	f := faulty.New(o)
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
+	t.Cleanup(func() { slog.SetDefault(log) })
+	d, err := engine.Open(t.Context(), "cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(conv(t, d), d.Close()); err != nil { // starts the cpu's workers, which stay
+		t.Fatal(err)
+	}
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
 		f.Release()

@@ -3,6 +3,7 @@ package tiling_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"slices"
 	"testing"
@@ -41,6 +42,9 @@ func warm(t *testing.T) {
 func fails(t *testing.T, f *faulty.Faults, opts ...engine.Option) *engine.Device {
 	t.Helper()
 	warm(t)
+	log := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
+	t.Cleanup(func() { slog.SetDefault(log) })
 	before := runtime.NumGoroutine()
 	d, err := engine.Open(t.Context(), "fragile:0", append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
 		if _, ok := d.(fragile); ok {

@@ -43,7 +43,8 @@ func failed(what string, err error) error {
 	switch code {
 	case clshim.MemAllocationFailure, clshim.OutOfResources, clshim.OutOfHostMemory, clshim.InvalidBufferSize:
 		return fmt.Errorf("opencl: %s: %w: %w", what, err, driver.ErrOutOfMemory)
-	case clshim.DeviceNotAvailable:
+	case clshim.DeviceNotAvailable, clshim.InvalidContext, clshim.InvalidCommandQueue, clshim.IllegalAccess:
+		// Contexts and queues are this package's own and live: one that the driver calls invalid is one that it gave up.
 		return fmt.Errorf("opencl: %s: %w: %w", what, err, driver.ErrDeviceLost)
 	case clshim.Missing:
 		return fmt.Errorf("opencl: %s: %w: %w", what, err, driver.ErrUnsupported)

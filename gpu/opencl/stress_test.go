@@ -203,8 +203,11 @@ func TestFailedCommand(t *testing.T) {
 		q := must(d.NewQueue(true))(t)
 		defer q.Free()
 		for code, want := range map[clshim.Code]error{
-			clshim.OutOfResources:     driver.ErrOutOfMemory,
-			clshim.DeviceNotAvailable: driver.ErrDeviceLost,
+			clshim.OutOfResources:      driver.ErrOutOfMemory,
+			clshim.DeviceNotAvailable:  driver.ErrDeviceLost,
+			clshim.InvalidCommandQueue: driver.ErrDeviceLost,
+			clshim.InvalidContext:      driver.ErrDeviceLost,
+			clshim.IllegalAccess:       driver.ErrDeviceLost,
 		} {
 			user := must(d.(*device).ctx.CreateUserEvent())(t)
 			if err := user.SetUserEventStatus(int(code)); err != nil {

@@ -15,9 +15,12 @@ const (
 	OutOfResources       Code = -5
 	OutOfHostMemory      Code = -6
 	InvalidValue         Code = -30
+	InvalidContext       Code = -34
+	InvalidCommandQueue  Code = -36
 	InvalidBinary        Code = -42
 	InvalidBufferSize    Code = -61
 	PlatformNotFound     Code = -1001
+	IllegalAccess        Code = -9999  // NVIDIA's, after which the context is of no use
 	Missing              Code = -99999 // the loaded library has no such function
 )
 
