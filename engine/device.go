@@ -233,6 +233,21 @@ func (d *Device) TuningKey(p problem.Problem) tuned.Key {
 	return k
 }
 
+// SaveMemory has the device keep nothing for reuse, and take no more memory at a time than it is asked for, until stop is
+// called. It does nothing where devices need none beside what they are asked for.
+func (d *Device) SaveMemory() (stop func()) {
+	on := d.on.Load()
+	m, ok := on.d.(driver.MemorySaver)
+	if !ok {
+		return func() {}
+	}
+	restore, err := call(on, "save memory", func() (func(), error) { return m.SaveMemory(), nil }, func(late func()) { late() })
+	if err != nil {
+		return func() {} // the next call says why
+	}
+	return func() { _ = on.do("save memory", func() error { restore(); return nil }) } // likewise
+}
+
 // Conv convolves src [N, C, spatial…] with wei [OC, C/groups, kernel…] and adds bia [OC] (nil for none), from host to
 // host. Make a Plan instead when the same weights serve several sources.
 func (d *Device) Conv(ctx context.Context, src, wei, bia *Tensor, o problem.Params) (*Tensor, error) {

@@ -94,8 +94,8 @@ func (r *runner) skip(result int) bool { return r.o.Skip != nil && r.o.Skip(resu
 
 // pipeline computes tiles from the next one to the last.
 func (r *runner) pipeline(ctx context.Context) (err error) {
-	if s, ok := r.dev.Driver().(driver.MemorySaver); ok && r.o.MemLimit > 0 {
-		defer s.SaveMemory()()
+	if r.o.MemLimit > 0 {
+		defer r.dev.SaveMemory()()
 	}
 	for _, s := range []**engine.Stream{&r.up, &r.work, &r.down} {
 		if *s, err = r.dev.NewStream(); err != nil {
