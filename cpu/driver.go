@@ -114,6 +114,15 @@ func (d *Device) Alloc(bytes int64) (driver.Buffer, error) {
 	return &buffer{dev: d, data: make([]uint32, bytes/4), bytes: bytes}, nil
 }
 
+// Shared implements driver.Sharer.
+func (d *Device) Shared(b driver.Buffer) []byte {
+	own, err := ownBuffer(b, 0)
+	if err != nil {
+		return nil
+	}
+	return view[byte](own, int(own.bytes))
+}
+
 // take counts memory. Go cannot recover from running out of it, so what does not fit the machine is refused.
 func (d *Device) take(bytes int64) error {
 	if used := d.used.Add(bytes); used > d.info.MemoryBytes {

@@ -325,6 +325,21 @@ func (t *DeviceTensor) Within(typ problem.DataType, shape ...int) (*DeviceTensor
 	return &DeviceTensor{t.dev, t.on, typ, slices.Clone(shape), t.buf, t.freed}, nil
 }
 
+// Host is the same memory as a tensor of the host, or nil where the host has no part in it. While work that uses the tensor
+// is in flight it is the device's.
+func (t *DeviceTensor) Host() *Tensor {
+	d, ok := t.on.d.(driver.Sharer)
+	if !ok {
+		return nil
+	}
+	bytes, err := sizeOf(t.typ, t.shape)
+	shared := d.Shared(t.buf)
+	if err != nil || int64(len(shared)) < bytes {
+		return nil
+	}
+	return &Tensor{t.shape, t.typ, shared[:bytes]}
+}
+
 // Type is the type of the elements.
 func (t *DeviceTensor) Type() problem.DataType { return t.typ }
 

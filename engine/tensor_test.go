@@ -133,3 +133,44 @@ func TestReshape(t *testing.T) {
 		}
 	}
 }
+
+// A part of a tensor's memory as another tensor: no larger, and the same memory.
+func TestWithin(t *testing.T) {
+	all, err := engine.NewTensor(problem.U8, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, err := all.Within(problem.F32, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Float32s()[5] = 1
+	if got := all.Bytes()[23]; got != 0x3f {
+		t.Errorf("byte %#x", got)
+	}
+	for _, shape := range [][]int{{11}, {2, 6}, {-1}, {1 << 40, 1 << 40}} {
+		if _, err := all.Within(problem.F32, shape...); !errors.Is(err, engine.ErrInvalid) {
+			t.Errorf("%v of 40 bytes: %v", shape, err)
+		}
+	}
+	dev, err := engine.Open(t.Context(), "cpu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	there, err := dev.NewTensor(problem.U8, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Free()
+	small, err := there.Within(problem.F32, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host := small.Host(); host == nil || len(host.Float32s()) != 6 || host.Shape()[1] != 3 {
+		t.Errorf("the cpu's memory as the host's: %v", host)
+	}
+	if _, err := there.Within(problem.F32, 11); !errors.Is(err, engine.ErrInvalid) {
+		t.Errorf("11 elements in 40 bytes: %v", err)
+	}
+}

@@ -228,6 +228,15 @@ func (b *buffer) viewOf(r span) (hal.View, error) {
 	return v, nil
 }
 
+// Shared implements driver.Sharer.
+func (d *Device) Shared(b driver.Buffer) []byte {
+	own, err := d.own("buffer", b, 0)
+	if err != nil || own.at.block.mem.Bytes() == nil {
+		return nil
+	}
+	return own.at.block.mem.Bytes()[own.at.off:][:own.bytes:own.bytes]
+}
+
 // Alloc implements driver.Device.
 func (d *Device) Alloc(bytes int64) (driver.Buffer, error) {
 	b, err := d.newBuffer(bytes)

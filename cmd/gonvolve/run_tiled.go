@@ -152,8 +152,10 @@ func forecast(cmd *cobra.Command, job *tiling.Job) error {
 	}
 	f := job.Forecast(rates)
 	round := func(d time.Duration) time.Duration { return d.Round(d/100 + 1).Round(time.Millisecond) }
-	text := fmt.Sprintf("by its peaks %s takes %v or more: %v to compute, %v to upload and download", dev.Spec(), round(f.Total),
-		round(f.Compute), round(f.Transfer))
+	text := fmt.Sprintf("by its peaks %s takes %v or more", dev.Spec(), round(f.Total))
+	if f.Transfer > 0 { // else it shares the host's memory
+		text += fmt.Sprintf(": %v to compute, %v to upload and download", round(f.Compute), round(f.Transfer))
+	}
 	if dev.Info().API != "Go" {
 		host, err := engine.Open(ctx, "cpu")
 		if err != nil {
@@ -163,7 +165,7 @@ func forecast(cmd *cobra.Command, job *tiling.Job) error {
 			text += fmt.Sprintf("; the cpu %v", round(job.Forecast(tiling.Rates{Peaks: cpu}).Total))
 			if even := tiling.BreakEven(rates, cpu); math.IsInf(even, 1) {
 				text += ", which no problem on this device breaks even with"
-			} else {
+			} else if even > 0 {
 				text += fmt.Sprintf(", break-even at %.3g operations a byte moved, here %.3g", even, f.Intensity)
 			}
 		}

@@ -307,6 +307,13 @@ type MemoryReporter interface {
 	MemoryInUse() (used, held int64)
 }
 
+// Sharer is an optional interface of a Device whose memory may be the host's as well.
+type Sharer interface {
+	// Shared is a buffer's memory, for the host to read and write in place, or nil. A Run sees what was written before it
+	// was started, and what it writes is seen after its event's Wait. It is valid until the buffer's Free.
+	Shared(b Buffer) []byte
+}
+
 // MemorySaver is an optional interface of a Device that takes memory beside what it is asked for.
 type MemorySaver interface {
 	// SaveMemory has the device keep nothing for reuse and take no more at a time than it is asked for, until stop is called.

@@ -8,7 +8,8 @@
 // and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
 //
 // [Compute] and [Job.Run] run the tiles in stages that overlap: while one tile is computed others are read, uploaded,
-// downloaded and written. A [Trace] shows them. What is in flight, on the host and on the device, keeps to the memory limit:
+// downloaded and written. A [Trace] shows them. Where host and device share memory, tiles are read to and written from it in
+// place, and nothing is uploaded or downloaded. What is in flight, on the host and on the device, keeps to the memory limit:
 // twice the inputs and outputs of the largest tile on either side, a partial sum, weights three times (on the host,
 // uploaded, packed), the plans' workspace and the streams' staging memory.
 //

@@ -13,13 +13,13 @@ import (
 // Rates are what a device does in a second at most.
 type Rates struct {
 	driver.Peaks         // of kernels
-	TransferGBPS float64 // of copies between host and device, up and down together
+	TransferGBPS float64 // of copies between host and device, up and down together; +Inf where they share memory
 }
 
 // transferred is how much MeasureTransfer moves in either direction, in bytes.
 const transferred = 8 << 20
 
-// MeasureTransfer measures copies to a device and back. It takes a few milliseconds.
+// MeasureTransfer measures copies to a device and back, if there are any. It takes a few milliseconds.
 func MeasureTransfer(ctx context.Context, dev *engine.Device) (gbps float64, err error) {
 	host, err := engine.NewTensor(problem.U8, transferred)
 	if err != nil {
@@ -30,6 +30,9 @@ func MeasureTransfer(ctx context.Context, dev *engine.Device) (gbps float64, err
 		return 0, err
 	}
 	defer t.Free()
+	if t.Host() != nil {
+		return math.Inf(1), nil
+	}
 	s, err := dev.NewStream()
 	if err != nil {
 		return 0, err

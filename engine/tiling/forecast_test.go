@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 )
@@ -48,12 +49,20 @@ func TestForecast(t *testing.T) {
 			}
 		}
 	}
-	if rate, err := tiling.MeasureTransfer(t.Context(), dev); err != nil || !(rate > 0) || math.IsInf(rate, 1) {
+	if rate, err := tiling.MeasureTransfer(t.Context(), dev); err != nil || !math.IsInf(rate, 1) {
+		t.Errorf("transfers at %v GB/s, though memory is shared: %v", rate, err)
+	}
+	copies := fails(t, faulty.New(faulty.Options{})) // a device that shares nothing
+	if rate, err := tiling.MeasureTransfer(t.Context(), copies); err != nil || !(rate > 0) || math.IsInf(rate, 1) {
 		t.Errorf("transfers at %v GB/s: %v", rate, err)
 	}
 	gpu := tiling.Rates{Peaks: driver.Peaks{GFLOPS: 1000}, TransferGBPS: 10}
 	if got := tiling.BreakEven(gpu, driver.Peaks{GFLOPS: 200}); got != 20 {
 		t.Errorf("break-even at %v", got)
+	}
+	gpu.TransferGBPS = math.Inf(1)
+	if got := tiling.BreakEven(gpu, driver.Peaks{GFLOPS: 200}); got != 0 {
+		t.Errorf("break-even at %v where memory is shared", got)
 	}
 	if got := tiling.BreakEven(gpu, driver.Peaks{GFLOPS: 2000}); !math.IsInf(got, 1) {
 		t.Errorf("break-even at %v", got)

@@ -18,9 +18,9 @@ type Stage string
 // The stages. Each has one goroutine, so that the stages of different tiles overlap.
 const (
 	Reading     Stage = "read"     // from the sources to the host's memory
-	Uploading   Stage = "upload"   // to the device
+	Uploading   Stage = "upload"   // to the device, unless the host reads into its memory
 	Computing   Stage = "compute"  // on the device, with what it takes to load other weights
-	Downloading Stage = "download" // to the host's memory
+	Downloading Stage = "download" // to the host's memory, unless the host writes from the device's
 	Writing     Stage = "write"    // to the sinks, or to a sum of several tiles
 )
 
@@ -34,6 +34,7 @@ const streams = 3
 type holder struct {
 	host, hostAll engine.Operands // of the tile, and all memory
 	dev, devAll   engine.Args
+	shared        bool            // the host's tensors are the device's
 	how           driver.PlanInfo // of the plan that the outputs are of
 }
 
@@ -144,7 +145,10 @@ func (r *runner) run(ctx context.Context) error {
 				}
 				start := time.Now()
 				if err := do(ctx, f.tile, f.in, h); err != nil {
-					cancel(&stopped{name, err})
+					if s := new(stopped); !errors.As(err, &s) {
+						err = &stopped{name, err}
+					}
+					cancel(err)
 					return
 				}
 				if r.o.Stage != nil {
@@ -160,13 +164,27 @@ func (r *runner) run(ctx context.Context) error {
 		})
 		return next
 	}
-	read, up, out, down := pool(), pool(), pool(), pool()
+	shared, err := r.shares()
+	if err != nil {
+		return err
+	}
+	up, out := pool(), pool()
 	list := r.tiles(ctx, &wg)
-	list = stage(Reading, list, nil, read, r.read)
-	list = stage(Uploading, list, read, up, r.upload)
-	list = stage(Computing, list, up, out, r.compute)
-	list = stage(Downloading, list, out, down, r.download)
-	stage(Writing, list, down, nil, r.write)
+	if shared {
+		for _, h := range all {
+			h.shared = true
+		}
+		list = stage(Reading, list, nil, up, r.read)
+		list = stage(Computing, list, up, out, r.compute)
+		stage(Writing, list, out, nil, r.write)
+	} else {
+		read, down := pool(), pool()
+		list = stage(Reading, list, nil, read, r.read)
+		list = stage(Uploading, list, read, up, r.upload)
+		list = stage(Computing, list, up, out, r.compute)
+		list = stage(Downloading, list, out, down, r.download)
+		stage(Writing, list, down, nil, r.write)
+	}
 	wg.Wait()
 	for _, h := range all {
 		for _, t := range h.devAll {
@@ -174,6 +192,22 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// shares says whether tiles are read to and written from the device's own memory, without copies.
+func (r *runner) shares() (bool, error) {
+	p, t := r.Tiles.Problem(), r.Tiles.Tile(0)
+	for _, role := range p.Inputs() {
+		if p.TypeOf(role) != t.Problem.TypeOf(role) {
+			return false, nil // they are converted on the way
+		}
+	}
+	probe, err := r.dev.NewTensor(problem.F32, 1)
+	if err != nil {
+		return false, &stopped{Uploading, err}
+	}
+	defer probe.Free()
+	return probe.Host() != nil, nil
 }
 
 // receive takes from a channel until that is closed or ctx ends.
@@ -212,6 +246,14 @@ func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup) <-chan flight {
 
 // onHost is the tensor of a role in the holder's memory.
 func (r *runner) onHost(h *holder, role problem.Role, typ problem.DataType, shape []int) (t *engine.Tensor, err error) {
+	if h.shared {
+		dev, err := r.onDevice(h, role, typ, shape)
+		if err != nil {
+			return nil, &stopped{Uploading, err} // it is not the source's fault
+		}
+		h.host[role] = dev.Host()
+		return h.host[role], nil
+	}
 	if h.hostAll[role] == nil {
 		if h.hostAll[role], err = engine.NewTensor(problem.U8, int(r.sizes[role])); err != nil {
 			return nil, err
@@ -297,9 +339,16 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 		args[role] = from.dev[role]
 	}
 	for _, role := range t.Problem.Outputs() {
-		if args[role], err = r.onDevice(to, role, t.Problem.TypeOf(role), t.Problem.Shape(role)); err != nil {
+		typ, shape := t.Problem.TypeOf(role), t.Problem.Shape(role)
+		if to.shared { // for what writes it
+			_, err = r.onHost(to, role, typ, shape)
+		} else {
+			_, err = r.onDevice(to, role, typ, shape)
+		}
+		if err != nil {
 			return err
 		}
+		args[role] = to.dev[role]
 	}
 	to.how = pl.Info()
 	ev, err := pl.Run(ctx, r.work, args)

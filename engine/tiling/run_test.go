@@ -200,7 +200,8 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	for _, s := range tiling.Stages() {
-		if count[s] != tiles {
+		copies := s == tiling.Uploading || s == tiling.Downloading // which the cpu does without
+		if count[s] != tiles && !copies || count[s] != 0 && copies {
 			t.Errorf("%d events of stage %s, %d tiles", count[s], s, tiles)
 		}
 	}
