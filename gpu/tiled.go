@@ -19,10 +19,11 @@ import (
 // plane's elements, all dense and row-major. Such a product between other steps of a plan is
 //
 //	g, err := newTiledGemm(pl.dev, &p, "", false)     // p: problem.NewConv of that 1×1 convolution
-//	w, err := g.packTiles(ctx, pl, weights)           // weights: constants, read by the packing steps
-//	err = g.add(ctx, pl, src, w, post, dst)           // operands of the running steps
+//	w, err := g.packTiles(ctx, pl, &pl.pack, weights) // weights: f32, stored by steps of pl.pack
+//	err = g.add(ctx, pl, src, w, post, dst)           // operands of the steps of pl.run
 //
-// It goes by vectors (MODE 2 of the kernel) if planes are multiples of 4 elements.
+// It goes by vectors (MODE 2 of the kernel) if planes are multiples of 4 elements: pad them with whatever is finite. g.cost
+// is what the model expects, to be compared with other tilings.
 //
 // A gradient by the weights is such a convolution, too: of the wide side, whose images and channels change places, by the
 // narrow side as weights, with strides for dilations and dilations for strides. Each run packs the narrow side.

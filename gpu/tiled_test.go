@@ -5,6 +5,7 @@ package gpu_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,10 +36,7 @@ func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.
 		}
 		prepare(d.Driver())
 		for _, text := range texts {
-			p, err := problem.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := parse(t, text)
 			if err := judge(t, oracle, d, p, o, check); err != nil {
 				t.Errorf("%s, %s by %s: %v", spec, text, o.Tile, err)
 			}
@@ -47,6 +45,15 @@ func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.
 			t.Error(err)
 		}
 	}
+}
+
+func parse(t *testing.T, text string) problem.Problem {
+	t.Helper()
+	p, err := problem.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func judge(t *testing.T, oracle *engine.Device, d *engine.Device, p problem.Problem, o driver.PlanOptions, check func(*testing.T, *problem.Problem, driver.PlanInfo)) (err error) {
@@ -125,7 +132,7 @@ func TestTiled(t *testing.T) {
 func TestTiledChoice(t *testing.T) {
 	texts := []string{"mb1ic64ih14oc64kh3ph1", "mb1ic256ih7oc64kh3ph1", "conv:BWD_D:mb1ic64ih14oc128kh3ph1", "conv:post=relu:then=max(kh2sh2):mb1ic64ih14oc64kh3ph1"}
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
-	plain := driver.PlanOptions{}
+	plain := driver.PlanOptions{Exact: true}
 	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, texts, plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if p.Fused() {
 			if !strings.Contains(info.Tile, "local memory") {
@@ -143,7 +150,26 @@ func TestTiledChoice(t *testing.T) {
 				t.Errorf("%s takes %+v", p.String(), info)
 			}
 		})
-	behind := driver.PlanOptions{Background: true}
+	if !testing.Short() { // what a tuner would try there
+		p := parse(t, "mb2ic24ih9oc40kh3ph1")
+		var tiles []driver.Candidate
+		judged(t, func(d driver.Device) {
+			gpu.AsGPU(d, 64)
+			tiles = d.(driver.Tuner).Candidates(p)
+		}, nil, plain, nil)
+		tiles = slices.DeleteFunc(tiles, func(c driver.Candidate) bool { return c.Algorithm != "igemm_local" || c.Tile == "" })
+		if len(tiles) < 12 {
+			t.Errorf("%d tiles to try", len(tiles))
+		}
+		for i := 0; i < len(tiles); i += 5 {
+			judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{p.String()}, driver.PlanOptions{Algorithm: tiles[i].Algorithm, Tile: tiles[i].Tile}, func(t *testing.T, _ *problem.Problem, info driver.PlanInfo) {
+				if info.Tunables != tiles[i].Tile {
+					t.Errorf("%s makes %s", tiles[i].Tile, info.Tunables)
+				}
+			})
+		}
+	}
+	behind := driver.PlanOptions{Exact: true, Background: true}
 	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{"mb1ic72ih13oc48kh3ph1"}, behind, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if info.Algorithm != "igemm_local" || info.Pending != "igemm_local" || !strings.HasSuffix(info.Tunables, "generic=1") {
 			t.Errorf("%s begins with %+v", p.String(), info)
