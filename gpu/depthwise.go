@@ -90,8 +90,10 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) e
 	h, w := axes[1], axes[2]
 	channels := c.groups * c.narrowG
 	k := newWalk(pl.dev, c.n*channels, h, w)
+	k.unlessHalf(half)
 	kernel, err := pl.kernelFor(ctx, half, "conv_depthwise", append([]int32{pl.dev.walkGroup(), 1, 1},
-		words(h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation, k.step, k.move, k.tx, k.rw, flag(p.Bias && !p.Integer()), int(post.chain), int(result))...)...)
+		words(h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation, k.step, k.move, k.tx, k.rw, flag(p.Bias && !p.Integer()), int(post.chain), int(result),
+			k.quads, k.offset, k.whole)...)...)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (pl *plan) depthwise(ctx context.Context, p *problem.Problem, dst stored) e
 	}
 	pl.info.Tile = fmt.Sprintf("strips of %d rows × %d×%d pixels, group %d", k.rows, k.tx, k.rw, pl.dev.walkGroup())
 	pl.info.Why = "one source channel a group: its rows stay in registers"
-	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, quant, dst.at},
+	return pl.each(&pl.run, kernel, k.items(c.n*channels), []operand{src, wei, post.par, post.res, quant, dst.at, src, dst.at},
 		words(channels, c.narrowG, h.In, w.In, h.Out, w.Out, h.PadL, w.PadL, k.xt, k.strips, k.rows, first, turn,
 			c.n*c.groups*h.In*w.In-1)...)
 }

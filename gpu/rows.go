@@ -66,13 +66,15 @@ func (pl *plan) rows(ctx context.Context, p *problem.Problem, src operand, dst s
 	h, w := p.Axes[1], p.Axes[2]
 	planes := p.N * p.IC
 	k := newWalk(pl.dev, planes, h, w)
-	kernel, err := pl.kernelFor(ctx, dst.typ == problem.F16, "pool_rows", words(int(pl.dev.walkGroup()), 1, 1,
-		poolNumbers[p.Kind], h.Kernel, w.Kernel, h.Stride, w.Stride, k.move, k.tx, k.rw)...)
+	half := dst.typ == problem.F16
+	k.unlessHalf(half)
+	kernel, err := pl.kernelFor(ctx, half, "pool_rows", words(int(pl.dev.walkGroup()), 1, 1,
+		poolNumbers[p.Kind], h.Kernel, w.Kernel, h.Stride, w.Stride, k.move, k.tx, k.rw, k.quads, k.offset, k.whole)...)
 	if err != nil {
 		return err
 	}
 	pl.info.Tile = fmt.Sprintf("strips of %d rows × %d×%d pixels, group %d", k.rows, k.tx, k.rw, pl.dev.walkGroup())
 	pl.info.Why = "small windows: each row of the source is read once"
-	return pl.each(&pl.run, kernel, k.items(planes), []operand{src, dst.at}, words(h.In, w.In, h.Out, w.Out, h.PadL, w.PadL,
+	return pl.each(&pl.run, kernel, k.items(planes), []operand{src, src, dst.at, dst.at}, words(h.In, w.In, h.Out, w.Out, h.PadL, w.PadL,
 		h.In+h.PadR, w.In+w.PadR, k.xt, k.strips, k.rows, p.Divisor, planes*h.In*w.In-1)...)
 }

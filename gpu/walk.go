@@ -12,7 +12,17 @@ type walk struct {
 	xt           int // strips side by side
 	step, move   int // rows from one iteration to the next, and by how many taps the windows then differ
 	strips, rows int // strips below each other for each of step phases, and their iterations
+	// The kernels' words: how many QUADs of a source row a row of a work-item sees, the first of them offset floats before
+	// the window; 0 where rows do not begin with whole ones. whole says that rows of results are whole ones.
+	quads, offset, whole int
 }
+
+// quadCost is what loading or storing a QUAD takes, in loads of a float: measured on llvmpipe.
+const quadCost = 1.6
+
+// bandBytes is how much of the source's rows a strip crosses where it does not have to cross more: CPUs read along rows
+// better than down a column of pages.
+const bandBytes = 128 << 10
 
 // newWalk covers planes of so many rows and columns of windows.
 func newWalk(d *Device, planes int, h, w problem.Axis) walk {
@@ -26,20 +36,62 @@ func newWalk(d *Device, planes int, h, w problem.Axis) walk {
 	} else {
 		best := math.Inf(1)
 		for tx := 1; tx <= 8; tx++ {
-			loads := min((tx-1)*w.Stride+(w.Kernel-1)*w.Dilation+1, tx*w.Kernel)
-			if cost := float64(ceilDiv(w.Out, tx)) * float64(loads*min(h.Stride, h.Kernel)+tx+2); cost <= best {
+			t := walk{tx: tx, rw: 1}
+			t.useQuads(d, w)
+			loads, stores := float64(min((tx-1)*w.Stride+w.Extent(), tx*w.Kernel)), float64(tx)
+			if t.quads > 0 {
+				loads = quadCost * float64(t.quads)
+			}
+			if t.whole > 0 {
+				stores = quadCost * float64(tx/d.quadWidth())
+			}
+			if cost := float64(ceilDiv(w.Out, tx)) * (loads*float64(min(h.Stride, h.Kernel)) + stores + 2); cost <= best {
 				best, k.tx = cost, tx
 			}
 		}
+		k.useQuads(d, w)
 	}
 	k.xt = ceilDiv(w.Out, k.tx*k.rw)
 	rows := ceilDiv(h.Out, k.step)
 	// Strips start by filling their windows, so they are no shorter than it takes to keep the device busy.
 	k.strips = max(1, min(ceilDiv(d.busy(), planes*k.xt*k.step), rows/(4*h.Kernel)))
+	if d.class() != gpuClass {
+		band := max(bandBytes/(4*w.In*h.Stride*k.step), 8)
+		if k.move < h.Kernel {
+			band = max(band, 4*h.Kernel)
+		}
+		k.strips = max(k.strips, ceilDiv(rows, band))
+	}
 	k.strips = max(k.strips, ceilDiv(rows, d.proof.LoopLimit-h.Kernel-2))
 	k.rows = ceilDiv(rows, k.strips)
 	k.strips = ceilDiv(rows, k.rows)
 	return k
+}
+
+// quadWidth is how many floats the kernels' QUAD has.
+func (d *Device) quadWidth() int {
+	if d.limits.GLSL {
+		return 4
+	}
+	return 1
+}
+
+// useQuads has rows loaded and stored by QUADs where they consist of whole ones.
+func (k *walk) useQuads(d *Device, w problem.Axis) {
+	n := d.quadWidth()
+	if n == 1 || k.rw != 1 || w.In%n != 0 || k.tx*w.Stride%n != 0 || w.PadR < 0 {
+		return
+	}
+	k.offset = ((-w.PadL)%n + n) % n
+	k.quads = ceilDiv(k.offset+(k.tx-1)*w.Stride+w.Extent(), n)
+	k.whole = flag(w.Out%n == 0 && k.tx%n == 0)
+}
+
+// unlessHalf has kernels that keep halves read and write them one by one.
+func (k *walk) unlessHalf(half bool) {
+	if half {
+		k.quads, k.offset, k.whole = 0, 0, 0
+	}
 }
 
 // items is how many work-items cover so many planes.
@@ -51,7 +103,7 @@ func (d *Device) walkGroup() int32 {
 	case straight:
 		return 1
 	case lanes:
-		return simdLanes
+		return 2 * simdLanes // llvmpipe takes 500 cycles for a group
 	}
 	return generalGroup
 }
