@@ -88,6 +88,7 @@ var algorithms = []algorithm{
 	{"direct", canDeform, nil, buildDeform},
 	{"direct", canWeights, nil, buildWeights},
 	{"direct", canBias, nil, buildBias},
+	{"global", canGlobal, worthGlobal, buildGlobal},
 	{"rows", canRows, worthRows, buildRows},
 	{"direct", canPool, nil, buildPool},
 	{"direct", canUnpool, nil, buildUnpool},

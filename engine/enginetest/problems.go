@@ -140,6 +140,15 @@ var problems = []string{
 	"pool:max:mb1ic3ih12oh8kh3dh1",
 	"pool:max:mb2ic9ih60iw37oh30ow19kh3kw3sh2sw2ph1pw1", // worth walking down strips
 	"pool:avg_ip:mb1ic9ih50iw37oh26ow18kh3kw4sh2sw2ph2pw1",
+	"pool:max:mb2ic9ih24iw40oh12ow20kh3kw3sh2sw2ph1pw1", // rows of whole fours, read and written
+	"pool:avg_np:mb2ic7ih10iw36oh9ow34kh2kw3ph0pw0",     // only read
+	"pool:avg_ip:mb1ic5ih18iw12oh11ow12kh9kw5ph1pw2",
+	"pool:avg_np:mb1ic8ih7oh1kh7", // whole planes, by fours and not
+	"pool:max:mb3ic4ih5oh1kh5",
+	"pool:avg_p:mb1ic3ih9oh1kh9",
+	"pool:avg_ip:div=5:adaptive:mb2ic3ih18oh1",
+	"g8mb1ic8ih20iw44oc8oh20ow44kh5kw5ph2pw2", // depthwise by fours
+	"g8mb1ic8ih20iw48oc16oh10ow24kh3kw3sh2sw2ph1pw1",
 	"pool:max:mb1ic3ih7oh4kh2sh2ph0",
 	"pool:max:mb1ic4iw21ow10kw3sw2",
 	"pool:max:mb0ic4ih8oh4kh2sh2",
