@@ -27,15 +27,14 @@ const (
 )
 
 // detours say by class how fast the general kernels are and how long a kernel for a shape takes to its first result,
-// compiled by the driver when it is made and again when it is first run. Measured with nothing in any cache: llvmpipe 22.3,
-// 2 cores, 3×3, 64 channels at 28×28 and 56×56: 0.3 GFLOP/s, 1.4 s; PoCL 3.1 likewise 0.7 GFLOP/s, 3.5 s. GPUs' are
-// estimates: a tenth of a TFLOP/s, half a second.
+// compiled by the driver when it is made and again when it is first run. Measured with nothing of it in any cache, 2 cores,
+// 3×3, 64 channels at 28×28: llvmpipe 22.3 1.2 GFLOP/s, 0.3 s; PoCL 3.1 3 GFLOP/s, 0.95 s. GPUs' are estimates.
 var detours = map[class]struct {
 	rate float64 // FLOP/s
 	wait time.Duration
 }{
-	lanes:    {3e8, 1400 * time.Millisecond},
-	straight: {7e8, 3500 * time.Millisecond},
+	lanes:    {1.2e9, 300 * time.Millisecond},
+	straight: {3e9, 950 * time.Millisecond},
 	gpuClass: {1e11, 500 * time.Millisecond},
 }
 

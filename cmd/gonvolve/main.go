@@ -30,6 +30,9 @@ const (
 // errFailed is returned when a check failed and was reported.
 var errFailed = errors.New("check failed")
 
+// errInterrupted is returned when the user stopped the command.
+var errInterrupted = errors.New("interrupted")
+
 // errNothingRan is returned when no device could run what was asked.
 var errNothingRan = errors.New("nothing could run")
 
@@ -68,7 +71,7 @@ func exitCode(err error) int {
 		return exitFailed
 	case is(engine.ErrUnknownDevice):
 		return exitUsage
-	case is(errNothingRan, engine.ErrUnsupported, engine.ErrOutOfMemory, engine.ErrDeviceLost, engine.ErrNoDevices, context.Canceled):
+	case is(errNothingRan, errInterrupted, engine.ErrUnsupported, engine.ErrOutOfMemory, engine.ErrDeviceLost, engine.ErrNoDevices, context.Canceled):
 		return exitDevice
 	}
 	return exitUsage

@@ -33,7 +33,7 @@ func (t *tally) conclude(ctx context.Context, wanted int) error {
 	failed := t.count[report.Failed]
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: interrupted after %d of %d", errNothingRan, t.count[report.Passed]+failed, wanted)
+		return fmt.Errorf("%w after %d of %d", errInterrupted, t.count[report.Passed]+failed, wanted)
 	case failed > 0:
 		return fmt.Errorf("%w: %d of %d results; run the first again with: %s", errFailed, failed, t.total, t.repro)
 	case t.total > 0 && t.count[report.Passed] == 0:

@@ -209,7 +209,7 @@ func conclude(ctx context.Context, rows []tuneRow, wanted int) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: interrupted after %d; the same command goes on from there", errNothingRan, ran)
+		return fmt.Errorf("%w after %d; the same command goes on from there", errInterrupted, ran)
 	case wanted > 0 && ran == 0:
 		return fmt.Errorf("%w: %s", errNothingRan, rows[0].Reason)
 	}
@@ -221,6 +221,13 @@ func milliseconds(v float64) string {
 		return "–"
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+func speedup(v float64) string {
+	if v == 0 {
+		return "–"
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
 // shown is a problem's name if it has one.
@@ -245,6 +252,8 @@ func printTuned(w io.Writer, format string, rows []tuneRow, width int) error {
 		case tune.Known:
 			state += " (before)"
 		case tune.Tuned:
+		case tune.Interrupted:
+			state = "interrupted"
 		default:
 			state = string(r.Status) + ": " + r.Reason
 		}
@@ -252,7 +261,7 @@ func printTuned(w io.Writer, format string, rows []tuneRow, width int) error {
 			state += "; wrong, not kept: " + wrong
 		}
 		t.Rows = append(t.Rows, []string{shown(r.Problem), r.Device, r.Default, milliseconds(r.DefaultMS),
-			strings.TrimSpace(r.Algorithm + " " + r.Tile), milliseconds(r.MS), strconv.FormatFloat(r.Speedup, 'f', 2, 64),
+			strings.TrimSpace(r.Algorithm + " " + r.Tile), milliseconds(r.MS), speedup(r.Speedup),
 			fmt.Sprintf("%d/%d", r.Tried, r.Of), state})
 	}
 	return t.Write(w, format)
