@@ -46,6 +46,8 @@ var partsProblems = []string{
 	"conv:f16:nhwc:mb9ic3ih9oc6oh9kh3ph1",
 	"conv:bias:u8-s8-s8:mb11ic4ih8oc6oh8kh3ph1",
 	"conv:bias:u8-s8-s32:mb2ic3ih12oc40oh12kh3ph1",
+	"conv:u8-s8-s32:nhwc:mb9ic4ih11oc6oh11kh3ph1",
+	"conv:bias:s8-u8-u8:g15mb3ic15ih20iw20oc15oh20ow20kh3kw4ph1pw1",
 	"conv:pad=reflect:mb5ic3ih11oc5kh3ph1",
 	"conv:BWD_D:pad=reflect:mb5ic3ih9oc5kh3ph1",
 	"conv:then=max(kh2sh2):mb7ic3ih12oc6oh12kh3ph1",
