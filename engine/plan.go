@@ -402,6 +402,9 @@ func (s *Stream) Write(ctx context.Context, dst *DeviceTensor, src *Tensor) erro
 	if err := s.gone(dst); err != nil {
 		return err
 	}
+	if s.on.limit == 0 {
+		return s.wrap(s.on.failed(s.d.Write(ctx, dst.buf, 0, src.words())))
+	}
 	return s.wrap(s.transfer(ctx, "write", src.words(), func(ctx context.Context, part []byte, off int64) error {
 		return s.d.Write(ctx, dst.buf, off, part)
 	}, func(part, copied []byte) { copy(copied, part) }, nil))
@@ -415,6 +418,9 @@ func (s *Stream) Download(ctx context.Context, dst *Tensor, src *DeviceTensor) e
 	if err := s.gone(src); err != nil {
 		return err
 	}
+	if s.on.limit == 0 {
+		return s.wrap(s.on.failed(s.d.Read(ctx, dst.words(), src.buf, 0)))
+	}
 	return s.wrap(s.transfer(ctx, "read", dst.words(), func(ctx context.Context, part []byte, off int64) error {
 		return s.d.Read(ctx, part, src.buf, off)
 	}, nil, func(part, copied []byte) { copy(part, copied) }))
@@ -423,13 +429,10 @@ func (s *Stream) Download(ctx context.Context, dst *Tensor, src *DeviceTensor) e
 // transferred is how much goes through a copy at once.
 const transferred = 4 << 20
 
-// transfer moves host memory. With a deadline it moves a copy, as a call that is given up may still use its memory: before
-// fills the copy, after empties it.
+// transfer moves host memory of a device that has a deadline, by way of a copy, as a call that is given up may still use its
+// memory: before fills the copy, after empties it.
 func (s *Stream) transfer(ctx context.Context, what string, host []byte, move func(ctx context.Context, part []byte, off int64) error,
 	before, after func(part, copied []byte)) error {
-	if s.on.limit == 0 {
-		return s.on.failed(move(ctx, host, 0))
-	}
 	between := make([]byte, min(len(host), transferred))
 	for off := 0; ; off += len(between) {
 		part := host[off:min(len(host), off+len(between))]
@@ -459,7 +462,12 @@ func (s *Stream) Poison(ctx context.Context, t *DeviceTensor) error {
 }
 
 // Wait returns when everything submitted so far is done.
-func (s *Stream) Wait(ctx context.Context) error { return s.wrap(s.on.wait(ctx, "wait", s.d.Wait)) }
+func (s *Stream) Wait(ctx context.Context) error {
+	if s.on.limit == 0 {
+		return s.wrap(s.on.failed(s.d.Wait(ctx)))
+	}
+	return s.wrap(s.on.wait(ctx, "wait", s.d.Wait))
+}
 
 // Close waits for what is in flight and frees the stream.
 func (s *Stream) Close() error {
