@@ -50,7 +50,8 @@ func (d *Device) Note(ctx context.Context, f Fallback) {
 	d.mu.Lock()
 	d.fallbacks = append(d.fallbacks, f)
 	d.mu.Unlock()
-	slog.WarnContext(ctx, "fallback", "step", string(f.Step), "problem", f.Problem.String(), "from", f.From, "to", f.To, "reason", f.Reason)
+	slog.WarnContext(ctx, "fallback", "step", string(f.Step), "problem", f.Problem.String(), "from", f.From, "to", f.To,
+		"reason", f.Reason)
 }
 
 // Lost is nil, or the error that said that the device is lost: until Reopen everything fails.

@@ -63,7 +63,7 @@ func TestRunChecksResults(t *testing.T) {
 	dir := t.TempDir()
 	ramp(t, dir, "x.npy", 1, 3, 40, 40)
 	ramp(t, dir, "w.npy", 4, 3, 3, 3)
-	args := []string{"run", "conv", "--src", "x.npy", "--wei", "w.npy", "--dst", "y.npy", "--device", "broken:0", "--check", "16", "--format", "json"}
+	args := strings.Fields("run conv --src x.npy --wei w.npy --dst y.npy --device broken:0 --check 16 --format json")
 	for _, more := range [][]string{nil, {"--mem-limit", "24KiB"}} {
 		breaks(t, faulty.Options{})
 		code, out, errs := gonvolve(t, dir, append(args, more...)...)
@@ -71,7 +71,8 @@ func TestRunChecksResults(t *testing.T) {
 			t.Errorf("%v of a sound device: %d, %s%s", more, code, out, errs)
 		}
 		breaks(t, faulty.Options{Corrupt: 1})
-		if code, _, errs := gonvolve(t, dir, append(args, more...)...); code != exitFailed || !strings.Contains(errs, "wrong result: broken:0: dst of conv") {
+		code, _, errs = gonvolve(t, dir, append(args, more...)...)
+		if code != exitFailed || !strings.Contains(errs, "wrong result: broken:0: dst of conv") {
 			t.Errorf("%v of a device that corrupts results: %d, %s", more, code, errs)
 		}
 	}
@@ -83,24 +84,30 @@ func TestRunGoesOn(t *testing.T) {
 	ramp(t, dir, "w.npy", 4, 3, 3, 3)
 	for name, c := range map[string]struct {
 		faults faulty.Options
-		args   []string
+		args   string
 		says   string
 	}{
-		"lost once":     {faulty.Options{Lost: 1, Most: 1, Methods: []string{"Run"}}, nil, "note: broken:0 was opened again for conv"},
-		"lost for good": {faulty.Options{Lost: 1, Methods: []string{"Run"}}, nil, "runs on cpu instead of broken:0: broken:0: Run: device lost"},
-		"lost in tiles": {faulty.Options{Lost: 1, Most: 1, After: 2, Methods: []string{"Run"}}, []string{"--mem-limit", "24KiB"}, "note: broken:0 was opened again for conv"},
-		"no memory":     {faulty.Options{OutOfMemory: 1, Most: 2, Methods: []string{"Alloc"}}, nil, "runs in smaller parts on broken:0: "},
-		"hangs":         {faulty.Options{Hang: 1, Most: 1, Methods: []string{"Read"}}, []string{"--deadline", "500ms"}, "device hangs: read took longer than 500ms"},
+		"lost once": {faulty.Options{Lost: 1, Most: 1, Methods: []string{"Run"}}, "",
+			"note: broken:0 was opened again for conv"},
+		"lost for good": {faulty.Options{Lost: 1, Methods: []string{"Run"}}, "",
+			"runs on cpu instead of broken:0: broken:0: Run: device lost"},
+		"lost in tiles": {faulty.Options{Lost: 1, Most: 1, After: 2, Methods: []string{"Run"}}, "--mem-limit 24KiB",
+			"note: broken:0 was opened again for conv"},
+		"no memory": {faulty.Options{OutOfMemory: 1, Most: 2, Methods: []string{"Alloc"}}, "",
+			"runs in smaller parts on broken:0: "},
+		"hangs": {faulty.Options{Hang: 1, Most: 1, Methods: []string{"Read"}}, "--deadline 500ms",
+			"device hangs: read took longer than 500ms"},
 	} {
 		breaks(t, c.faults)
-		code, out, errs := gonvolve(t, dir, append([]string{"run", "conv", "--src", "x.npy", "--wei", "w.npy", "--dst", filepath.Join(t.TempDir(), "y.npy"),
-			"--device", "broken:0", "--check", "100000", "--format", "json"}, c.args...)...)
+		args := "run conv --src x.npy --wei w.npy --device broken:0 --check 100000 --format json " + c.args
+		code, out, errs := gonvolve(t, dir, append(strings.Fields(args), "--dst", filepath.Join(t.TempDir(), "y.npy"))...)
 		if code != exitDone || !strings.Contains(errs, c.says) || !strings.Contains(out, `"verified":true`) {
 			t.Errorf("%s: %d, %s%s", name, code, out, errs)
 		}
 	}
 	breaks(t, faulty.Options{Lost: 1, Methods: []string{"Run"}})
-	if code, _, errs := gonvolve(t, dir, "run", "conv", "--src", "x.npy", "--wei", "w.npy", "--dst", "y.npy", "--device", "broken:0", "--no-fallback"); code != exitDevice {
+	args := strings.Fields("run conv --src x.npy --wei w.npy --dst y.npy --device broken:0 --no-fallback")
+	if code, _, errs := gonvolve(t, dir, args...); code != exitDevice {
 		t.Errorf("lost for good without another device: %d, %s", code, errs)
 	}
 }

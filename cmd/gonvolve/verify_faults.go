@@ -71,8 +71,8 @@ func runFaults(cmd *cobra.Command, out *output, devices string, o driver.Options
 		s.add(run)
 		bar.step()
 		if run.Bad != "" {
-			bad = fmt.Sprintf("run %d, %s of %s on %s with faults %v: %s\nrun it again: %s", run.Index, run.Mode, run.Problem.String(), run.Device,
-				run.Faults, run.Bad, f.Repro(run.Index, devices))
+			bad = fmt.Sprintf("run %d, %s of %s on %s with faults %v: %s\nrun it again: %s", run.Index, run.Mode,
+				run.Problem.String(), run.Device, run.Faults, run.Bad, f.Repro(run.Index, devices))
 			break
 		}
 	}
@@ -80,8 +80,9 @@ func runFaults(cmd *cobra.Command, out *output, devices string, o driver.Options
 		return err
 	}
 	if out.format == "table" || out.format == "markdown" {
-		fmt.Fprintf(cmd.OutOrStdout(), "faults: %s\nsteps: %s\nresident memory: %s after a tenth of the runs, %s after half, %s at the end; goroutines: %d\n",
-			sums(s.injected), sums(s.steps), bytes(tenth), bytes(half), bytes(resident()), runtime.NumGoroutine())
+		fmt.Fprintf(cmd.OutOrStdout(), "faults: %s\nsteps: %s\n", sums(s.injected), sums(s.steps))
+		fmt.Fprintf(cmd.OutOrStdout(), "resident memory: %s after a tenth of the runs, %s after half, %s at the end; goroutines: %d\n",
+			bytes(tenth), bytes(half), bytes(resident()), runtime.NumGoroutine())
 	}
 	if bad != "" {
 		return fmt.Errorf("%w: %s", errFailed, bad)

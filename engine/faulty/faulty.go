@@ -48,7 +48,9 @@ func (o Options) String() string {
 	for _, r := range []struct {
 		name string
 		rate float64
-	}{{"oom", o.OutOfMemory}, {"lost", o.Lost}, {"broken", o.Broken}, {"delay", o.Delay}, {"hang", o.Hang}, {"corrupt", o.Corrupt}} {
+	}{
+		{"oom", o.OutOfMemory}, {"lost", o.Lost}, {"broken", o.Broken}, {"delay", o.Delay}, {"hang", o.Hang}, {"corrupt", o.Corrupt},
+	} {
 		if r.rate > 0 {
 			s += fmt.Sprintf(",%s=%.3g", r.name, r.rate)
 		}
@@ -82,7 +84,10 @@ func New(o Options) *Faults {
 	if o.MaxDelay == 0 {
 		o.MaxDelay = 2 * time.Millisecond
 	}
-	return &Faults{o: o, left: o.Most, calls: map[string]uint64{}, live: map[string]int{}, injected: map[string]int{}, release: make(chan struct{})}
+	return &Faults{
+		o: o, left: o.Most, calls: map[string]uint64{}, live: map[string]int{}, injected: map[string]int{},
+		release: make(chan struct{}),
+	}
 }
 
 // Release ends all calls that hang, and hangs no more: those calls then do what they were called for.

@@ -108,7 +108,8 @@ func (r *runner) halve(ctx context.Context, why error) error {
 	r.recovery.why = why
 	r.recovery.limit = max(1, r.recovery.limit/2)
 	r.plans.drop() // the parts have their own
-	r.dev.Note(ctx, engine.Fallback{Problem: r.Tiles.Problem(), Step: engine.Divided, From: r.dev.Spec(), To: r.dev.Spec(), Reason: why})
+	spec := r.dev.Spec()
+	r.dev.Note(ctx, engine.Fallback{Problem: r.Tiles.Problem(), Step: engine.Divided, From: spec, To: spec, Reason: why})
 	return nil
 }
 
@@ -132,7 +133,8 @@ func (r *runner) move(ctx context.Context, why error) error {
 }
 
 // replacement is the device to go on with, unless an algorithm of this one is asked for.
-func replacement(ctx context.Context, dev *engine.Device, p problem.Problem, algorithm string, why error) (*engine.Device, *engine.Fallback, error) {
+func replacement(ctx context.Context, dev *engine.Device, p problem.Problem, algorithm string, why error) (
+	*engine.Device, *engine.Fallback, error) {
 	if algorithm != "" {
 		return nil, nil, why
 	}
@@ -154,7 +156,8 @@ func (r *runner) divide(ctx context.Context) error {
 	if err != nil {
 		return &stopped{Reading, err}
 	}
-	j, err := Prepare(ctx, r.dev, t.Problem, Options{MemLimit: r.recovery.limit, Algorithm: r.o.Algorithm, Exact: r.o.Exact, part: true})
+	o := Options{MemLimit: r.recovery.limit, Algorithm: r.o.Algorithm, Exact: r.o.Exact, part: true}
+	j, err := Prepare(ctx, r.dev, t.Problem, o)
 	if errors.Is(err, driver.ErrUnsupported) {
 		return &smallest{err}
 	}

@@ -255,7 +255,8 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 
 // windowed says whether Winograd's transforms could compute a problem.
 func windowed(p *problem.Problem) bool {
-	return (p.Op == problem.Conv || p.Op == problem.Deconv) && slices.ContainsFunc(p.Spatial(), func(a problem.Axis) bool { return a.Kernel == 3 })
+	three := func(a problem.Axis) bool { return a.Kernel == 3 }
+	return (p.Op == problem.Conv || p.Op == problem.Deconv) && slices.ContainsFunc(p.Spatial(), three)
 }
 
 // do opens the device and runs the case.

@@ -109,7 +109,8 @@ func TestFaults(t *testing.T) {
 			t.Fatalf("%s of %s with %v: %s\n%s", run.Mode, run.Problem.String(), run.Faults, run.Bad, f.Repro(i, "cpu"))
 		}
 		if outcomes[run.Outcome()]++; i < 10 {
-			if again := f.Run(t.Context(), i); again.Device != run.Device || again.Mode != run.Mode || again.Faults.String() != run.Faults.String() || again.Problem != run.Problem {
+			again := f.Run(t.Context(), i)
+			if again.Device != run.Device || again.Mode != run.Mode || again.Faults.String() != run.Faults.String() || again.Problem != run.Problem {
 				t.Errorf("run %d is %v, and then %v", i, run, again)
 			}
 		}
