@@ -340,10 +340,9 @@ func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
 			}
 		}
 		if s.divisors != nil {
-			by := s.divisors[at:]
-			for i := range c[:volume(out)] {
-				c[i] /= by[i]
-			}
+			n := volume(out)
+			b := simd.Block{C: c, LD: n, Rows: 1, Cols: n}
+			b.Divide(s.isa, simd.Params{V: s.divisors[at:], ByCol: true})
 		}
 		if s.chain != nil && !s.interleaves() {
 			s.chain.apply(image/s.groups, group*s.to+m, at, c[m*ld:][:volume(out)])

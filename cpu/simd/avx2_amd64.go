@@ -182,6 +182,16 @@ func scaleRow256(t *tile)
 //go:noescape
 func scaleLane256(t *tile)
 
+// divideRow256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func divideRow256(t *tile)
+
+// divideLane256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func divideLane256(t *tile)
+
 // leakRow256 is a pass over finished results, see post.go.
 //
 //go:noescape

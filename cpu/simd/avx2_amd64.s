@@ -4861,6 +4861,90 @@ test:
 	VZEROUPPER
 	RET
 
+// func divideRow256(t *tile)
+// Requires: AVX
+TEXT ·divideRow256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Y0
+	VDIVPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VDIVPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func divideLane256(t *tile)
+// Requires: AVX
+TEXT ·divideLane256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Y1
+	ADDQ    $0x20, R8
+	VMOVUPS (R11), Y0
+	VDIVPS  Y1, Y0, Y0
+	VMOVUPS Y0, (R11)
+	ADDQ    $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R8), Y15, Y1
+	VMASKMOVPS (R11), Y15, Y0
+	VDIVPS     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func leakRow256(t *tile)
 // Requires: AVX
 TEXT ·leakRow256(SB), NOSPLIT, $0-8

@@ -252,6 +252,16 @@ func scaleRow512(t *tile)
 //go:noescape
 func scaleLane512(t *tile)
 
+// divideRow512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func divideRow512(t *tile)
+
+// divideLane512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func divideLane512(t *tile)
+
 // leakRow512 is a pass over finished results, see post.go.
 //
 //go:noescape

@@ -8351,6 +8351,92 @@ test:
 	VZEROUPPER
 	RET
 
+// func divideRow512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divideRow512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	JMP          test
+
+vector:
+	VMOVUPS (R11), Z0
+	VDIVPS  Z1, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func divideLane512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divideLane512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	MOVQ SI, R8
+	JMP  test
+
+vector:
+	VMOVUPS (R8), Z1
+	ADDQ    $0x40, R8
+	VMOVUPS (R11), Z0
+	VDIVPS  Z1, Z0, Z0
+	VMOVUPS Z0, (R11)
+	ADDQ    $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R8), K1, Z1
+	VMOVUPS.Z (R11), K1, Z0
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func leakRow512(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·leakRow512(SB), NOSPLIT, $0-8

@@ -38,6 +38,16 @@ func scaleGo(byLane bool) kernel {
 	}
 }
 
+func divideGo(byLane bool) kernel {
+	return func(t *tile) {
+		eachGo(t, func(r int, row []float32) {
+			for x := range row {
+				row[x] /= t.a[pick(byLane, r, x)]
+			}
+		})
+	}
+}
+
 func leakGo(byLane bool) kernel {
 	return func(t *tile) {
 		eachGo(t, func(r int, row []float32) {

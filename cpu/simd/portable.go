@@ -8,7 +8,7 @@ var kernelsPortable = kernels{
 	split:        splitGo,
 	winogradPart: winogradPartGo, winogradSrc: winogradSrcGo, winogradDst: winogradDstGo,
 	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
-	leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo,
+	divide: [2]kernel{divideGo(false), divideGo(true)}, leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo,
 	sum:   [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	most:  [][2]kernel{{mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}},
 	widen: widenGo, narrow: narrowGo,

@@ -26,6 +26,12 @@ func (b Block) Scale(isa ISA, scale, add Params) {
 	b.pass(k, k.scale[side(scale)], scale.V, add.V, scale)
 }
 
+// Divide is c / by, rounded once.
+func (b Block) Divide(isa ISA, by Params) {
+	k := kernelsOf(isa)
+	b.pass(k, k.divide[side(by)], by.V, nil, by)
+}
+
 // Leak multiplies what is below zero.
 func (b Block) Leak(isa ISA, slope Params) {
 	k := kernelsOf(isa)

@@ -18,6 +18,8 @@ var passes = []struct {
 		func(c, p, _, _ float32) float32 { return c + p }},
 	{"scale", func(b Block, isa ISA, p, q Params, _ []float32, _ int) { b.Scale(isa, p, q) },
 		func(c, p, q, _ float32) float32 { return float32(c*p) + q }},
+	{"divide", func(b Block, isa ISA, p, _ Params, _ []float32, _ int) { b.Divide(isa, p) },
+		func(c, p, _, _ float32) float32 { return c / p }},
 	{"leak", func(b Block, isa ISA, p, _ Params, _ []float32, _ int) { b.Leak(isa, p) },
 		func(c, p, _, _ float32) float32 {
 			if c < 0 {

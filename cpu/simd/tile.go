@@ -59,8 +59,8 @@ type kernels struct {
 	winogradPart, winogradSrc, winogradDst kernel
 	compresses                             bool // winogradSrc takes any lanes of a vector
 	// The passes of post.go: by row and by lane.
-	bias, scale, leak [2]kernel
-	clip, residual    kernel
+	bias, scale, divide, leak [2]kernel
+	clip, residual            kernel
 	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
 	sum [][2]kernel
 	// most has the greatest of shifted rows in the same way.

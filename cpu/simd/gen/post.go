@@ -139,6 +139,7 @@ func (a asm) posts(s isa) {
 		a.VMULPS(v(vP), v(vC), v(vC))
 		a.VADDPS(v(vQ), v(vC), v(vC))
 	})
+	a.post(s, "divide", 1, none, func() { a.VDIVPS(v(vP), v(vC), v(vC)) })
 	a.post(s, "leak", 1, func() { a.zero(s, vLo) }, func() {
 		if s.bits == 512 {
 			a.VCMPPS(operand.U8(less), v(vLo), v(vC), reg.K2)
