@@ -7,6 +7,18 @@ import "github.com/gonvolve/gonvolve/cpu/simd"
 type lattice struct {
 	in, out, stride [3]int
 	taps            [][3]int // the offset of each
+	even            bool     // the innermost stride of 2 is left to who reads
+}
+
+// parts is how many parts the rows of a patch have: as many as the innermost stride, if nobody else takes care of it.
+func (l *lattice) parts() int { return l.stride[2] / l.step() }
+
+// step is from the cell that a position reads to that of its neighbour, in a row of a patch.
+func (l *lattice) step() int {
+	if l.even {
+		return 2
+	}
+	return 1
 }
 
 // gathering is the lattice of narrow positions, the taps in their own order.
@@ -160,14 +172,14 @@ func measure(l *lattice, n int) patch {
 		p.size[a] = (count-1)*l.stride[a] + end[a] - p.base[a] + 1
 	}
 	switch {
-	case len(l.taps) == 0 || !padded && l.stride[2] == 1:
+	case len(l.taps) == 0 || !padded && l.parts() == 1:
 		p.asIs = true
 		p.base, p.size = [3]int{}, l.in
 		p.part = l.in[2]
 		p.line = p.part
 	default:
-		p.part = (p.size[2] + l.stride[2] - 1) / l.stride[2]
-		p.line = p.part * l.stride[2]
+		p.part = (p.size[2] + l.parts() - 1) / l.parts()
+		p.line = p.part * l.parts()
 	}
 	p.plane = p.size[0] * p.size[1] * p.line
 	return p
@@ -176,7 +188,7 @@ func measure(l *lattice, n int) patch {
 // table lists the taps' offsets, and what has to be copied for them.
 func (p *patch) table() {
 	l := p.l
-	p.parts = make([]bool, l.stride[2])
+	p.parts = make([]bool, l.parts())
 	var used []bool
 	if !p.asIs {
 		used = make([]bool, p.size[0]*p.size[1])
@@ -185,9 +197,9 @@ func (p *patch) table() {
 		for a := range t {
 			t[a] -= p.base[a]
 		}
-		part := t[2] % l.stride[2]
+		part := t[2] % l.parts()
 		p.parts[part] = true
-		p.off = append(p.off, (t[0]*p.size[1]+t[1])*p.line+part*p.part+t[2]/l.stride[2])
+		p.off = append(p.off, (t[0]*p.size[1]+t[1])*p.line+part*p.part+t[2]/l.parts())
 		if p.asIs {
 			continue
 		}
@@ -218,7 +230,7 @@ func (p *patch) table() {
 
 // at is where the patch has the position's cell for a tap of offset 0.
 func (p *patch) at(z, y, x int) int {
-	return (z*p.l.stride[0]*p.size[1]+y*p.l.stride[1])*p.line + x
+	return (z*p.l.stride[0]*p.size[1]+y*p.l.stride[1])*p.line + x*p.l.step()
 }
 
 // skip is where the patch for the band at lo begins in a source that is used as it is.

@@ -47,6 +47,11 @@ const (
 
 // newProduct plans the sums of l on groups of the given numbers of channels, as sums of rows or as a matrix product.
 func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows bool) *tileProduct {
+	if rows && l.stride[2] == 2 {
+		apart := *l
+		apart.even = true
+		l = &apart
+	}
 	p := &tileProduct{isa: d.isa, pool: workers(), n: n, groups: groups, from: from, to: to, place: at}
 	several := p.pool.Workers()
 	axis := l.outermost()
@@ -325,7 +330,7 @@ func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
 	out[axis] = n
 	group := image % s.groups
 	k := len(s.off)
-	rows := simd.Shifted{Off: s.off, Rows: out[1], Cols: out[2], LDSrc: l.stride[1] * s.patch.line, LDDst: out[2]}
+	rows := simd.Shifted{Off: s.off, Rows: out[1], Cols: out[2], LDSrc: l.stride[1] * s.patch.line, LDDst: out[2], Even: l.even}
 	for m := range s.to {
 		if k == 0 {
 			clear(c[m*ld:][:volume(out)])

@@ -212,6 +212,16 @@ func clip256(t *tile)
 //go:noescape
 func residual256(t *tile)
 
+// sumEven256x1 computes a row of up to 8 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven256x1(t *tile)
+
+// mostEven256x1 computes a row of up to 8 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven256x1(t *tile)
+
 // sum256x1x1 computes 1 rows of up to 8 lanes as sums of shifted rows.
 //
 //go:noescape
@@ -231,6 +241,16 @@ func sum256x1x4(t *tile)
 //
 //go:noescape
 func most256x1x4(t *tile)
+
+// sumEven256x2 computes a row of up to 16 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven256x2(t *tile)
+
+// mostEven256x2 computes a row of up to 16 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven256x2(t *tile)
 
 // sum256x2x1 computes 1 rows of up to 16 lanes as sums of shifted rows.
 //

@@ -5127,6 +5127,120 @@ test:
 	VZEROUPPER
 	RET
 
+// func sumEven256x1(t *tile)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·sumEven256x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000008, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	NEGQ    AX
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(AX*4), Y6
+	NEGQ    R12
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R12*4), Y7
+	VXORPS  Y0, Y0, Y0
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Y1
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMASKMOVPS   (AX), Y6, Y2
+	VMASKMOVPS   32(AX), Y7, Y3
+	VSHUFPS      $0x88, Y3, Y2, Y2
+	VPERMPD      $0xd8, Y2, Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y6
+	MOVQ       72(DI), R9
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	VMASKMOVPS (R9), Y6, Y4
+	VADDPS     Y4, Y0, Y0
+
+put:
+	VMASKMOVPS Y0, Y6, (R9)
+	VZEROUPPER
+	RET
+
+// func mostEven256x1(t *tile)
+// Requires: AVX, AVX2, CMOV
+TEXT ·mostEven256x1(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R12
+	LEAQ       -1(R12)(R12*1), R12
+	MOVQ       $0x00000008, AX
+	CMPQ       R12, AX
+	CMOVQLT    R12, AX
+	SUBQ       AX, R12
+	NEGQ       AX
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(AX*4), Y6
+	NEGQ       R12
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R12*4), Y7
+	VXORPS     Y0, Y0, Y0
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y6, Y2
+	VMASKMOVPS 32(AX), Y7, Y3
+	VSHUFPS    $0x88, Y3, Y2, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	VMOVAPS    Y2, Y0
+	ADDQ       $0x08, R8
+	DECQ       CX
+	TESTQ      CX, CX
+	JZ         store
+	PCALIGN    $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y6, Y2
+	VMASKMOVPS 32(AX), Y7, Y3
+	VSHUFPS    $0x88, Y3, Y2, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	VCMPPS     $0x03, Y2, Y2, Y5
+	VMAXPS     Y0, Y2, Y0
+	VBLENDVPS  Y5, Y2, Y0, Y0
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        loop
+
+store:
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y6
+	MOVQ       72(DI), R9
+	VMASKMOVPS Y0, Y6, (R9)
+	VZEROUPPER
+	RET
+
 // func sum256x1x1(t *tile)
 // Requires: AVX, FMA3
 TEXT ·sum256x1x1(SB), NOSPLIT, $0-8
@@ -5354,6 +5468,143 @@ test:
 	ADDQ       R10, R9
 	VMASKMOVPS Y3, Y5, (R9)
 	ADDQ       R10, R9
+	VZEROUPPER
+	RET
+
+// func sumEven256x2(t *tile)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·sumEven256x2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000008, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	NEGQ    AX
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(AX*4), Y7
+	NEGQ    R12
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R12*4), Y8
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Y2
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Y3
+	VMOVUPS      32(AX), Y4
+	VSHUFPS      $0x88, Y4, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y0
+	VMASKMOVPS   64(AX), Y7, Y3
+	VMASKMOVPS   96(AX), Y8, Y4
+	VSHUFPS      $0x88, Y4, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y7
+	MOVQ       72(DI), R9
+	CMPQ       120(DI), $0x00
+	JEQ        put
+	VMOVUPS    (R9), Y5
+	VADDPS     Y5, Y0, Y0
+	VMASKMOVPS 32(R9), Y7, Y5
+	VADDPS     Y5, Y1, Y1
+
+put:
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y7, 32(R9)
+	VZEROUPPER
+	RET
+
+// func mostEven256x2(t *tile)
+// Requires: AVX, AVX2, CMOV
+TEXT ·mostEven256x2(SB), NOSPLIT, $0-8
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       112(DI), R12
+	LEAQ       -1(R12)(R12*1), R12
+	MOVQ       $0x00000008, AX
+	CMPQ       R12, AX
+	CMOVQLT    R12, AX
+	SUBQ       AX, R12
+	NEGQ       AX
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(AX*4), Y7
+	NEGQ       R12
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R12*4), Y8
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y3
+	VMOVUPS    32(AX), Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	VMOVAPS    Y3, Y0
+	VMASKMOVPS 64(AX), Y7, Y3
+	VMASKMOVPS 96(AX), Y8, Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	VMOVAPS    Y3, Y1
+	ADDQ       $0x08, R8
+	DECQ       CX
+	TESTQ      CX, CX
+	JZ         store
+	PCALIGN    $0x20
+
+loop:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y3
+	VMOVUPS    32(AX), Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	VCMPPS     $0x03, Y3, Y3, Y6
+	VMAXPS     Y0, Y3, Y0
+	VBLENDVPS  Y6, Y3, Y0, Y0
+	VMASKMOVPS 64(AX), Y7, Y3
+	VMASKMOVPS 96(AX), Y8, Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	VCMPPS     $0x03, Y3, Y3, Y6
+	VMAXPS     Y1, Y3, Y1
+	VBLENDVPS  Y6, Y3, Y1, Y1
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        loop
+
+store:
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y7
+	MOVQ       72(DI), R9
+	VMOVUPS    Y0, (R9)
+	VMASKMOVPS Y1, Y7, 32(R9)
 	VZEROUPPER
 	RET
 

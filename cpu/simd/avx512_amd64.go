@@ -282,6 +282,16 @@ func clip512(t *tile)
 //go:noescape
 func residual512(t *tile)
 
+// sumEven512x1 computes a row of up to 16 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven512x1(t *tile)
+
+// mostEven512x1 computes a row of up to 16 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven512x1(t *tile)
+
 // sum512x1x1 computes 1 rows of up to 16 lanes as sums of shifted rows.
 //
 //go:noescape
@@ -301,6 +311,16 @@ func sum512x1x4(t *tile)
 //
 //go:noescape
 func most512x1x4(t *tile)
+
+// sumEven512x2 computes a row of up to 32 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven512x2(t *tile)
+
+// mostEven512x2 computes a row of up to 32 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven512x2(t *tile)
 
 // sum512x2x1 computes 1 rows of up to 32 lanes as sums of shifted rows.
 //
@@ -322,6 +342,16 @@ func sum512x2x4(t *tile)
 //go:noescape
 func most512x2x4(t *tile)
 
+// sumEven512x3 computes a row of up to 48 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven512x3(t *tile)
+
+// mostEven512x3 computes a row of up to 48 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven512x3(t *tile)
+
 // sum512x3x1 computes 1 rows of up to 48 lanes as sums of shifted rows.
 //
 //go:noescape
@@ -341,6 +371,16 @@ func sum512x3x4(t *tile)
 //
 //go:noescape
 func most512x3x4(t *tile)
+
+// sumEven512x4 computes a row of up to 64 lanes as sums of every other element of shifted rows.
+//
+//go:noescape
+func sumEven512x4(t *tile)
+
+// mostEven512x4 computes a row of up to 64 lanes as the greatest of every other element of shifted rows.
+//
+//go:noescape
+func mostEven512x4(t *tile)
 
 // sum512x4x1 computes 1 rows of up to 64 lanes as sums of shifted rows.
 //

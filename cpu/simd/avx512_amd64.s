@@ -8619,6 +8619,125 @@ test:
 	VZEROUPPER
 	RET
 
+// func sumEven512x1(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·sumEven512x1(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000010, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	MOVQ    $0x00000001, R9
+	SHLXQ   AX, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    $0x00000001, R9
+	SHLXQ   R12, R9, R9
+	DECQ    R9
+	KMOVW   R9, K2
+	VMOVUPS evenLanes<>+0(SB), Z16
+	VPXORD  Z0, Z0, Z0
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Z1
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS.Z    (AX), K1, Z2
+	VMOVUPS.Z    64(AX), K2, Z3
+	VPERMT2PS    Z3, Z16, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      72(DI), R9
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	VMOVUPS.Z (R9), K1, Z4
+	VADDPS    Z4, Z0, Z0
+
+put:
+	VMOVUPS Z0, K1, (R9)
+	VZEROUPPER
+	RET
+
+// func mostEven512x1(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·mostEven512x1(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R12
+	LEAQ      -1(R12)(R12*1), R12
+	MOVQ      $0x00000010, AX
+	CMPQ      R12, AX
+	CMOVQLT   R12, AX
+	SUBQ      AX, R12
+	MOVQ      $0x00000001, R9
+	SHLXQ     AX, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      $0x00000001, R9
+	SHLXQ     R12, R9, R9
+	DECQ      R9
+	KMOVW     R9, K2
+	VMOVUPS   evenLanes<>+0(SB), Z16
+	VPXORD    Z0, Z0, Z0
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+	VPERMT2PS Z3, Z16, Z2
+	VMOVAPS   Z2, Z0
+	ADDQ      $0x08, R8
+	DECQ      CX
+	TESTQ     CX, CX
+	JZ        store
+	PCALIGN   $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+	VPERMT2PS Z3, Z16, Z2
+	VCMPPS    $0x03, Z2, Z2, K3
+	VMAXPS    Z0, Z2, Z0
+	VMOVAPS   Z2, K3, Z0
+	ADDQ      $0x08, R8
+	ADDQ      $0x04, SI
+	DECQ      CX
+	JNZ       loop
+
+store:
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    72(DI), R9
+	VMOVUPS Z0, K1, (R9)
+	VZEROUPPER
+	RET
+
 // func sum512x1x1(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·sum512x1x1(SB), NOSPLIT, $0-8
@@ -8850,6 +8969,145 @@ test:
 	ADDQ    R10, R9
 	VMOVUPS Z3, K1, (R9)
 	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sumEven512x2(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·sumEven512x2(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000010, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	MOVQ    $0x00000001, R9
+	SHLXQ   AX, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    $0x00000001, R9
+	SHLXQ   R12, R9, R9
+	DECQ    R9
+	KMOVW   R9, K2
+	VMOVUPS evenLanes<>+0(SB), Z16
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Z2
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z3
+	VMOVUPS      64(AX), Z4
+	VPERMT2PS    Z4, Z16, Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    128(AX), K1, Z3
+	VMOVUPS.Z    192(AX), K2, Z4
+	VPERMT2PS    Z4, Z16, Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      72(DI), R9
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	VMOVUPS   (R9), Z5
+	VADDPS    Z5, Z0, Z0
+	VMOVUPS.Z 64(R9), K1, Z5
+	VADDPS    Z5, Z1, Z1
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
+	VZEROUPPER
+	RET
+
+// func mostEven512x2(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·mostEven512x2(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R12
+	LEAQ      -1(R12)(R12*1), R12
+	MOVQ      $0x00000010, AX
+	CMPQ      R12, AX
+	CMOVQLT   R12, AX
+	SUBQ      AX, R12
+	MOVQ      $0x00000001, R9
+	SHLXQ     AX, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      $0x00000001, R9
+	SHLXQ     R12, R9, R9
+	DECQ      R9
+	KMOVW     R9, K2
+	VMOVUPS   evenLanes<>+0(SB), Z16
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VPERMT2PS Z4, Z16, Z3
+	VMOVAPS   Z3, Z0
+	VMOVUPS.Z 128(AX), K1, Z3
+	VMOVUPS.Z 192(AX), K2, Z4
+	VPERMT2PS Z4, Z16, Z3
+	VMOVAPS   Z3, Z1
+	ADDQ      $0x08, R8
+	DECQ      CX
+	TESTQ     CX, CX
+	JZ        store
+	PCALIGN   $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VPERMT2PS Z4, Z16, Z3
+	VCMPPS    $0x03, Z3, Z3, K3
+	VMAXPS    Z0, Z3, Z0
+	VMOVAPS   Z3, K3, Z0
+	VMOVUPS.Z 128(AX), K1, Z3
+	VMOVUPS.Z 192(AX), K2, Z4
+	VPERMT2PS Z4, Z16, Z3
+	VCMPPS    $0x03, Z3, Z3, K3
+	VMAXPS    Z1, Z3, Z1
+	VMOVAPS   Z3, K3, Z1
+	ADDQ      $0x08, R8
+	ADDQ      $0x04, SI
+	DECQ      CX
+	JNZ       loop
+
+store:
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    72(DI), R9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, K1, 64(R9)
 	VZEROUPPER
 	RET
 
@@ -9134,6 +9392,165 @@ test:
 	VMOVUPS Z6, (R9)
 	VMOVUPS Z7, K1, 64(R9)
 	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sumEven512x3(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·sumEven512x3(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000010, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	MOVQ    $0x00000001, R9
+	SHLXQ   AX, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    $0x00000001, R9
+	SHLXQ   R12, R9, R9
+	DECQ    R9
+	KMOVW   R9, K2
+	VMOVUPS evenLanes<>+0(SB), Z16
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Z3
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z4
+	VMOVUPS      64(AX), Z5
+	VPERMT2PS    Z5, Z16, Z4
+	VFMADD231PS  Z4, Z3, Z0
+	VMOVUPS      128(AX), Z4
+	VMOVUPS      192(AX), Z5
+	VPERMT2PS    Z5, Z16, Z4
+	VFMADD231PS  Z4, Z3, Z1
+	VMOVUPS.Z    256(AX), K1, Z4
+	VMOVUPS.Z    320(AX), K2, Z5
+	VPERMT2PS    Z5, Z16, Z4
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      72(DI), R9
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	VMOVUPS   (R9), Z6
+	VADDPS    Z6, Z0, Z0
+	VMOVUPS   64(R9), Z6
+	VADDPS    Z6, Z1, Z1
+	VMOVUPS.Z 128(R9), K1, Z6
+	VADDPS    Z6, Z2, Z2
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
+	VZEROUPPER
+	RET
+
+// func mostEven512x3(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·mostEven512x3(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R12
+	LEAQ      -1(R12)(R12*1), R12
+	MOVQ      $0x00000010, AX
+	CMPQ      R12, AX
+	CMOVQLT   R12, AX
+	SUBQ      AX, R12
+	MOVQ      $0x00000001, R9
+	SHLXQ     AX, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      $0x00000001, R9
+	SHLXQ     R12, R9, R9
+	DECQ      R9
+	KMOVW     R9, K2
+	VMOVUPS   evenLanes<>+0(SB), Z16
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VPERMT2PS Z5, Z16, Z4
+	VMOVAPS   Z4, Z0
+	VMOVUPS   128(AX), Z4
+	VMOVUPS   192(AX), Z5
+	VPERMT2PS Z5, Z16, Z4
+	VMOVAPS   Z4, Z1
+	VMOVUPS.Z 256(AX), K1, Z4
+	VMOVUPS.Z 320(AX), K2, Z5
+	VPERMT2PS Z5, Z16, Z4
+	VMOVAPS   Z4, Z2
+	ADDQ      $0x08, R8
+	DECQ      CX
+	TESTQ     CX, CX
+	JZ        store
+	PCALIGN   $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VPERMT2PS Z5, Z16, Z4
+	VCMPPS    $0x03, Z4, Z4, K3
+	VMAXPS    Z0, Z4, Z0
+	VMOVAPS   Z4, K3, Z0
+	VMOVUPS   128(AX), Z4
+	VMOVUPS   192(AX), Z5
+	VPERMT2PS Z5, Z16, Z4
+	VCMPPS    $0x03, Z4, Z4, K3
+	VMAXPS    Z1, Z4, Z1
+	VMOVAPS   Z4, K3, Z1
+	VMOVUPS.Z 256(AX), K1, Z4
+	VMOVUPS.Z 320(AX), K2, Z5
+	VPERMT2PS Z5, Z16, Z4
+	VCMPPS    $0x03, Z4, Z4, K3
+	VMAXPS    Z2, Z4, Z2
+	VMOVAPS   Z4, K3, Z2
+	ADDQ      $0x08, R8
+	ADDQ      $0x04, SI
+	DECQ      CX
+	JNZ       loop
+
+store:
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    72(DI), R9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, K1, 128(R9)
 	VZEROUPPER
 	RET
 
@@ -9468,6 +9885,185 @@ test:
 	VMOVUPS Z10, 64(R9)
 	VMOVUPS Z11, K1, 128(R9)
 	ADDQ    R10, R9
+	VZEROUPPER
+	RET
+
+// func sumEven512x4(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·sumEven512x4(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R12
+	LEAQ    -1(R12)(R12*1), R12
+	MOVQ    $0x00000010, AX
+	CMPQ    R12, AX
+	CMOVQLT R12, AX
+	SUBQ    AX, R12
+	MOVQ    $0x00000001, R9
+	SHLXQ   AX, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    $0x00000001, R9
+	SHLXQ   R12, R9, R9
+	DECQ    R9
+	KMOVW   R9, K2
+	VMOVUPS evenLanes<>+0(SB), Z16
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	TESTQ   CX, CX
+	JZ      store
+	PCALIGN $0x20
+
+loop:
+	VBROADCASTSS (SI), Z4
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z5
+	VMOVUPS      64(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      128(AX), Z5
+	VMOVUPS      192(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      256(AX), Z5
+	VMOVUPS      320(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS.Z    384(AX), K1, Z5
+	VMOVUPS.Z    448(AX), K2, Z6
+	VPERMT2PS    Z6, Z16, Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          loop
+
+store:
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      72(DI), R9
+	CMPQ      120(DI), $0x00
+	JEQ       put
+	VMOVUPS   (R9), Z7
+	VADDPS    Z7, Z0, Z0
+	VMOVUPS   64(R9), Z7
+	VADDPS    Z7, Z1, Z1
+	VMOVUPS   128(R9), Z7
+	VADDPS    Z7, Z2, Z2
+	VMOVUPS.Z 192(R9), K1, Z7
+	VADDPS    Z7, Z3, Z3
+
+put:
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
+	VZEROUPPER
+	RET
+
+// func mostEven512x4(t *tile)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·mostEven512x4(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      112(DI), R12
+	LEAQ      -1(R12)(R12*1), R12
+	MOVQ      $0x00000010, AX
+	CMPQ      R12, AX
+	CMOVQLT   R12, AX
+	SUBQ      AX, R12
+	MOVQ      $0x00000001, R9
+	SHLXQ     AX, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      $0x00000001, R9
+	SHLXQ     R12, R9, R9
+	DECQ      R9
+	KMOVW     R9, K2
+	VMOVUPS   evenLanes<>+0(SB), Z16
+	VPXORD    Z0, Z0, Z0
+	VPXORD    Z1, Z1, Z1
+	VPXORD    Z2, Z2, Z2
+	VPXORD    Z3, Z3, Z3
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z5
+	VMOVUPS   64(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VMOVAPS   Z5, Z0
+	VMOVUPS   128(AX), Z5
+	VMOVUPS   192(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VMOVAPS   Z5, Z1
+	VMOVUPS   256(AX), Z5
+	VMOVUPS   320(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VMOVAPS   Z5, Z2
+	VMOVUPS.Z 384(AX), K1, Z5
+	VMOVUPS.Z 448(AX), K2, Z6
+	VPERMT2PS Z6, Z16, Z5
+	VMOVAPS   Z5, Z3
+	ADDQ      $0x08, R8
+	DECQ      CX
+	TESTQ     CX, CX
+	JZ        store
+	PCALIGN   $0x20
+
+loop:
+	MOVQ      (R8), AX
+	LEAQ      (DX)(AX*4), AX
+	VMOVUPS   (AX), Z5
+	VMOVUPS   64(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VCMPPS    $0x03, Z5, Z5, K3
+	VMAXPS    Z0, Z5, Z0
+	VMOVAPS   Z5, K3, Z0
+	VMOVUPS   128(AX), Z5
+	VMOVUPS   192(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VCMPPS    $0x03, Z5, Z5, K3
+	VMAXPS    Z1, Z5, Z1
+	VMOVAPS   Z5, K3, Z1
+	VMOVUPS   256(AX), Z5
+	VMOVUPS   320(AX), Z6
+	VPERMT2PS Z6, Z16, Z5
+	VCMPPS    $0x03, Z5, Z5, K3
+	VMAXPS    Z2, Z5, Z2
+	VMOVAPS   Z5, K3, Z2
+	VMOVUPS.Z 384(AX), K1, Z5
+	VMOVUPS.Z 448(AX), K2, Z6
+	VPERMT2PS Z6, Z16, Z5
+	VCMPPS    $0x03, Z5, Z5, K3
+	VMAXPS    Z3, Z5, Z3
+	VMOVAPS   Z5, K3, Z3
+	ADDQ      $0x08, R8
+	ADDQ      $0x04, SI
+	DECQ      CX
+	JNZ       loop
+
+store:
+	MOVQ    112(DI), R11
+	MOVQ    $0x00000001, R9
+	SHLXQ   R11, R9, R9
+	DECQ    R9
+	KMOVW   R9, K1
+	MOVQ    72(DI), R9
+	VMOVUPS Z0, (R9)
+	VMOVUPS Z1, 64(R9)
+	VMOVUPS Z2, 128(R9)
+	VMOVUPS Z3, K1, 192(R9)
 	VZEROUPPER
 	RET
 

@@ -44,7 +44,9 @@ var kernels512 = kernels{
 	sum: [][2]kernel{{sum512x1x1, sum512x1x4}, {sum512x2x1, sum512x2x4}, {sum512x3x1, sum512x3x4}, {sum512x4x1, sum512x4x4}},
 	most: [][2]kernel{{most512x1x1, most512x1x4}, {most512x2x1, most512x2x4}, {most512x3x1, most512x3x4},
 		{most512x4x1, most512x4x4}},
-	widen: widen512, narrow: narrow512,
+	sumEven:  []kernel{sumEven512x1, sumEven512x2, sumEven512x3, sumEven512x4},
+	mostEven: []kernel{mostEven512x1, mostEven512x2, mostEven512x3, mostEven512x4},
+	widen:    widen512, narrow: narrow512,
 	peak: peak512, peakChains: 24,
 }
 
@@ -60,9 +62,11 @@ var kernels256 = kernels{
 	winogradPart: winogradPart256, winogradSrc: winogradSrc256, winogradDst: winogradDst256,
 	bias: [2]kernel{biasRow256, biasLane256}, scale: [2]kernel{scaleRow256, scaleLane256},
 	divide: [2]kernel{divideRow256, divideLane256}, leak: [2]kernel{leakRow256, leakLane256}, clip: clip256, residual: residual256,
-	sum:   [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
-	most:  [][2]kernel{{most256x1x1, most256x1x4}, {most256x2x1, most256x2x4}},
-	widen: widen256, narrow: narrow256,
+	sum:      [][2]kernel{{sum256x1x1, sum256x1x4}, {sum256x2x1, sum256x2x4}},
+	most:     [][2]kernel{{most256x1x1, most256x1x4}, {most256x2x1, most256x2x4}},
+	sumEven:  []kernel{sumEven256x1, sumEven256x2},
+	mostEven: []kernel{mostEven256x1, mostEven256x2},
+	widen:    widen256, narrow: narrow256,
 	peak: peak256, peakChains: 12,
 }
 

@@ -118,5 +118,29 @@ func mostGo(t *tile) {
 	}
 }
 
+// sumEvenGo and mostEvenGo are of every other element.
+func sumEvenGo(t *tile) {
+	if t.add == 0 {
+		clear(t.c)
+	}
+	for p, off := range t.off {
+		w, row := t.a[p], t.b[off:][:2*len(t.c)-1]
+		for x := range t.c {
+			t.c[x] += float32(w * row[2*x])
+		}
+	}
+}
+
+func mostEvenGo(t *tile) {
+	for p, off := range t.off {
+		row := t.b[off:][:2*len(t.c)-1]
+		for x := range t.c {
+			if v := row[2*x]; p == 0 || v > t.c[x] || v != v {
+				t.c[x] = v
+			}
+		}
+	}
+}
+
 // mostGo4 is four.
 func mostGo4(t *tile) { fourGo(t, mostGo) }

@@ -96,9 +96,10 @@ func TestShifted(t *testing.T) {
 	for _, isa := range Supported() {
 		for _, taps := range []int{0, 1, 9} {
 			for rows := range 7 {
-				for cols := range 80 {
-					s := Shifted{Wei: fill(r, taps, value), Rows: rows, Cols: cols, LDSrc: cols + 5, LDDst: cols + 2,
-						Add: cols%2 == 1}
+				for size := range 160 {
+					cols, step := size/2, 1+size%2
+					s := Shifted{Wei: fill(r, taps, value), Rows: rows, Cols: cols, LDSrc: step*cols + 5, LDDst: cols + 2,
+						Add: cols%2 == 1, Even: step == 2}
 					for i := range taps {
 						s.Off = append(s.Off, i/3*s.LDSrc+i%3)
 					}
@@ -112,7 +113,7 @@ func TestShifted(t *testing.T) {
 								want = 0
 							}
 							for p, o := range s.Off {
-								want += s.Wei[p] * src[o+row*s.LDSrc+x]
+								want += s.Wei[p] * src[o+row*s.LDSrc+step*x]
 							}
 						}
 						if v != want {
@@ -134,8 +135,9 @@ func TestShiftedMax(t *testing.T) {
 	for _, isa := range Supported() {
 		for _, taps := range []int{1, 2, 4} {
 			for rows := range 6 {
-				for cols := range 70 {
-					s := Shifted{Rows: rows, Cols: cols, LDSrc: cols + 5, LDDst: cols + 2}
+				for size := range 140 {
+					cols, step := size/2, 1+size%2
+					s := Shifted{Rows: rows, Cols: cols, LDSrc: step*cols + 5, LDDst: cols + 2, Even: step == 2}
 					for i := range taps {
 						s.Off = append(s.Off, i/2*s.LDSrc+i%2)
 					}
@@ -145,9 +147,9 @@ func TestShiftedMax(t *testing.T) {
 					for i, v := range got {
 						want := dst[i]
 						if row, x := i/s.LDDst, i%s.LDDst; x < cols {
-							want = src[row*s.LDSrc+x]
+							want = src[row*s.LDSrc+step*x]
 							for _, o := range s.Off {
-								if v := src[o+row*s.LDSrc+x]; v > want || v != v {
+								if v := src[o+row*s.LDSrc+step*x]; v > want || v != v {
 									want = v
 								}
 							}

@@ -3,14 +3,17 @@ package simd
 // Shifted is a combination of shifted rows. The sum is what a channel of a depthwise convolution of stride 1 makes of its
 // padded plane, the greatest what max pooling does:
 //
-//	dst[r·LDDst + x] (+)= Σ_p Wei[p] · src[Off[p] + r·LDSrc + x]      r < Rows, x < Cols
-//	dst[r·LDDst + x] = max_p src[Off[p] + r·LDSrc + x]
+//	dst[r·LDDst + x] (+)= Σ_p Wei[p] · src[Off[p] + r·LDSrc + s·x]      r < Rows, x < Cols
+//	dst[r·LDDst + x] = max_p src[Off[p] + r·LDSrc + s·x]
+//
+// with s = 1 or, if Even is set, 2.
 type Shifted struct {
 	Wei          []float32
 	Off          []int
 	Rows, Cols   int
 	LDSrc, LDDst int
 	Add          bool
+	Even         bool
 }
 
 // Sum computes the sums.
@@ -22,7 +25,7 @@ func (s *Shifted) Sum(isa ISA, dst, src []float32) {
 		t.add = 1
 	}
 	k := kernelsOf(isa)
-	s.run(t, k, k.sum, dst, src)
+	s.run(t, k, k.sum, k.sumEven, dst, src)
 }
 
 // Max computes the greatest, of at least one offset: NaN if one is NaN, else the first of equals.
@@ -33,30 +36,38 @@ func (s *Shifted) Max(isa ISA, dst, src []float32) {
 	t := tiles.Get().(*tile)
 	defer t.release()
 	k := kernelsOf(isa)
-	s.run(t, k, k.most, dst, src)
+	s.run(t, k, k.most, k.mostEven, dst, src)
 }
 
 // run calls the kernels for blocks of 4 rows and single ones.
-func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, dst, src []float32) {
+func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, even []kernel, dst, src []float32) {
 	if s.Rows == 0 || s.Cols == 0 {
 		return
+	}
+	step := 1
+	if s.Even {
+		step = 2
 	}
 	far := max(1, reach(s.Off, 1)) - 1
 	t.off, t.k, t.ldb, t.ldc = s.Off, len(s.Off), s.LDSrc, s.LDDst
 	widest := len(kernels) * k.lanes
-	for x := 0; x < s.Cols; x += widest {
-		n := min(widest, s.Cols-x)
-		var v int
-		v, t.lanes = k.vectors(n)
-		for r := 0; r < s.Rows; r += t.rows {
-			f := kernels[v-1][1]
-			if t.rows = 4; r+4 > s.Rows {
-				t.rows, f = 1, kernels[v-1][0]
-			}
+	for r := 0; r < s.Rows; r += t.rows {
+		block := 1
+		if t.rows = 4; s.Even || r+4 > s.Rows {
+			t.rows, block = 1, 0
+		}
+		for x := 0; x < s.Cols; x += widest {
+			n := min(widest, s.Cols-x)
+			var v int
+			v, t.lanes = k.vectors(n)
 			t.c = dst[r*s.LDDst+x:][:(t.rows-1)*s.LDDst+n]
-			t.b = src[r*s.LDSrc+x:]
-			_ = t.b[:far+(t.rows-1)*s.LDSrc+n]
-			f(t)
+			t.b = src[r*s.LDSrc+step*x:]
+			_ = t.b[:far+(t.rows-1)*s.LDSrc+step*(n-1)+1]
+			if s.Even {
+				even[v-1](t)
+			} else {
+				kernels[v-1][block](t)
+			}
 		}
 	}
 }

@@ -65,6 +65,8 @@ type kernels struct {
 	sum [][2]kernel
 	// most has the greatest of shifted rows in the same way.
 	most [][2]kernel
+	// sumEven and mostEven have, by number of vectors less one, those of every other element, for one row.
+	sumEven, mostEven []kernel
 	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
 	widen, narrow kernel
 	peak          func(n int) // n rounds of peakChains fused multiply-adds of whole vectors

@@ -16,6 +16,8 @@ import (
 func (a asm) sums(s isa) {
 	widest := s.lanes / 4
 	for nv := 1; nv <= widest; nv++ {
+		a.strided(s, nv, false)
+		a.strided(s, nv, true)
 		for _, rows := range []int{1, 4} {
 			a.sum(s, rows, nv)
 			a.most(s, rows, nv)
@@ -172,6 +174,139 @@ func (a asm) sum(s isa, rows, nv int) {
 			a.VMASKMOVPS(acc(r, nv-1), s.vec(mask), at(regC, (nv-1)*s.bits/8))
 		}
 		a.nextRow()
+	}
+	a.VZEROUPPER()
+	a.RET()
+}
+
+// strided is a row of up to nv vectors of every other element of shifted rows,
+//
+//	c[x] (+)= Σ_p a[p] · b[off[p] + 2x]      c[x] = max_p b[off[p] + 2x]
+//
+// of which nothing is loaded beyond the last element.
+func (a asm) strided(s isa, nv int, greatest bool) {
+	kind, what := "sumEven", "sums"
+	if greatest {
+		kind, what = "mostEven", "the greatest"
+	}
+	name := fmt.Sprintf("%s%dx%d", kind, s.bits, nv)
+	a.tileFunc(name, fmt.Sprintf("%s computes a row of up to %d lanes as %s of every other element of shifted rows.", name, nv*s.lanes, what))
+	bytes := s.bits / 8
+	w, x, y, next, nan := nv, nv+1, nv+2, nv+3, nv+4
+	masks := []int{nv + 5, nv + 6} // of 256 bits
+	const table = 16               // of 512 bits
+	opmasks := []reg.Register{reg.K1, reg.K2}
+	// The last vector's elements are in two, of 2·lanes − 1 in all.
+	a.MOVQ(at(regTile, tileLanes), regNext)
+	a.LEAQ(operand.Mem{Base: regNext, Index: regNext, Scale: 1, Disp: -1}, regNext)
+	a.MOVQ(operand.U32(uint64(s.lanes)), regTmp)
+	a.CMPQ(regNext, regTmp)
+	a.CMOVQLT(regNext, regTmp) // in the first
+	a.SUBQ(regTmp, regNext)    // in the second
+	for i, n := range []reg.Register{regTmp, regNext} {
+		if s.bits == 512 {
+			a.MOVQ(operand.U32(1), regC)
+			a.SHLXQ(n, regC, regC)
+			a.DECQ(regC)
+			a.KMOVW(regC.As32(), opmasks[i])
+			continue
+		}
+		a.NEGQ(n)
+		a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), regC)
+		a.VMOVUPS(row(regC, n, 0), s.vec(masks[i]))
+	}
+	if s.bits == 512 {
+		a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(evenName), 0), s.vec(table))
+	}
+	for v := range nv {
+		a.zero(s, v)
+	}
+	each := func(visit func(v int)) {
+		a.MOVQ(at(regOff, 0), regTmp)
+		a.LEAQ(row(regB, regTmp, 0), regTmp)
+		for v := range nv {
+			for i, to := range []int{x, y} {
+				switch m := at(regTmp, (2*v+i)*bytes); {
+				case v < nv-1:
+					a.VMOVUPS(m, s.vec(to))
+				case s.bits == 512:
+					a.VMOVUPS_Z(m, opmasks[i], s.vec(to))
+				default:
+					a.VMASKMOVPS(m, s.vec(masks[i]), s.vec(to))
+				}
+			}
+			if s.bits == 512 {
+				a.VPERMT2PS(s.vec(y), s.vec(table), s.vec(x))
+			} else {
+				a.VSHUFPS(evenQuarters, s.vec(y), s.vec(x), s.vec(x))
+				a.VPERMPD(operand.U8(0xd8), s.vec(x), s.vec(x))
+			}
+			visit(v)
+		}
+		a.ADDQ(operand.Imm(8), regOff)
+	}
+	if greatest {
+		each(func(v int) { a.VMOVAPS(s.vec(x), s.vec(v)) })
+		a.DECQ(regK)
+	}
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.align()
+	a.Label("loop")
+	if !greatest {
+		a.VBROADCASTSS(at(regA, 0), s.vec(w))
+	}
+	each(func(v int) {
+		switch {
+		case !greatest:
+			a.VFMADD231PS(s.vec(x), s.vec(w), s.vec(v))
+		case s.bits == 512: // as in most
+			a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), reg.K3)
+			a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
+			a.VMOVAPS(s.vec(x), reg.K3, s.vec(v))
+		default:
+			a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), s.vec(nan))
+			a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
+			a.VBLENDVPS(s.vec(nan), s.vec(x), s.vec(v), s.vec(v))
+		}
+	})
+	a.ADDQ(operand.Imm(4), regA)
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("loop"))
+	a.Label("store")
+	last := next
+	if s.bits == 512 {
+		a.mask16(at(regTile, tileLanes), reg.K1)
+	} else {
+		a.mask8(at(regTile, tileLanes), s.vec(masks[0]))
+	}
+	a.MOVQ(at(regTile, tileC), regC)
+	if !greatest {
+		a.CMPQ(at(regTile, tileAdd), operand.Imm(0))
+		a.JEQ(operand.LabelRef("put"))
+		for v := range nv {
+			m := at(regC, v*bytes)
+			switch {
+			case v < nv-1:
+				a.VMOVUPS(m, s.vec(last))
+			case s.bits == 512:
+				a.VMOVUPS_Z(m, reg.K1, s.vec(last))
+			default:
+				a.VMASKMOVPS(m, s.vec(masks[0]), s.vec(last))
+			}
+			a.VADDPS(s.vec(last), s.vec(v), s.vec(v))
+		}
+		a.Label("put")
+	}
+	for v := range nv {
+		switch m := at(regC, v*bytes); {
+		case v < nv-1:
+			a.VMOVUPS(s.vec(v), m)
+		case s.bits == 512:
+			a.VMOVUPS(s.vec(v), reg.K1, m)
+		default:
+			a.VMASKMOVPS(s.vec(v), s.vec(masks[0]), m)
+		}
 	}
 	a.VZEROUPPER()
 	a.RET()
