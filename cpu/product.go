@@ -330,7 +330,7 @@ func (s *sweep) addRows(image, at, n int, data, c []float32, ld int) {
 	out[axis] = n
 	group := image % s.groups
 	k := len(s.off)
-	rows := simd.Shifted{Off: s.off, Rows: out[1], Cols: out[2], LDSrc: l.stride[1] * s.patch.line, LDDst: out[2], Even: l.even}
+	rows := simd.Shifted{Off: s.off, Rows: out[1], Cols: out[2], LDSrc: l.stride[1] * s.patch.line, LDDst: out[2], Even: l.even, Far: s.patch.asIs && volume(l.in) > patchOfProduct}
 	for m := range s.to {
 		if k == 0 {
 			clear(c[m*ld:][:volume(out)])

@@ -5128,7 +5128,7 @@ test:
 	RET
 
 // func sumEven256x1(t *tile)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·sumEven256x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -5147,9 +5147,13 @@ TEXT ·sumEven256x1(SB), NOSPLIT, $0-8
 	NEGQ    R12
 	LEAQ    laneMask<>+32(SB), R9
 	VMOVUPS (R9)(R12*4), Y7
+	MOVQ    136(DI), R10
 	VXORPS  Y0, Y0, Y0
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -5165,6 +5169,24 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Y1
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMASKMOVPS   (AX), Y6, Y2
+	VMASKMOVPS   32(AX), Y7, Y3
+	VSHUFPS      $0x88, Y3, Y2, Y2
+	VPERMPD      $0xd8, Y2, Y2
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   32(AX)(R10*4)
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ       112(DI), R11
@@ -5183,7 +5205,7 @@ put:
 	RET
 
 // func mostEven256x1(t *tile)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·mostEven256x1(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), DI
 	MOVQ       (DI), SI
@@ -5202,6 +5224,7 @@ TEXT ·mostEven256x1(SB), NOSPLIT, $0-8
 	NEGQ       R12
 	LEAQ       laneMask<>+32(SB), R9
 	VMOVUPS    (R9)(R12*4), Y7
+	MOVQ       136(DI), R10
 	VXORPS     Y0, Y0, Y0
 	MOVQ       (R8), AX
 	LEAQ       (DX)(AX*4), AX
@@ -5214,6 +5237,9 @@ TEXT ·mostEven256x1(SB), NOSPLIT, $0-8
 	DECQ       CX
 	TESTQ      CX, CX
 	JZ         store
+	MOVQ       144(DI), R11
+	TESTQ      R11, R11
+	JNZ        far
 	PCALIGN    $0x20
 
 loop:
@@ -5230,6 +5256,25 @@ loop:
 	ADDQ       $0x04, SI
 	DECQ       CX
 	JNZ        loop
+	JMP        store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMASKMOVPS (AX), Y6, Y2
+	VMASKMOVPS 32(AX), Y7, Y3
+	VSHUFPS    $0x88, Y3, Y2, Y2
+	VPERMPD    $0xd8, Y2, Y2
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 32(AX)(R10*4)
+	VCMPPS     $0x03, Y2, Y2, Y5
+	VMAXPS     Y0, Y2, Y0
+	VBLENDVPS  Y5, Y2, Y0, Y0
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ       112(DI), R11
@@ -5472,7 +5517,7 @@ test:
 	RET
 
 // func sumEven256x2(t *tile)
-// Requires: AVX, AVX2, CMOV, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·sumEven256x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -5491,10 +5536,14 @@ TEXT ·sumEven256x2(SB), NOSPLIT, $0-8
 	NEGQ    R12
 	LEAQ    laneMask<>+32(SB), R9
 	VMOVUPS (R9)(R12*4), Y8
+	MOVQ    136(DI), R10
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -5515,6 +5564,31 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Y2
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Y3
+	VMOVUPS      32(AX), Y4
+	VSHUFPS      $0x88, Y4, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   32(AX)(R10*4)
+	VFMADD231PS  Y3, Y2, Y0
+	VMASKMOVPS   64(AX), Y7, Y3
+	VMASKMOVPS   96(AX), Y8, Y4
+	VSHUFPS      $0x88, Y4, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	PREFETCHT0   64(AX)(R10*4)
+	PREFETCHT0   96(AX)(R10*4)
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ       112(DI), R11
@@ -5536,7 +5610,7 @@ put:
 	RET
 
 // func mostEven256x2(t *tile)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·mostEven256x2(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), DI
 	MOVQ       (DI), SI
@@ -5555,6 +5629,7 @@ TEXT ·mostEven256x2(SB), NOSPLIT, $0-8
 	NEGQ       R12
 	LEAQ       laneMask<>+32(SB), R9
 	VMOVUPS    (R9)(R12*4), Y8
+	MOVQ       136(DI), R10
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	MOVQ       (R8), AX
@@ -5573,6 +5648,9 @@ TEXT ·mostEven256x2(SB), NOSPLIT, $0-8
 	DECQ       CX
 	TESTQ      CX, CX
 	JZ         store
+	MOVQ       144(DI), R11
+	TESTQ      R11, R11
+	JNZ        far
 	PCALIGN    $0x20
 
 loop:
@@ -5596,6 +5674,34 @@ loop:
 	ADDQ       $0x04, SI
 	DECQ       CX
 	JNZ        loop
+	JMP        store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Y3
+	VMOVUPS    32(AX), Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 32(AX)(R10*4)
+	VCMPPS     $0x03, Y3, Y3, Y6
+	VMAXPS     Y0, Y3, Y0
+	VBLENDVPS  Y6, Y3, Y0, Y0
+	VMASKMOVPS 64(AX), Y7, Y3
+	VMASKMOVPS 96(AX), Y8, Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMPD    $0xd8, Y3, Y3
+	PREFETCHT0 64(AX)(R10*4)
+	PREFETCHT0 96(AX)(R10*4)
+	VCMPPS     $0x03, Y3, Y3, Y6
+	VMAXPS     Y1, Y3, Y1
+	VBLENDVPS  Y6, Y3, Y1, Y1
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ       112(DI), R11

@@ -8620,7 +8620,7 @@ test:
 	RET
 
 // func sumEven512x1(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·sumEven512x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -8642,9 +8642,13 @@ TEXT ·sumEven512x1(SB), NOSPLIT, $0-8
 	DECQ    R9
 	KMOVW   R9, K2
 	VMOVUPS evenLanes<>+0(SB), Z16
+	MOVQ    136(DI), R10
 	VPXORD  Z0, Z0, Z0
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -8659,6 +8663,23 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Z1
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS.Z    (AX), K1, Z2
+	VMOVUPS.Z    64(AX), K2, Z3
+	VPERMT2PS    Z3, Z16, Z2
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   64(AX)(R10*4)
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ      112(DI), R11
@@ -8678,7 +8699,7 @@ put:
 	RET
 
 // func mostEven512x1(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·mostEven512x1(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), DI
 	MOVQ      (DI), SI
@@ -8700,6 +8721,7 @@ TEXT ·mostEven512x1(SB), NOSPLIT, $0-8
 	DECQ      R9
 	KMOVW     R9, K2
 	VMOVUPS   evenLanes<>+0(SB), Z16
+	MOVQ      136(DI), R10
 	VPXORD    Z0, Z0, Z0
 	MOVQ      (R8), AX
 	LEAQ      (DX)(AX*4), AX
@@ -8711,6 +8733,9 @@ TEXT ·mostEven512x1(SB), NOSPLIT, $0-8
 	DECQ      CX
 	TESTQ     CX, CX
 	JZ        store
+	MOVQ      144(DI), R11
+	TESTQ     R11, R11
+	JNZ       far
 	PCALIGN   $0x20
 
 loop:
@@ -8726,6 +8751,24 @@ loop:
 	ADDQ      $0x04, SI
 	DECQ      CX
 	JNZ       loop
+	JMP       store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS.Z  (AX), K1, Z2
+	VMOVUPS.Z  64(AX), K2, Z3
+	VPERMT2PS  Z3, Z16, Z2
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 64(AX)(R10*4)
+	VCMPPS     $0x03, Z2, Z2, K3
+	VMAXPS     Z0, Z2, Z0
+	VMOVAPS    Z2, K3, Z0
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ    112(DI), R11
@@ -8973,7 +9016,7 @@ test:
 	RET
 
 // func sumEven512x2(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·sumEven512x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -8995,10 +9038,14 @@ TEXT ·sumEven512x2(SB), NOSPLIT, $0-8
 	DECQ    R9
 	KMOVW   R9, K2
 	VMOVUPS evenLanes<>+0(SB), Z16
+	MOVQ    136(DI), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -9017,6 +9064,29 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Z2
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z3
+	VMOVUPS      64(AX), Z4
+	VPERMT2PS    Z4, Z16, Z3
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   64(AX)(R10*4)
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS.Z    128(AX), K1, Z3
+	VMOVUPS.Z    192(AX), K2, Z4
+	VPERMT2PS    Z4, Z16, Z3
+	PREFETCHT0   128(AX)(R10*4)
+	PREFETCHT0   192(AX)(R10*4)
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ      112(DI), R11
@@ -9039,7 +9109,7 @@ put:
 	RET
 
 // func mostEven512x2(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·mostEven512x2(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), DI
 	MOVQ      (DI), SI
@@ -9061,6 +9131,7 @@ TEXT ·mostEven512x2(SB), NOSPLIT, $0-8
 	DECQ      R9
 	KMOVW     R9, K2
 	VMOVUPS   evenLanes<>+0(SB), Z16
+	MOVQ      136(DI), R10
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	MOVQ      (R8), AX
@@ -9077,6 +9148,9 @@ TEXT ·mostEven512x2(SB), NOSPLIT, $0-8
 	DECQ      CX
 	TESTQ     CX, CX
 	JZ        store
+	MOVQ      144(DI), R11
+	TESTQ     R11, R11
+	JNZ       far
 	PCALIGN   $0x20
 
 loop:
@@ -9098,6 +9172,32 @@ loop:
 	ADDQ      $0x04, SI
 	DECQ      CX
 	JNZ       loop
+	JMP       store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Z3
+	VMOVUPS    64(AX), Z4
+	VPERMT2PS  Z4, Z16, Z3
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 64(AX)(R10*4)
+	VCMPPS     $0x03, Z3, Z3, K3
+	VMAXPS     Z0, Z3, Z0
+	VMOVAPS    Z3, K3, Z0
+	VMOVUPS.Z  128(AX), K1, Z3
+	VMOVUPS.Z  192(AX), K2, Z4
+	VPERMT2PS  Z4, Z16, Z3
+	PREFETCHT0 128(AX)(R10*4)
+	PREFETCHT0 192(AX)(R10*4)
+	VCMPPS     $0x03, Z3, Z3, K3
+	VMAXPS     Z1, Z3, Z1
+	VMOVAPS    Z3, K3, Z1
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ    112(DI), R11
@@ -9396,7 +9496,7 @@ test:
 	RET
 
 // func sumEven512x3(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·sumEven512x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -9418,11 +9518,15 @@ TEXT ·sumEven512x3(SB), NOSPLIT, $0-8
 	DECQ    R9
 	KMOVW   R9, K2
 	VMOVUPS evenLanes<>+0(SB), Z16
+	MOVQ    136(DI), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -9445,6 +9549,35 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Z3
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z4
+	VMOVUPS      64(AX), Z5
+	VPERMT2PS    Z5, Z16, Z4
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   64(AX)(R10*4)
+	VFMADD231PS  Z4, Z3, Z0
+	VMOVUPS      128(AX), Z4
+	VMOVUPS      192(AX), Z5
+	VPERMT2PS    Z5, Z16, Z4
+	PREFETCHT0   128(AX)(R10*4)
+	PREFETCHT0   192(AX)(R10*4)
+	VFMADD231PS  Z4, Z3, Z1
+	VMOVUPS.Z    256(AX), K1, Z4
+	VMOVUPS.Z    320(AX), K2, Z5
+	VPERMT2PS    Z5, Z16, Z4
+	PREFETCHT0   256(AX)(R10*4)
+	PREFETCHT0   320(AX)(R10*4)
+	VFMADD231PS  Z4, Z3, Z2
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ      112(DI), R11
@@ -9470,7 +9603,7 @@ put:
 	RET
 
 // func mostEven512x3(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·mostEven512x3(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), DI
 	MOVQ      (DI), SI
@@ -9492,6 +9625,7 @@ TEXT ·mostEven512x3(SB), NOSPLIT, $0-8
 	DECQ      R9
 	KMOVW     R9, K2
 	VMOVUPS   evenLanes<>+0(SB), Z16
+	MOVQ      136(DI), R10
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
@@ -9513,6 +9647,9 @@ TEXT ·mostEven512x3(SB), NOSPLIT, $0-8
 	DECQ      CX
 	TESTQ     CX, CX
 	JZ        store
+	MOVQ      144(DI), R11
+	TESTQ     R11, R11
+	JNZ       far
 	PCALIGN   $0x20
 
 loop:
@@ -9540,6 +9677,40 @@ loop:
 	ADDQ      $0x04, SI
 	DECQ      CX
 	JNZ       loop
+	JMP       store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Z4
+	VMOVUPS    64(AX), Z5
+	VPERMT2PS  Z5, Z16, Z4
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 64(AX)(R10*4)
+	VCMPPS     $0x03, Z4, Z4, K3
+	VMAXPS     Z0, Z4, Z0
+	VMOVAPS    Z4, K3, Z0
+	VMOVUPS    128(AX), Z4
+	VMOVUPS    192(AX), Z5
+	VPERMT2PS  Z5, Z16, Z4
+	PREFETCHT0 128(AX)(R10*4)
+	PREFETCHT0 192(AX)(R10*4)
+	VCMPPS     $0x03, Z4, Z4, K3
+	VMAXPS     Z1, Z4, Z1
+	VMOVAPS    Z4, K3, Z1
+	VMOVUPS.Z  256(AX), K1, Z4
+	VMOVUPS.Z  320(AX), K2, Z5
+	VPERMT2PS  Z5, Z16, Z4
+	PREFETCHT0 256(AX)(R10*4)
+	PREFETCHT0 320(AX)(R10*4)
+	VCMPPS     $0x03, Z4, Z4, K3
+	VMAXPS     Z2, Z4, Z2
+	VMOVAPS    Z4, K3, Z2
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ    112(DI), R11
@@ -9889,7 +10060,7 @@ test:
 	RET
 
 // func sumEven512x4(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·sumEven512x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -9911,12 +10082,16 @@ TEXT ·sumEven512x4(SB), NOSPLIT, $0-8
 	DECQ    R9
 	KMOVW   R9, K2
 	VMOVUPS evenLanes<>+0(SB), Z16
+	MOVQ    136(DI), R10
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
 	VPXORD  Z3, Z3, Z3
 	TESTQ   CX, CX
 	JZ      store
+	MOVQ    144(DI), R11
+	TESTQ   R11, R11
+	JNZ     far
 	PCALIGN $0x20
 
 loop:
@@ -9943,6 +10118,41 @@ loop:
 	ADDQ         $0x04, SI
 	DECQ         CX
 	JNZ          loop
+	JMP          store
+	PCALIGN $0x20
+
+far:
+	VBROADCASTSS (SI), Z4
+	MOVQ         (R8), AX
+	LEAQ         (DX)(AX*4), AX
+	VMOVUPS      (AX), Z5
+	VMOVUPS      64(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	PREFETCHT0   (AX)(R10*4)
+	PREFETCHT0   64(AX)(R10*4)
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      128(AX), Z5
+	VMOVUPS      192(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	PREFETCHT0   128(AX)(R10*4)
+	PREFETCHT0   192(AX)(R10*4)
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      256(AX), Z5
+	VMOVUPS      320(AX), Z6
+	VPERMT2PS    Z6, Z16, Z5
+	PREFETCHT0   256(AX)(R10*4)
+	PREFETCHT0   320(AX)(R10*4)
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS.Z    384(AX), K1, Z5
+	VMOVUPS.Z    448(AX), K2, Z6
+	VPERMT2PS    Z6, Z16, Z5
+	PREFETCHT0   384(AX)(R10*4)
+	PREFETCHT0   448(AX)(R10*4)
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $0x08, R8
+	ADDQ         $0x04, SI
+	DECQ         CX
+	JNZ          far
 
 store:
 	MOVQ      112(DI), R11
@@ -9971,7 +10181,7 @@ put:
 	RET
 
 // func mostEven512x4(t *tile)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·mostEven512x4(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), DI
 	MOVQ      (DI), SI
@@ -9993,6 +10203,7 @@ TEXT ·mostEven512x4(SB), NOSPLIT, $0-8
 	DECQ      R9
 	KMOVW     R9, K2
 	VMOVUPS   evenLanes<>+0(SB), Z16
+	MOVQ      136(DI), R10
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
@@ -10019,6 +10230,9 @@ TEXT ·mostEven512x4(SB), NOSPLIT, $0-8
 	DECQ      CX
 	TESTQ     CX, CX
 	JZ        store
+	MOVQ      144(DI), R11
+	TESTQ     R11, R11
+	JNZ       far
 	PCALIGN   $0x20
 
 loop:
@@ -10052,6 +10266,48 @@ loop:
 	ADDQ      $0x04, SI
 	DECQ      CX
 	JNZ       loop
+	JMP       store
+	PCALIGN $0x20
+
+far:
+	MOVQ       (R8), AX
+	LEAQ       (DX)(AX*4), AX
+	VMOVUPS    (AX), Z5
+	VMOVUPS    64(AX), Z6
+	VPERMT2PS  Z6, Z16, Z5
+	PREFETCHT0 (AX)(R10*4)
+	PREFETCHT0 64(AX)(R10*4)
+	VCMPPS     $0x03, Z5, Z5, K3
+	VMAXPS     Z0, Z5, Z0
+	VMOVAPS    Z5, K3, Z0
+	VMOVUPS    128(AX), Z5
+	VMOVUPS    192(AX), Z6
+	VPERMT2PS  Z6, Z16, Z5
+	PREFETCHT0 128(AX)(R10*4)
+	PREFETCHT0 192(AX)(R10*4)
+	VCMPPS     $0x03, Z5, Z5, K3
+	VMAXPS     Z1, Z5, Z1
+	VMOVAPS    Z5, K3, Z1
+	VMOVUPS    256(AX), Z5
+	VMOVUPS    320(AX), Z6
+	VPERMT2PS  Z6, Z16, Z5
+	PREFETCHT0 256(AX)(R10*4)
+	PREFETCHT0 320(AX)(R10*4)
+	VCMPPS     $0x03, Z5, Z5, K3
+	VMAXPS     Z2, Z5, Z2
+	VMOVAPS    Z5, K3, Z2
+	VMOVUPS.Z  384(AX), K1, Z5
+	VMOVUPS.Z  448(AX), K2, Z6
+	VPERMT2PS  Z6, Z16, Z5
+	PREFETCHT0 384(AX)(R10*4)
+	PREFETCHT0 448(AX)(R10*4)
+	VCMPPS     $0x03, Z5, Z5, K3
+	VMAXPS     Z3, Z5, Z3
+	VMOVAPS    Z5, K3, Z3
+	ADDQ       $0x08, R8
+	ADDQ       $0x04, SI
+	DECQ       CX
+	JNZ        far
 
 store:
 	MOVQ    112(DI), R11

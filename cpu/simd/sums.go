@@ -14,6 +14,7 @@ type Shifted struct {
 	LDSrc, LDDst int
 	Add          bool
 	Even         bool
+	Far          bool // src is in no cache: the next row's is fetched ahead
 }
 
 // Sum computes the sums.
@@ -64,6 +65,9 @@ func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, even []kernel, d
 			t.b = src[r*s.LDSrc+step*x:]
 			_ = t.b[:far+(t.rows-1)*s.LDSrc+step*(n-1)+1]
 			if s.Even {
+				if s.Far {
+					t.next = src[:1]
+				}
 				even[v-1](t)
 			} else {
 				kernels[v-1][block](t)

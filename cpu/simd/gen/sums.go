@@ -218,6 +218,7 @@ func (a asm) strided(s isa, nv int, greatest bool) {
 	if s.bits == 512 {
 		a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(evenName), 0), s.vec(table))
 	}
+	a.MOVQ(at(regTile, tileLdb), regLdc)
 	for v := range nv {
 		a.zero(s, v)
 	}
@@ -251,28 +252,41 @@ func (a asm) strided(s isa, nv int, greatest bool) {
 	}
 	a.TESTQ(regK, regK)
 	a.JZ(operand.LabelRef("store"))
-	a.align()
-	a.Label("loop")
-	if !greatest {
-		a.VBROADCASTSS(at(regA, 0), s.vec(w))
-	}
-	each(func(v int) {
-		switch {
-		case !greatest:
-			a.VFMADD231PS(s.vec(x), s.vec(w), s.vec(v))
-		case s.bits == 512: // as in most
-			a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), reg.K3)
-			a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
-			a.VMOVAPS(s.vec(x), reg.K3, s.vec(v))
-		default:
-			a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), s.vec(nan))
-			a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
-			a.VBLENDVPS(s.vec(nan), s.vec(x), s.vec(v), s.vec(v))
+	a.MOVQ(at(regTile, tileNext), regRow)
+	a.TESTQ(regRow, regRow)
+	a.JNZ(operand.LabelRef("far"))
+	for _, loop := range []string{"loop", "far"} {
+		a.align()
+		a.Label(loop)
+		if !greatest {
+			a.VBROADCASTSS(at(regA, 0), s.vec(w))
 		}
-	})
-	a.ADDQ(operand.Imm(4), regA)
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("loop"))
+		each(func(v int) {
+			if loop == "far" { // the next row's
+				for i := range 2 {
+					a.PREFETCHT0(operand.Mem{Base: regTmp, Index: regLdc, Scale: 4, Disp: (2*v + i) * bytes})
+				}
+			}
+			switch {
+			case !greatest:
+				a.VFMADD231PS(s.vec(x), s.vec(w), s.vec(v))
+			case s.bits == 512: // as in most
+				a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), reg.K3)
+				a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
+				a.VMOVAPS(s.vec(x), reg.K3, s.vec(v))
+			default:
+				a.VCMPPS(operand.U8(unordered), s.vec(x), s.vec(x), s.vec(nan))
+				a.VMAXPS(s.vec(v), s.vec(x), s.vec(v))
+				a.VBLENDVPS(s.vec(nan), s.vec(x), s.vec(v), s.vec(v))
+			}
+		})
+		a.ADDQ(operand.Imm(4), regA)
+		a.DECQ(regK)
+		a.JNZ(operand.LabelRef(loop))
+		if loop == "loop" {
+			a.JMP(operand.LabelRef("store"))
+		}
+	}
 	a.Label("store")
 	last := next
 	if s.bits == 512 {
