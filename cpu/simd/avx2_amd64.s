@@ -3412,7 +3412,7 @@ test:
 	RET
 
 // func winogradPart256(t *tile)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·winogradPart256(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), SI
@@ -3464,12 +3464,17 @@ TEXT ·winogradPart256(SB), NOSPLIT, $0-8
 	SHLQ    $0x02, R10
 	MOVQ    136(DI), R11
 	SHLQ    $0x02, R11
+	MOVQ    80(R8), R14
 	LEAQ    laneMask<>+32(SB), R12
 
 row:
+	PREFETCHT0 (DX)(R14*4)
 	VMASKMOVPS (DX), Y12, Y0
+	PREFETCHT0 32(DX)(R14*4)
 	VMASKMOVPS 32(DX), Y13, Y1
+	PREFETCHT0 64(DX)(R14*4)
 	VMASKMOVPS 64(DX), Y14, Y2
+	PREFETCHT0 96(DX)(R14*4)
 	VMASKMOVPS 96(DX), Y15, Y3
 	VSHUFPS    $0x88, Y1, Y0, Y4
 	VPERMPD    $0xd8, Y4, Y4

@@ -53,7 +53,7 @@ type WinogradCall struct {
 	Scratch   []float32
 
 	t   tile
-	off [10]int
+	off [11]int
 }
 
 // Fill writes a channel of the source where there is something to read; the rest has to be zeros.
@@ -61,7 +61,7 @@ func (c *WinogradCall) Fill(w *WinogradSrc, dst, src []float32) {
 	k := kernelsOf(c.ISA)
 	t := &c.t
 	t.off, t.ldb, t.ldc = c.off[:], w.Width, 4*w.part()
-	c.off[0] = w.part()
+	c.off[0], c.off[10] = w.part(), w.Height*w.Width // where the next channel begins
 	for x := 0; x <= w.Tiles; x += k.lanes {
 		t.lanes = min(k.lanes, w.Tiles+1-x)
 		first := w.X + 4*x

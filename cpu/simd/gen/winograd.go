@@ -156,7 +156,7 @@ func (a asm) winogradSrc(s isa) {
 //
 //	c[p·off[0] + r·ldc + x] = b[off[1] + r·ldb + 4x + p]
 //
-// for p < 4 and x < tile.lanes. Of vector v, lanes off[2+2v] … off[3+2v] are there to be loaded, the others are zeros.
+// for p < 4 and x < tile.lanes. What is off[10] elements further is fetched meanwhile. Of vector v, lanes off[2+2v] … off[3+2v] are there to be loaded, the others are zeros.
 func (a asm) winogradPart(s isa) {
 	name := fmt.Sprintf("winogradPart%d", s.bits)
 	a.tileFunc(name, name+" parts rows of four vectors by four.")
@@ -186,12 +186,14 @@ func (a asm) winogradPart(s isa) {
 	a.MOVQ(at(regOff, 8), regTmp)
 	a.LEAQ(row(regB, regTmp, 0), regB)
 	a.strides()
-	masksAt := reg.R12
+	masksAt, ahead := reg.R12, reg.R14
+	a.MOVQ(at(regOff, 80), ahead)
 	if s.bits == 256 {
 		a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), masksAt)
 	}
 	a.Label("row")
 	for v := range 4 {
+		a.PREFETCHT0(row(regB, ahead, v*bytes))
 		if s.bits == 512 {
 			a.VMOVUPS_Z(at(regB, v*bytes), loads[v], s.vec(v))
 		} else {
