@@ -106,7 +106,7 @@ func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *
 	if !known {
 		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
 	}
-	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half}
+	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half, truncates: a.Truncates}
 	if a.Winograd != 0 {
 		var err error
 		if o.winograd, err = newWinograd(ctx, p, a, o.g, t, count); err != nil {
@@ -133,11 +133,12 @@ func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *
 
 // oracle is what the elements of a problem are computed from.
 type oracle struct {
-	p        *problem.Problem
-	t        *tensors
-	g        *geometry
-	winograd *winogradSums // nil: plain sums …
-	half     bool          // … in f16
+	p         *problem.Problem
+	t         *tensors
+	g         *geometry
+	winograd  *winogradSums // nil: plain sums …
+	half      bool          // … in f16
+	truncates bool          // … or truncated
 }
 
 // sum is a float64 sum with its magnitude and its number of terms.
@@ -167,6 +168,8 @@ func (o *oracle) number(s sum, i int64) rounding.Number {
 		return o.winograd.number(s, i)
 	case o.half:
 		return rounding.HalfSum(s.value, s.magnitude, s.terms)
+	case o.truncates:
+		return rounding.TruncatedSum(s.value, s.magnitude, s.terms)
 	}
 	return s.number()
 }

@@ -100,6 +100,8 @@ type Device struct {
 	// binding is how many bytes of a buffer kernels see at most.
 	binding int64
 
+	emulateMatrices bool // igemm_coopmat_emulated is an algorithm: for tests
+
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	kernels map[kernelKey]*compiled

@@ -3,6 +3,8 @@ package gpu
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"strings"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
@@ -63,4 +65,23 @@ func RunKernel(
 func AsGPU(dev driver.Device, units int) {
 	d := dev.(*Device)
 	d.info.Type, d.info.ComputeUnits = driver.Discrete, units
+}
+
+// EmulateMatrices makes igemm_coopmat_emulated an algorithm of the device.
+func EmulateMatrices(dev driver.Device) { dev.(*Device).emulateMatrices = true }
+
+// MatrixProduct is the self-test of cooperative matrices by an algorithm.
+func MatrixProduct(ctx context.Context, dev driver.Device, algorithm string) (wrong string, err error) {
+	d := dev.(*Device)
+	s, err := d.newStream(false)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return d.matrixProduct(ctx, s, algorithm)
+}
+
+// InParts says whether a plan cuts its reduction into parts.
+func InParts(info driver.PlanInfo) bool {
+	return strings.Contains(info.Why, "the reduction is cut into")
 }

@@ -236,6 +236,13 @@ func (c *cut) cores() (list []problem.Problem) {
 
 // can says why the algorithm cannot compute the parts, or nil.
 func (c *cut) can(d *Device, a *algorithm) error {
+	if of := asGiven[a.name]; of != nil {
+		for i := range c.parts {
+			if err := of(d, &c.parts[i].p); err != nil {
+				return err
+			}
+		}
+	}
 	for _, core := range c.cores() {
 		if err := a.can(d, &core); err != nil {
 			return err

@@ -79,6 +79,8 @@ type algorithm struct {
 // algorithms, best first.
 var algorithms = []algorithm{
 	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
+	{"igemm_coopmat", canMatrixShape, worthMatrices, buildMatrices},
+	{"igemm_coopmat_emulated", canMatrixShape, neverWorth, buildEmulated},
 	{tiledName, canTiled, worthTiled, buildTiled},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
 	{"igemm", canTileWeights, worthIgemm, buildTileWeights},

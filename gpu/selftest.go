@@ -17,10 +17,11 @@ import (
 
 // proof is what a device showed about itself when it was opened, and what follows for the choice of kernels.
 type proof struct {
-	LoopLimit  int   // loop iterations and exits that one work-item may run
-	IndexBytes int64 // largest buffer that kernels were seen to index right
-	Halves     bool  // kernels' variants half come out right
-	NativeHalf int32 // their tunable: which of the device's own conversions do
+	LoopLimit  int        // loop iterations and exits that one work-item may run
+	IndexBytes int64      // largest buffer that kernels were seen to index right
+	Halves     bool       // kernels' variants half come out right
+	NativeHalf int32      // their tunable: which of the device's own conversions do
+	Matrix     hal.Matrix // that was seen to be multiplied right; none: zeros
 	Checks     []driver.Check
 }
 
@@ -32,7 +33,7 @@ const (
 )
 
 // tests are the kernels of the self-test.
-var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big"}
+var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big", "half_load.half", "half_store.half", "conv_coopmat.matrix"}
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
 // and that of its kernels.
@@ -79,7 +80,7 @@ func (t *tester) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
-	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.indices, t.clock} {
+	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.matrices, t.indices, t.clock} {
 		if err := step(); err != nil {
 			return err
 		}

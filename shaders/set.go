@@ -111,13 +111,12 @@ func newSet(src fs.FS, dir string, changed []string) *Set {
 
 // variantsOf lists what a built-in body is compiled in: the base, which is "", and its variants.
 func variantsOf(body string) []string {
-	variants := []string{""}
 	if text, err := files.ReadFile("src/" + body + ".k"); err == nil {
 		if d, err := dialect.Parse(body, string(text)); err == nil {
-			variants = append(variants, d.Variants...)
+			return d.Builds()
 		}
 	}
-	return variants
+	return []string{""} // whose error Get returns
 }
 
 // Changed lists the files that are not the built-in ones.
@@ -171,7 +170,10 @@ func (s *Set) load(name, variant string) (*Kernel, error) {
 		Buffers:    len(d.Buffers),
 		ParamBytes: 4 * len(d.Params),
 		Tunables:   []Tunable{{"LX", 0, 1}, {"LY", 1, 1}, {"LZ", 2, 1}},
-		CL:         d.Assemble(cl, common, body, variant),
+		Matrix:     variant == dialect.Matrix,
+	}
+	if dialect.OpenCL(variant) {
+		k.CL = d.Assemble(cl, common, body, variant)
 	}
 	for _, f := range d.Params {
 		k.Params = append(k.Params, Field(f))
@@ -223,7 +225,7 @@ func (s *Set) alike(k *Kernel) error {
 // compile makes a changed kernel's SPIR-V.
 func (s *Set) compile(k *Kernel, glsl, common, body string) ([]byte, error) {
 	var said *spirv.Error
-	module, err := spirv.Compile(k.Name, glsl)
+	module, err := spirv.Compile("", k.Name, glsl)
 	if errors.As(err, &said) {
 		at := s.places(glsl, "prelude.glsl", common, k.Entry+".k", body)
 		return nil, at.locate(said.Tool, said.Text)

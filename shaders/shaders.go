@@ -17,11 +17,19 @@ import (
 // ErrKernel is what errors about kernels that cannot be had wrap.
 var ErrKernel = errors.New("no such kernel")
 
-// NativeHalf is the last tunable of a variant half: the device's own conversions that are exact, of loads 1, of stores 2.
+// NativeHalf is the last tunable of a variant: the device's own conversions that are exact, of loads 1, of stores 2.
 const NativeHalf = dialect.NativeHalf
 
-// Half is the name of a kernel's variant half.
+// Half is the name of a body's variant half.
 func Half(name string) string { return dialect.File(name, dialect.Half) }
+
+// Matrix is the name of a body's variant with cooperative matrices, or of the one that emulates them.
+func Matrix(name string, emulated bool) string {
+	if emulated {
+		return dialect.File(name, dialect.Emulated)
+	}
+	return dialect.File(name, dialect.Matrix)
+}
 
 // Kernel is one kernel body in both dialects, or a variant of one. Kernels are shared: do not modify them.
 type Kernel struct {
@@ -32,7 +40,8 @@ type Kernel struct {
 	Params     []Field   // the fields of PARAMS in order, four bytes each
 	Tunables   []Tunable // compile-time constants: LX, LY, LZ (the work-group size) first, then the body's own
 	SPIRV      []byte    // SPIR-V for Vulkan 1.1: tunables are specialization constants
-	CL         string    // complete OpenCL C source: tunables are -D NAME=value, and so is VW, the vector width
+	CL         string    // complete OpenCL C source: tunables are -D NAME=value, and so is VW, the vector width; empty: for Vulkan alone
+	Matrix     bool      // it has cooperative matrices: the work-group is whole subgroups
 
 	cl places // of CL
 }

@@ -48,7 +48,7 @@ func TestCurrent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, v := range append([]string{""}, d.Variants...) {
+		for _, v := range d.Builds() {
 			modules++
 			name := dialect.File(name, v)
 			glsl := d.Assemble(shared[0], shared[1], string(body), v)
@@ -93,8 +93,11 @@ func TestKernels(t *testing.T) {
 					t.Errorf("tunable %s has id %d at %d", tu.Name, tu.ID, i)
 				}
 			}
+			if k.CL == "" && !strings.Contains(k.Name, ".matrix") && !strings.Contains(k.Name, ".emulated") {
+				t.Error("no OpenCL C")
+			}
 			for _, w := range []string{"pragma OPENCL FP_CONTRACT OFF", "KERNEL(" + k.Entry + ","} {
-				if !strings.Contains(k.CL, w) {
+				if k.CL != "" && !strings.Contains(k.CL, w) {
 					t.Errorf("OpenCL source lacks %q", w)
 				}
 			}
@@ -170,7 +173,8 @@ func TestTwins(t *testing.T) {
 			t.Fatal(err)
 		}
 		set := map[string]bool{}
-		for _, m := range regexp.MustCompile(`(?m)^#define (\w+)`).FindAllStringSubmatch(string(data), -1) {
+		both, _, _ := strings.Cut(string(data), "\n// Words of Vulkan alone")
+		for _, m := range regexp.MustCompile(`(?m)^#define (\w+)`).FindAllStringSubmatch(both, -1) {
 			set[m[1]] = true
 		}
 		// OpenCL gets these as -D.

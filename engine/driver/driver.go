@@ -171,6 +171,9 @@ type Arithmetic struct {
 	Winograd int
 	// Half: products and sums are rounded to f16 (packed arithmetic), the finished sums are f32 again.
 	Half bool
+	// Truncates: sums are f32, but what an addition cuts off may be a whole unit in the last place of the larger operand,
+	// as in matrix units, instead of half a one of the sum.
+	Truncates bool
 }
 
 // String is empty for f32 arithmetic on the very products.
@@ -181,6 +184,9 @@ func (a Arithmetic) String() string {
 	}
 	if a.Half {
 		words = append(words, "f16 sums")
+	}
+	if a.Truncates {
+		words = append(words, "truncated sums")
 	}
 	return strings.Join(words, ", ")
 }

@@ -108,6 +108,18 @@ func HalfSum(value, magnitude float64, terms int64) Number {
 	return r.checked()
 }
 
+// TruncatedSum is Sum by matrix units, which multiply halves exactly and add the products of a block of at least two, and what
+// they have so far, in one step: all addends are cut off at the last place of the largest, and so is the result (Fasi,
+// Higham, Mikaitis and Pranesh, Numerical behavior of NVIDIA tensor cores, 2021). Each addend and each result loses less than
+// 2u·Σ|products|: a block of k products (k+2)·2u, all n products 2(1+2/k)·n·u, for which 4n roundings stand here.
+func TruncatedSum(value, magnitude float64, terms int64) Number {
+	r := sumOf(value, magnitude, terms, 1)
+	if terms > 0 {
+		r.Bound = gamma(4*float64(terms))*magnitude + 2*float64(terms)*tiny
+	}
+	return r.checked()
+}
+
 // SumPowers is a sum of terms |x|^p, given x, which take p−1 multiplications each.
 func SumPowers(value, magnitude float64, terms int64, p int) Number {
 	return sumOf(value, magnitude, terms, float64(p-1))

@@ -249,3 +249,45 @@ func perturbed(r *rand.Rand, v, n float64) float32 {
 	off := math.Ldexp((2*r.Float64()-1)*(n-0.5), e-24)
 	return float32(v + off)
 }
+
+// Sums as matrix units form them, all addends of a block cut off at the last place of the largest, stay within the bound of
+// TruncatedSum, which is not idle: some come near that of Sum.
+func TestTruncatedSum(t *testing.T) {
+	cut := func(x float64, e int) float64 { return math.Trunc(math.Ldexp(x, 24-e)) * math.Ldexp(1, e-24) }
+	r := rand.New(rand.NewPCG(5, 6))
+	passed := 0
+	for _, block := range []int{2, 4, 8, 16} {
+		for range 200 {
+			terms := 16 * (1 + r.IntN(64))
+			total, value, magnitude := 0.0, 0.0, 0.0
+			for i := 0; i < terms; i += block {
+				addends := []float64{total}
+				largest := math.Abs(total)
+				for range block {
+					x := float64(float32(0.5+r.Float64())) * float64(1+r.IntN(8))
+					addends = append(addends, x)
+					value += x
+					magnitude += math.Abs(x)
+					largest = max(largest, math.Abs(x))
+				}
+				_, e := math.Frexp(largest)
+				total = 0
+				for _, x := range addends {
+					total += cut(x, e)
+				}
+				_, e = math.Frexp(total)
+				total = cut(total, e)
+			}
+			err := math.Abs(total - value)
+			if bound := TruncatedSum(value, magnitude, int64(terms)).Bound; err > bound {
+				t.Fatalf("%d terms by %d: off by %g, bound %g", terms, block, err, bound)
+			}
+			if err > Sum(value, magnitude, int64(terms)).Bound/4 {
+				passed++
+			}
+		}
+	}
+	if passed == 0 {
+		t.Error("truncation never costs a quarter of what rounding may")
+	}
+}

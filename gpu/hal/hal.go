@@ -69,11 +69,18 @@ type Info struct {
 	GLSL bool
 	// Storage16 says that kernels can read and write elements of 16 bits in buffers, as their variants half do.
 	Storage16 bool
+	// SubgroupLanes is the size of a subgroup; 0 where kernels of this API know of none.
+	SubgroupLanes int
+	// Matrices are the cooperative matrices that kernels may multiply, if any.
+	Matrices []Matrix
 	// Unified says that Device memory has Bytes: the host reads and writes it in place.
 	Unified bool
 	// Timestamps says that timed queues measure.
 	Timestamps bool
 }
+
+// Matrix is the shape of a product of f16 matrices, [M][K] times [K][N], that the lanes of a subgroup sum in f32 together.
+type Matrix struct{ M, N, K int }
 
 // MemoryKind says what a Memory is for.
 type MemoryKind int

@@ -146,6 +146,10 @@ func (a *adapter) describe() {
 	if a.facts.SubgroupShuffle {
 		info.ShuffleLanes = int(a.facts.SubgroupSize)
 	}
+	for _, m := range a.facts.Matrices {
+		info.Matrices = append(info.Matrices, hal.Matrix(m))
+	}
+	info.SubgroupLanes = int(a.facts.SubgroupSize)
 	info.Unified = a.memory.unified
 	info.Timestamps = a.timestampBits > 0 && l.TimestampPeriod > 0
 	info.Limits = a.limits()

@@ -107,7 +107,7 @@ func (k *kernel) create(src *shaders.Kernel, tunables []int32) error {
 	for i, t := range src.Tunables {
 		ids[i] = uint32(t.ID)
 	}
-	k.pipeline, r = fn.ComputePipeline(k.d.cache, k.layout, module, ids, tunables)
+	k.pipeline, r = fn.ComputePipeline(k.d.cache, k.layout, module, src.Matrix, ids, tunables)
 	return check(doing, r)
 }
 

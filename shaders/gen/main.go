@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,19 +20,20 @@ import (
 func main() {
 	dir := flag.String("dir", ".", "folder of package shaders")
 	check := flag.Bool("check", false, "write nothing, fail if spirv/ is not current")
+	newer := flag.String("tools", "", "folder of newer glslc, spirv-opt and spirv-val, for kernels that those on PATH cannot compile")
 	flag.Parse()
-	if err := run(*dir, *check); err != nil {
+	if err := run(*dir, *newer, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, check bool) error {
-	version, err := spirv.Version()
-	if err != nil {
+func run(dir, newer string, check bool) error {
+	c := compilers{dir: dir, newer: newer}
+	if err := c.find(); err != nil {
 		return err
 	}
-	files, genErr := compileAll(dir, version)
+	files, genErr := c.compileAll()
 	if check {
 		return errors.Join(genErr, compare(dir, files))
 	}
@@ -39,9 +41,54 @@ func run(dir string, check bool) error {
 	return errors.Join(genErr, write(dir, files))
 }
 
+// compilers are the tools and what they left the last time.
+type compilers struct {
+	dir                   string
+	newer                 string // folder of tools, or empty
+	version, newerVersion string
+	committed             dialect.Manifest
+}
+
+func (c *compilers) find() (err error) {
+	if c.version, err = spirv.Version(""); err != nil {
+		return err
+	}
+	if c.newer != "" {
+		if c.newerVersion, err = spirv.Version(c.newer); err != nil {
+			return err
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(c.dir, "spirv", "manifest.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &c.committed)
+	}
+	return err
+}
+
+// compile makes a kernel's module. One that the tools cannot compile and newer ones could stays as it is while its source does.
+func (c *compilers) compile(name, source string) ([]byte, dialect.Entry, error) {
+	entry := dialect.Entry{Source: dialect.Hash([]byte(source))}
+	module, err := spirv.Compile("", name, source)
+	if err != nil && c.newer != "" {
+		entry.Compiler = c.newerVersion
+		module, err = spirv.Compile(c.newer, name, source)
+	}
+	if was := c.committed.Kernels[name]; err != nil && c.newer == "" && was.Compiler != "" && was.Source == entry.Source {
+		entry.Compiler = was.Compiler
+		module, err = os.ReadFile(filepath.Join(c.dir, "spirv", name+".spv"))
+	} else if err != nil && was.Compiler != "" {
+		err = fmt.Errorf("%w\n%s was made by %s: give its tools by -tools", err, name, was.Compiler)
+	}
+	entry.SPIRV = dialect.Hash(module)
+	return module, entry, err
+}
+
 // compileAll returns the files of spirv/ by name.
-func compileAll(dir, version string) (map[string][]byte, error) {
-	src := filepath.Join(dir, "src")
+func (c *compilers) compileAll() (map[string][]byte, error) {
+	src := filepath.Join(c.dir, "src")
 	prelude, err := os.ReadFile(filepath.Join(src, "prelude.glsl"))
 	if err != nil {
 		return nil, err
@@ -55,7 +102,7 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	manifest := dialect.Manifest{Compiler: version, Flags: spirv.Flags(), Kernels: map[string]dialect.Entry{}}
+	manifest := dialect.Manifest{Compiler: c.version, Flags: spirv.Flags(), Kernels: map[string]dialect.Entry{}}
 	var errs []error
 	for _, path := range bodies {
 		body, err := os.ReadFile(path)
@@ -68,16 +115,15 @@ func compileAll(dir, version string) (map[string][]byte, error) {
 			errs = append(errs, err)
 			continue
 		}
-		for _, v := range append([]string{""}, d.Variants...) {
+		for _, v := range d.Builds() {
 			name := dialect.File(name, v)
-			source := d.Assemble(string(prelude), string(common), string(body), v)
-			module, err := spirv.Compile(name, source)
+			module, entry, err := c.compile(name, d.Assemble(string(prelude), string(common), string(body), v))
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
 			files[name+".spv"] = module
-			manifest.Kernels[name] = dialect.Entry{Source: dialect.Hash([]byte(source)), SPIRV: dialect.Hash(module)}
+			manifest.Kernels[name] = entry
 		}
 	}
 	m, err := json.MarshalIndent(manifest, "", "\t")

@@ -4,8 +4,14 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#ifdef VARIANT_HALF
+#ifndef VARIANT_BASE
 #extension GL_EXT_shader_16bit_storage : require
+#endif
+#ifdef VARIANT_MATRIX
+#pragma use_vulkan_memory_model
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
 
 // Tunables are specialization constants. 0, 1 and 2 are the work-group size of every kernel.
@@ -53,10 +59,10 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define VLOAD_BYTES(buf, i) uvec4(ELEMENT(3, uint(buf[(i) / 4]), i), ELEMENT(3, uint(buf[((i) + 1) / 4]), (i) + 1), \
     ELEMENT(3, uint(buf[((i) + 2) / 4]), (i) + 2), ELEMENT(3, uint(buf[((i) + 3) / 4]), (i) + 3))
 
-// Elements of tensors: floats, or in the variant half 16 bits, whose values are floats as soon as they are loaded. The
+// Elements of tensors: floats, or in variants 16 bits, whose values are floats as soon as they are loaded. The
 // tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
 // its bits are those of a float or an integer of 32 bits.
-#ifdef VARIANT_HALF
+#ifndef VARIANT_BASE
 #define ELEM uint16_t
 #define ELEM_LOAD(buf, i) ((NATIVE_HALF & 1) != 0 ? unpackHalf2x16(uint(buf[i])).x : HALF_TO_FLOAT(uint(buf[i])))
 #define ELEM_STORE(buf, i, v) buf[i] = uint16_t((NATIVE_HALF & 2) != 0 ? packHalf2x16(vec2(v, 0.0)) : FLOAT_TO_HALF(v))
@@ -116,3 +122,50 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 // Loops.
 #define UNROLL [[unroll]]
 #define LOOP [[dont_unroll]]
+
+// Words of Vulkan alone: matrices that the LANES work-items of a subgroup hold together, FM x FK and FK x FN of halves, FM x FN
+// of floats, all tunables of the body. MAT_ELEM is a half in local memory, MAT_STORAGE one in a buffer. Matrices of floats come
+// as arrays. The variant emulated does by itself what the hardware does in the variant matrix: a matrix of halves is where it
+// lies in local memory, which nobody changes before it is multiplied, and each lane has every LANES-th float.
+#ifdef VARIANT_MATRIX
+#define MAT_ELEM float16_t
+#define MAT_STORAGE float16_t
+#define MAT_READ(buf, i) buf[i]
+#define SUBGROUP_ID() int(gl_SubgroupID)
+#define MAT_A(x) coopmat<float16_t, gl_ScopeSubgroup, FM, FK, gl_MatrixUseA> x
+#define MAT_B(x) coopmat<float16_t, gl_ScopeSubgroup, FK, FN, gl_MatrixUseB> x
+#define MAT_C(x, n) coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator> x[n]
+#define MAT_CLEAR(x, f) x[f] = coopmat<float, gl_ScopeSubgroup, FM, FN, gl_MatrixUseAccumulator>(0.0)
+#define MAT_LOAD_A(x, buf, at, stride) coopMatLoad(x, buf, at, stride, gl_CooperativeMatrixLayoutColumnMajor)
+#define MAT_LOAD_B(x, buf, at, stride) coopMatLoad(x, buf, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+#define MAT_MUL_ADD(c, f, a, abuf, b, bbuf) c[f] = coopMatMulAdd(a, b, c[f])
+#define MAT_STORE(c, f, buf, at, stride) coopMatStore(c[f], buf, at, stride, gl_CooperativeMatrixLayoutRowMajor)
+#endif
+#ifdef VARIANT_EMULATED
+#define MAT_ELEM float
+#define MAT_STORAGE uint16_t
+#define MAT_READ(buf, i) HALF_TO_FLOAT(uint(buf[i]))
+#define SUBGROUP_ID() (int(gl_LocalInvocationID.x) / LANES)
+#define MAT_LANE (int(gl_LocalInvocationID.x) % LANES)
+#define MAT_EACH (FM * FN / LANES)
+#define MAT_A(x) ivec2 x
+#define MAT_B(x) ivec2 x
+#define MAT_C(x, n) float x[(n) * MAT_EACH]
+#define MAT_CLEAR(x, f) LOOP for (int e = 0; e < MAT_EACH; e++) { x[(f) * MAT_EACH + e] = 0.0; }
+#define MAT_LOAD_A(x, buf, at, stride) x = ivec2(at, stride)
+#define MAT_LOAD_B(x, buf, at, stride) x = ivec2(at, stride)
+#define MAT_MUL_ADD(c, f, a, abuf, b, bbuf) \
+    LOOP for (int e = 0; e < MAT_EACH; e++) { \
+        int at = e * LANES + MAT_LANE; \
+        float sum = c[(f) * MAT_EACH + e]; \
+        UNROLL for (int r = 0; r < FK; r++) { \
+            sum = fma(abuf[a.x + r * a.y + at / FN], bbuf[b.x + r * b.y + at % FN], sum); \
+        } \
+        c[(f) * MAT_EACH + e] = sum; \
+    }
+#define MAT_STORE(c, f, buf, to, stride) \
+    LOOP for (int e = 0; e < MAT_EACH; e++) { \
+        int at = e * LANES + MAT_LANE; \
+        buf[(to) + at / FN * (stride) + at % FN] = c[(f) * MAT_EACH + e]; \
+    }
+#endif

@@ -105,7 +105,7 @@ VkResult vks_pipeline_layout(vks_device *d, VkDescriptorSetLayout set, uint32_t 
 	return d->CreatePipelineLayout(d->device, &info, NULL, out);
 }
 
-VkResult vks_compute_pipeline(vks_device *d, VkPipelineCache cache, VkPipelineLayout layout, VkShaderModule module,
+VkResult vks_compute_pipeline(vks_device *d, VkPipelineCache cache, VkPipelineLayout layout, VkShaderModule module, int whole,
 	uint32_t constants, const uint32_t *ids, const int32_t *values, VkPipeline *out) {
 	VkSpecializationMapEntry *entries = calloc(constants + 1, sizeof *entries);
 	if (entries == NULL)
@@ -117,6 +117,7 @@ VkResult vks_compute_pipeline(vks_device *d, VkPipelineCache cache, VkPipelineLa
 		.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
 		.stage = {
 			.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+			.flags = whole ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
 			.stage = VK_SHADER_STAGE_COMPUTE_BIT,
 			.module = module,
 			.pName = "main",

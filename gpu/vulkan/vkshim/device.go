@@ -72,11 +72,18 @@ func (d *Device) PipelineLayout(set uint64, pushBytes int) (layout uint64, r Res
 	return layout, r
 }
 
-// ComputePipeline compiles a module's main with specialization constants.
-func (d *Device) ComputePipeline(cache, layout, module uint64, ids []uint32, values []int32) (pipeline uint64, r Result) {
+// ComputePipeline compiles a module's main with specialization constants. With whole, work-groups are whole subgroups.
+func (d *Device) ComputePipeline(cache, layout, module uint64, whole bool, ids []uint32, values []int32) (pipeline uint64, r Result) {
 	r = Result(C.vks_compute_pipeline(d.c, C.VkPipelineCache(cache), C.VkPipelineLayout(layout), C.VkShaderModule(module),
-		C.uint32_t(len(ids)), (*C.uint32_t)(unsafe.SliceData(ids)), (*C.int32_t)(unsafe.SliceData(values)), (*C.VkPipeline)(&pipeline)))
+		flag(whole), C.uint32_t(len(ids)), (*C.uint32_t)(unsafe.SliceData(ids)), (*C.int32_t)(unsafe.SliceData(values)), (*C.VkPipeline)(&pipeline)))
 	return pipeline, r
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // PipelineCache makes a cache that starts with data.

@@ -44,6 +44,27 @@ static VkResult device_extensions(void *gipa, VkInstance instance, VkPhysicalDev
 	return r;
 }
 
+// matrices lists the shapes of products of f16 summed in f32.
+static void matrices(void *gipa, VkInstance instance, VkPhysicalDevice phys, vks_facts *out) {
+	VkResult(VKAPI_PTR * list)(VkPhysicalDevice, uint32_t *, VkCooperativeMatrixPropertiesKHR *) =
+		(void *)((vks_gipa)gipa)(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+	uint32_t n = 0;
+	if (list == NULL || list(phys, &n, NULL) != VK_SUCCESS || n == 0)
+		return;
+	VkCooperativeMatrixPropertiesKHR *p = calloc(n, sizeof *p);
+	if (p == NULL)
+		return;
+	for (uint32_t i = 0; i < n; i++)
+		p[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+	if (list(phys, &n, p) >= VK_SUCCESS)
+		for (uint32_t i = 0; i < n && out->matrices < VKS_MATRIX_SHAPES; i++)
+			if (p[i].AType == VK_COMPONENT_TYPE_FLOAT16_KHR && p[i].BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+				p[i].CType == VK_COMPONENT_TYPE_FLOAT32_KHR && p[i].ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+				!p[i].saturatingAccumulation && p[i].scope == VK_SCOPE_SUBGROUP_KHR)
+				out->matrix[out->matrices++] = (vks_matrix){p[i].MSize, p[i].NSize, p[i].KSize};
+	free(p);
+}
+
 VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t api, vks_facts *out) {
 	memset(out, 0, sizeof *out);
 	VkResult r = device_extensions(gipa, instance, phys, &out->extensions);
@@ -84,7 +105,19 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 		CHAIN(f, s8);
 	if (api >= VERSION(1, 2) || ext & VKS_EXT_FLOAT16_INT8)
 		CHAIN(f, f16);
+	VkPhysicalDeviceVulkanMemoryModelFeatures model = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, NULL};
+	VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, NULL};
+	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, NULL};
+	if (api >= VERSION(1, 3) && ext & VKS_EXT_COOPERATIVE_MATRIX) {
+		CHAIN(f, model);
+		CHAIN(f, sizes);
+		CHAIN(f, matrix);
+	}
 	features2(phys, &f);
+	int with_matrices = matrix.cooperativeMatrix && model.vulkanMemoryModel && sizes.computeFullSubgroups &&
+		f16.shaderFloat16 && s16.storageBuffer16BitAccess;
+	if (with_matrices)
+		matrices(gipa, instance, phys, out);
 
 	memcpy(out->device_uuid, id.deviceUUID, sizeof id.deviceUUID);
 	memcpy(out->driver_uuid, id.driverUUID, sizeof id.driverUUID);
@@ -100,7 +133,7 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	out->features = (f16.shaderFloat16 ? VKS_FLOAT16 : 0) | (f16.shaderInt8 ? VKS_INT8 : 0) |
 		(s16.storageBuffer16BitAccess ? VKS_STORAGE16 : 0) | (s8.storageBuffer8BitAccess ? VKS_STORAGE8 : 0) |
 		(f.features.shaderInt16 ? VKS_INT16 : 0) | (f.features.shaderInt64 ? VKS_INT64 : 0) |
-		(f.features.shaderFloat64 ? VKS_FLOAT64 : 0);
+		(f.features.shaderFloat64 ? VKS_FLOAT64 : 0) | (out->matrices > 0 ? VKS_MATRIX : 0);
 	return VK_SUCCESS;
 }
 
@@ -121,7 +154,10 @@ struct device_info {
 	VkPhysicalDevice16BitStorageFeatures s16;
 	VkPhysicalDevice8BitStorageFeatures s8;
 	VkPhysicalDeviceShaderFloat16Int8Features f16;
-	const char *extensions[3];
+	VkPhysicalDeviceVulkanMemoryModelFeatures model;
+	VkPhysicalDeviceSubgroupSizeControlFeatures sizes;
+	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
+	const char *extensions[4];
 };
 
 void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t extensions) {
@@ -165,6 +201,18 @@ void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t
 		CHAIN(c->features, c->f16);
 		if (api < VERSION(1, 2))
 			c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_shader_float16_int8";
+	}
+	if (features & VKS_MATRIX) {
+		c->model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+		c->model.vulkanMemoryModel = 1;
+		c->sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
+		c->sizes.computeFullSubgroups = 1;
+		c->matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+		c->matrix.cooperativeMatrix = 1;
+		CHAIN(c->features, c->model);
+		CHAIN(c->features, c->sizes);
+		CHAIN(c->features, c->matrix);
+		c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_cooperative_matrix";
 	}
 	if (extensions & VKS_EXT_PORTABILITY_SUBSET) // Vulkan wants it enabled wherever it is offered
 		c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_portability_subset";

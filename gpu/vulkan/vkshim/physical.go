@@ -25,6 +25,9 @@ const (
 	MemoryBudget       uint32 = C.VKS_EXT_MEMORY_BUDGET
 )
 
+// Matrix is the shape of a product of f16 matrices, [M][K] times [K][N], that a subgroup sums in f32.
+type Matrix struct{ M, N, K int }
+
 // Facts is what Vulkan 1.0's queries do not tell about a device; zero where the device does not tell.
 type Facts struct {
 	DeviceUUID, DriverUUID [16]byte
@@ -36,6 +39,7 @@ type Facts struct {
 	ComputeUnits           uint32
 	Features               uint32
 	Extensions             uint32
+	Matrices               []Matrix // if kernels can have them
 }
 
 // Facts queries a physical device; api is the version that the instance and the device share.
@@ -56,6 +60,9 @@ func (l *Loader) Facts(instance, phys unsafe.Pointer, api uint32) (Facts, Result
 	for i := range f.DeviceUUID {
 		f.DeviceUUID[i] = byte(c.device_uuid[i])
 		f.DriverUUID[i] = byte(c.driver_uuid[i])
+	}
+	for _, m := range c.matrix[:c.matrices] {
+		f.Matrices = append(f.Matrices, Matrix{int(m.m), int(m.n), int(m.k)})
 	}
 	return f, r
 }

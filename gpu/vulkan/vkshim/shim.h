@@ -38,6 +38,7 @@ enum {
 	VKS_INT16 = 1 << 4,
 	VKS_INT64 = 1 << 5,
 	VKS_FLOAT64 = 1 << 6,
+	VKS_MATRIX = 1 << 7, // cooperative matrices, with all that kernels with them need
 };
 
 enum {
@@ -53,7 +54,16 @@ enum {
 	VKS_EXT_MEMORY_BUDGET = 1 << 9,
 };
 
+enum { VKS_MATRIX_SHAPES = 16 };
+
+// vks_matrix is a product [m][k] of f16 times [k][n] of f16, summed in f32, that a subgroup does.
 typedef struct {
+	uint32_t m, n, k;
+} vks_matrix;
+
+typedef struct {
+	uint32_t matrices;
+	vks_matrix matrix[VKS_MATRIX_SHAPES];
 	uint8_t device_uuid[16];
 	uint8_t driver_uuid[16];
 	char driver_name[256];
@@ -86,7 +96,8 @@ vks_device *vks_device_new(void *gipa, VkInstance instance, VkDevice device, con
 VkResult vks_shader_module(vks_device *d, const void *code, size_t bytes, VkShaderModule *out);
 VkResult vks_set_layout(vks_device *d, uint32_t buffers, VkDescriptorSetLayout *out);
 VkResult vks_pipeline_layout(vks_device *d, VkDescriptorSetLayout set, uint32_t push_bytes, VkPipelineLayout *out);
-VkResult vks_compute_pipeline(vks_device *d, VkPipelineCache cache, VkPipelineLayout layout, VkShaderModule module,
+// vks_compute_pipeline: with whole, work-groups are whole subgroups.
+VkResult vks_compute_pipeline(vks_device *d, VkPipelineCache cache, VkPipelineLayout layout, VkShaderModule module, int whole,
 	uint32_t constants, const uint32_t *ids, const int32_t *values, VkPipeline *out);
 VkResult vks_pipeline_cache(vks_device *d, const void *data, size_t bytes, VkPipelineCache *out);
 VkResult vks_pipeline_cache_data(vks_device *d, VkPipelineCache cache, size_t *bytes, void *data);

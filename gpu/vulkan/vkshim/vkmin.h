@@ -70,8 +70,12 @@ enum {
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES = 1000177000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD = 1000185000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES = 1000196000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES = 1000211000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES = 1000225002,
 	VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT = 1000247000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES = 1000413001,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR = 1000506000,
+	VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR = 1000506001,
 };
 
 enum {
@@ -83,6 +87,10 @@ enum {
 	VK_DESCRIPTOR_TYPE_STORAGE_BUFFER = 7,
 	VK_SHADER_STAGE_COMPUTE_BIT = 0x20,
 	VK_PIPELINE_BIND_POINT_COMPUTE = 1,
+	VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT = 2,
+	VK_COMPONENT_TYPE_FLOAT16_KHR = 0,
+	VK_COMPONENT_TYPE_FLOAT32_KHR = 1,
+	VK_SCOPE_SUBGROUP_KHR = 3,
 	VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT = 1,
 	VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT = 4,
 	VK_QUERY_RESULT_64_BIT = 1,
@@ -233,6 +241,37 @@ typedef struct {
 	VkBool32 shaderFloat16;
 	VkBool32 shaderInt8;
 } VkPhysicalDeviceShaderFloat16Int8Features;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 vulkanMemoryModel;
+	VkBool32 vulkanMemoryModelDeviceScope;
+	VkBool32 vulkanMemoryModelAvailabilityVisibilityChains;
+} VkPhysicalDeviceVulkanMemoryModelFeatures;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 subgroupSizeControl;
+	VkBool32 computeFullSubgroups;
+} VkPhysicalDeviceSubgroupSizeControlFeatures;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 cooperativeMatrix;
+	VkBool32 cooperativeMatrixRobustBufferAccess;
+} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	uint32_t MSize, NSize, KSize;
+	int32_t AType, BType, CType, ResultType;
+	VkBool32 saturatingAccumulation;
+	int32_t scope;
+} VkCooperativeMatrixPropertiesKHR;
 
 typedef struct {
 	uint64_t words[103]; // read through the binding, which has this struct

@@ -111,8 +111,8 @@ func Parse(name, body string) (Decl, error) {
 	}
 
 	for _, m := range variantWord.FindAllStringSubmatch(code, -1) {
-		if m[1] != Half || slices.Contains(d.Variants, m[1]) {
-			return fail("VARIANT(%s): there is VARIANT(%s), once", m[1], Half)
+		if !slices.Contains(variants, m[1]) || slices.Contains(d.Variants, m[1]) {
+			return fail("VARIANT(%s): there are %s, each once", m[1], strings.Join(variants, ", "))
 		}
 		d.Variants = append(d.Variants, m[1])
 	}
@@ -128,16 +128,33 @@ func Parse(name, body string) (Decl, error) {
 	return d, nil
 }
 
-// Half is the variant whose tensors have elements of 16 bits.
-const Half = "half"
+// Variants of bodies. All have tensors with elements of 16 bits.
+const (
+	Half     = "half"
+	Matrix   = "matrix"   // with cooperative matrices, for Vulkan alone; such a body has no base
+	Emulated = "emulated" // does itself what the hardware does there
+)
 
-// NativeHalf is the tunable that a variant half has after the body's own: 1, the device's own conversions are exact when
-// it loads halves, 2, when it stores them.
+var variants = []string{Half, Matrix, Emulated}
+
+// NativeHalf is the tunable that variants have after the body's own: 1, the device's own conversions are exact when it loads
+// halves, 2, when it stores them.
 const NativeHalf = "NATIVE_HALF"
+
+// Builds are what a body is compiled in: the base, which is "", and its variants.
+func (d Decl) Builds() []string {
+	if slices.Contains(d.Variants, Matrix) {
+		return d.Variants
+	}
+	return append([]string{""}, d.Variants...)
+}
+
+// OpenCL says whether a variant is one for OpenCL, too.
+func OpenCL(variant string) bool { return variant == "" || variant == Half }
 
 // Variant is the declaration of one of the body's variants, or of the base for "".
 func (d Decl) Variant(variant string) Decl {
-	if variant == Half {
+	if variant != "" {
 		d.Tunables = append(slices.Clip(d.Tunables), Tunable{NativeHalf, FirstTunable + len(d.Tunables), 0})
 	}
 	return d
@@ -157,8 +174,8 @@ const base = "#define VARIANT_BASE"
 // Assemble joins a prelude, the functions that all bodies share and a body into what a compiler gets for a variant. It moves
 // no lines.
 func (d Decl) Assemble(prelude, common, body, variant string) string {
-	if variant == Half {
-		prelude = strings.Replace(prelude, base, "#define VARIANT_HALF", 1) +
+	if variant != "" {
+		prelude = strings.Replace(prelude, base, "#define VARIANT_"+strings.ToUpper(variant), 1) +
 			fmt.Sprintf("TUNABLE(%d, %s, 0)", FirstTunable+len(d.Tunables), NativeHalf)
 	}
 	return prelude + "\n" + common + "\n" + body
@@ -172,8 +189,9 @@ func Hash(b []byte) string {
 
 // Entry is a kernel's line in the manifest.
 type Entry struct {
-	Source string `json:"source"` // Hash of the assembled GLSL
-	SPIRV  string `json:"spirv"`  // Hash of the module
+	Source   string `json:"source"`             // Hash of the assembled GLSL
+	SPIRV    string `json:"spirv"`              // Hash of the module
+	Compiler string `json:"compiler,omitempty"` // that made it, where it is another than the manifest's
 }
 
 // Manifest says what the committed SPIR-V was made from.

@@ -37,9 +37,9 @@ var passes = strings.Fields(`--target-env=` + targetEnv + ` --strip-debug
 // Flags are what the tools are told, for the manifest.
 func Flags() []string { return slices.Concat(flags, passes) }
 
-// Version returns the first line of glslc --version.
-func Version() (string, error) {
-	out, err := exec.Command("glslc", "--version").Output()
+// Version returns the first line of glslc --version, of the one in the folder dir, or on PATH if that is empty.
+func Version(dir string) (string, error) {
+	out, err := exec.Command(filepath.Join(dir, "glslc"), "--version").Output()
 	if err != nil {
 		return "", missing("glslc", err)
 	}
@@ -60,9 +60,9 @@ type Error struct{ Kernel, Tool, Text string }
 
 func (e *Error) Error() string { return e.Kernel + ": " + e.Tool + ":\n" + e.Text }
 
-// Compile makes the SPIR-V of an assembled source. The source goes in and the module comes out by files with the same
+// Compile makes the SPIR-V of an assembled source with the tools in the folder dir, or on PATH if that is empty. The source goes in and the module comes out by files with the same
 // names each time, and without debug information, so that equal sources give equal bytes.
-func Compile(name, source string) ([]byte, error) {
+func Compile(dir, name, source string) ([]byte, error) {
 	tmp, err := os.MkdirTemp("", "gonvolve-spirv")
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func Compile(name, source string) ([]byte, error) {
 		{"spirv-val", "--target-env", targetEnv, out},
 	} {
 		var exit *exec.ExitError
-		text, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		text, err := exec.Command(filepath.Join(dir, args[0]), args[1:]...).CombinedOutput()
 		switch {
 		case errors.As(err, &exit):
 			return nil, &Error{name, args[0], strings.TrimSpace(string(text))}
