@@ -137,6 +137,9 @@ func (d *Device) Close() error {
 		return nil
 	}
 	_, err := d.kept.clear(true)
+	if errors.Is(err, ErrDeviceLost) {
+		err = nil // whoever lost it was told
+	}
 	errs := []error{err, d.on.Load().close()}
 	for _, s := range before {
 		errs = append(errs, s.close())
