@@ -209,7 +209,8 @@ func (g *tiledGemm) mode(ph *phase) int {
 	n := a[2].Out
 	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[0].Dilation}
 	other := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[1].Dilation}
-	if !g.gradient && !g.half && n%4 == 0 && a == [3]problem.Axis{one, other, {In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}} && volume(g.out) == n {
+	row := problem.Axis{In: n, Out: n, Kernel: 1, Stride: 1, Dilation: a[2].Dilation}
+	if !g.gradient && !g.half && n%4 == 0 && a == [3]problem.Axis{one, other, row} && volume(g.out) == n {
 		return wideRows
 	}
 	if float64(g.rows(ph, flatRows))*g.sliceCost(flatRows) < float64(g.rows(ph, bySlices))*g.sliceCost(bySlices) {
@@ -258,7 +259,8 @@ func (g *tiledGemm) tilable(d *Device) error {
 	case g.tm*g.tn > maxTileFloats || g.tm*g.tn/4*g.bk > maxUnrolled:
 		return unsupported("a tile of %d×%d sums and %d rows is too large to compile", g.tm, g.tn, g.bk)
 	case g.lx() > d.limits.MaxGroupItems || g.lx() > d.limits.MaxGroupSize[0]:
-		return unsupported("groups of %d work-items: the device has up to %d", g.lx(), min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0]))
+		most := min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0])
+		return unsupported("groups of %d work-items: the device has up to %d", g.lx(), most)
 	case g.localBytes() > d.limits.LocalBytes:
 		return unsupported("%d bytes of local memory, the device has %d", g.localBytes(), d.limits.LocalBytes)
 	case g.generic > 1:

@@ -57,7 +57,8 @@ func (pl *plan) tiledWeights(ctx context.Context) error {
 // describe tells of the tile on the plan.
 func (g *tiledGemm) describe(pl *plan, p *problem.Problem) {
 	pl.info.Tunables = g.text()
-	pl.info.Tile = fmt.Sprintf("%d channels × %d pixels × %d in local memory, %d×%d a work-item, group %d", g.bm, g.bn, g.bk, g.tm, g.tn, g.lx())
+	pl.info.Tile = fmt.Sprintf("%d channels × %d pixels × %d in local memory, %d×%d a work-item, group %d",
+		g.bm, g.bn, g.bk, g.tm, g.tn, g.lx())
 	pl.info.Why = fmt.Sprintf("%.3g GFLOP are worth a kernel compiled for the shape", p.FLOPs()*1e-9)
 	if g.generic > 0 {
 		pl.info.Why = "kernels for any shape"
@@ -80,7 +81,8 @@ func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, list *[]step, given
 			inner = 1
 		}
 		var err error
-		if wei[i], err = g.packWeights(ctx, pl, list, ph, g.packing(), given, none, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph)); err != nil {
+		wei[i], err = g.packWeights(ctx, pl, list, ph, g.packing(), given, none, g.bm, g.rows(ph, g.mode(ph)), inner, g.packed(ph))
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -18,9 +18,12 @@ import (
 	"github.com/gonvolve/gonvolve/gpu"
 )
 
+// planCheck sees the plan of a problem.
+type planCheck func(t *testing.T, p *problem.Problem, info driver.PlanInfo)
+
 // judged runs problems in exact mode on the first device of each API and has the oracle judge them. prepare may change
 // the device; check sees each plan.
-func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.PlanOptions, check func(t *testing.T, p *problem.Problem, info driver.PlanInfo)) {
+func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.PlanOptions, check planCheck) {
 	oracle, err := verify.Oracle(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +59,7 @@ func parse(t *testing.T, text string) problem.Problem {
 	return p
 }
 
-func judge(t *testing.T, oracle *engine.Device, d *engine.Device, p problem.Problem, o driver.PlanOptions, check func(*testing.T, *problem.Problem, driver.PlanInfo)) (err error) {
+func judge(t *testing.T, oracle, d *engine.Device, p problem.Problem, o driver.PlanOptions, check planCheck) (err error) {
 	c, err := verify.NewCase(t.Context(), oracle, p, verify.Int, verify.DefaultBudget)
 	if err != nil {
 		return err
@@ -84,13 +87,15 @@ func judge(t *testing.T, oracle *engine.Device, d *engine.Device, p problem.Prob
 	return nil
 }
 
-// tiledProblems have every mode of conv_tiled, tiles that overhang, phases with and without taps, and slices of one part more
-// than of another.
+// tiledProblems have every mode of conv_tiled, tiles that overhang, phases with and without taps, and parts of more and of
+// fewer slices.
 var tiledProblems = []string{
-	"mb1ic17ih13oc33oh13kh3ph1", "mb2ic16ih8oc20kh1", "mb2ic13ih6oc70kh1", "mb1ic3ih17oc16kh7sh2ph3", "mb1ic40ih3oc130oh3kh3ph1",
+	"mb1ic17ih13oc33oh13kh3ph1", "mb2ic16ih8oc20kh1", "mb2ic13ih6oc70kh1", "mb1ic3ih17oc16kh7sh2ph3",
+	"mb1ic40ih3oc130oh3kh3ph1",
 	"conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1", "g2mb2ic6ih9oc22oh5kh3sh2ph1", "g3mb2ic12ih4oc9kh1", "mb1ic8iw33oc16ow31kw3pw0",
 	"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh3ph1", "conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1",
-	"g2mb2ic4id7ih5iw9oc6kd3kh2kw3sd2sh1sw2pd1ph0pw0dd1dh0dw0", "mb1ic4ih12oc8oh3kh3sh4ph-2", "conv:BWD_D:mb1ic3id6oc4kd3sd2pd1",
+	"g2mb2ic4id7ih5iw9oc6kd3kh2kw3sd2sh1sw2pd1ph0pw0dd1dh0dw0", "mb1ic4ih12oc8oh3kh3sh4ph-2",
+	"conv:BWD_D:mb1ic3id6oc4kd3sd2pd1",
 	"mb1ic4ih20iw9oc4oh12ow9kh5kw1dh1dw0ph0pw0", "deconv:bias:post=scale+relu+add:mb2ic3ih6oc5kh3ph1sh2",
 	"deconv:bias:mb1ic16ih9oc16kh1sh3", "conv:BWD_D:mb1ic3ih16oc4kh3sh3dh1",
 	"conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1", "conv:BWD_W:mb9ic5ih6oc7kh3ph2dh1", "deconv:BWD_W:mb2ic3ih6oc5kh3ph1sh2",
@@ -100,7 +105,7 @@ var tiledProblems = []string{
 
 // One kernel for any shape, whole and in parts, and kernels for one shape, compute right, as do tiles of all forms.
 func TestTiled(t *testing.T) {
-	same := func(tile string) func(*testing.T, *problem.Problem, driver.PlanInfo) {
+	same := func(tile string) planCheck {
 		return func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 			if info.Algorithm != "igemm_local" || info.Tunables != tile {
 				t.Errorf("%s is planned as %s %s", p.String(), info.Algorithm, info.Tunables)
@@ -112,7 +117,8 @@ func TestTiled(t *testing.T) {
 	}
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=1,generic=1", tiledProblems...)
 	try("bm=16,bn=16,bk=4,tm=4,tn=4,parts=2,generic=1", "mb1ic17ih13oc33oh13kh3ph1", "conv:BWD_D:mb2ic16ih9oc20kh3sh2ph1",
-		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1", "conv:f16:bias:post=add:mb2ic12ih6oc20kh3ph1", "conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1")
+		"conv:bias:post=scale+add+relu:mb2ic33ih6oc35kh1", "mb2ic13ih6oc70kh1",
+		"conv:f16:bias:post=add:mb2ic12ih6oc20kh3ph1", "conv:BWD_W:g2mb2ic6ih9oc22oh5kh3sh2ph1")
 	try("bm=32,bn=32,bk=8,tm=4,tn=4,parts=3", "mb1ic17ih13oc33oh13kh3ph1", "mb1ic3ih17oc16kh7sh2ph3", "mb2ic19ih6oc70kh1")
 	if testing.Short() {
 		return
@@ -130,10 +136,12 @@ func TestTiled(t *testing.T) {
 // A GPU takes igemm_local by itself, with parts where there are few tiles, and not where groups are narrow or there is
 // little work; other devices do not.
 func TestTiledChoice(t *testing.T) {
-	texts := []string{"mb1ic64ih14oc64kh3ph1", "mb1ic256ih7oc64kh3ph1", "conv:BWD_D:mb1ic64ih14oc128kh3ph1", "conv:post=relu:then=max(kh2sh2):mb1ic64ih14oc64kh3ph1"}
+	asGPU := func(d driver.Device) { gpu.AsGPU(d, 64) }
+	texts := []string{"mb1ic64ih14oc64kh3ph1", "mb1ic256ih7oc64kh3ph1", "conv:BWD_D:mb1ic64ih14oc128kh3ph1",
+		"conv:post=relu:then=max(kh2sh2):mb1ic64ih14oc64kh3ph1"}
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	plain := driver.PlanOptions{Exact: true}
-	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, texts, plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+	judged(t, asGPU, texts, plain, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if p.Fused() {
 			if !strings.Contains(info.Tile, "local memory") {
 				t.Errorf("%s takes %+v", p.String(), info)
@@ -144,7 +152,7 @@ func TestTiledChoice(t *testing.T) {
 			t.Errorf("%s takes %+v", p.String(), info)
 		}
 	})
-	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{"g32mb1ic128ih28oc128kh3ph1", "mb1ic8ih14oc8kh3ph1"}, plain,
+	judged(t, asGPU, []string{"g32mb1ic128ih28oc128kh3ph1", "mb1ic8ih14oc8kh3ph1"}, plain,
 		func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 			if info.Algorithm == "igemm_local" {
 				t.Errorf("%s takes %+v", p.String(), info)
@@ -162,7 +170,8 @@ func TestTiledChoice(t *testing.T) {
 			t.Errorf("%d tiles to try", len(tiles))
 		}
 		for i := 0; i < len(tiles); i += 5 {
-			judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{p.String()}, driver.PlanOptions{Algorithm: tiles[i].Algorithm, Tile: tiles[i].Tile}, func(t *testing.T, _ *problem.Problem, info driver.PlanInfo) {
+			o := driver.PlanOptions{Algorithm: tiles[i].Algorithm, Tile: tiles[i].Tile}
+			judged(t, asGPU, []string{p.String()}, o, func(t *testing.T, _ *problem.Problem, info driver.PlanInfo) {
 				if info.Tunables != tiles[i].Tile {
 					t.Errorf("%s makes %s", tiles[i].Tile, info.Tunables)
 				}
@@ -170,7 +179,7 @@ func TestTiledChoice(t *testing.T) {
 		}
 	}
 	behind := driver.PlanOptions{Exact: true, Background: true}
-	judged(t, func(d driver.Device) { gpu.AsGPU(d, 64) }, []string{"mb1ic72ih13oc48kh3ph1"}, behind, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+	judged(t, asGPU, []string{"mb1ic72ih13oc48kh3ph1"}, behind, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 		if info.Algorithm != "igemm_local" || info.Pending != "igemm_local" || !strings.HasSuffix(info.Tunables, "generic=1") {
 			t.Errorf("%s begins with %+v", p.String(), info)
 		}
