@@ -72,7 +72,7 @@ func TestOclgrind(t *testing.T) {
 			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
 			"g3mb1ic3ih7iw37oc6oh5ow13kh3kw3sh2sw3ph2pw1dh1dw1", "conv:BWD_D:g2mb1ic2ih5iw18oc2oh4ow19kh3kw4ph1pw2", // conv_depthwise
 			"conv:post=relu+add:g2mb1ic2ih4iw33oc2oh2ow17kh3kw3sh2sw2ph1pw1",
-			"conv:post=scale+clip(0,6):g2mb1ic4id3oc6kd3pd1", "conv:u8-s8-u8:g2mb1ic4ih5oc6kh3ph1sh2",
+			"conv:post=scale+clip(0,6):g2mb1ic4id3oc6kd3pd1", "conv:u8-s8-u8:g2mb1ic4ih5oc6kh3ph1sh2", "conv:s8-u8-s32:g3mb1ic3ih6oc3kh3ph1",
 			"conv:BWD_D:mb1ic4ih6iw7oc6kh3kw2sh2ph0pw0", "conv:BWD_D:pad=replicate:mb1ic3ih4oc2kh3ph2", // conv_transposed, pad_fold
 			"conv:BWD_D:mb1ic8ih5oc8kh3sh2ph1", "mb1ic2id4oc8kd3pd1", // conv_igemm in phases, with depth
 			"conv:BWD_W:g2mb2ic6ih5oc16kh3sh2ph1",                                       // conv_weights_tile with pack_rows
@@ -109,7 +109,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 28 || ran["depthwise"] != 3 || ran["rows"] != 5 || ran["igemm"] < 5 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
+		if ran["direct"] != 29 || ran["depthwise"] != 4 || ran["rows"] != 5 || ran["igemm"] < 5 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}
