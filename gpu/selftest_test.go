@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/gpu/hal"
 )
 
 func TestSelfTestOfAnHonestDevice(t *testing.T) {
@@ -122,5 +123,19 @@ func TestSelfTestOfHalves(t *testing.T) {
 	}
 	if d := newFake().open(t); d.proof.Halves {
 		t.Error("halves on a device without 16-bit storage")
+	}
+}
+
+// Matrices are used where the convolution of the self-test comes out right, which the fake does not compute.
+func TestSelfTestOfMatrices(t *testing.T) {
+	f := newFake()
+	f.info.Storage16, f.info.SubgroupLanes, f.info.Matrices = true, 32, []hal.Matrix{{M: 8, N: 8, K: 16}, {M: 16, N: 16, K: 16}}
+	d := f.open(t)
+	if facts := d.Info().Limits; d.proof.Matrix != (hal.Matrix{}) || len(facts) != 1 || facts[0].Name != "self-test: cooperative matrices" {
+		t.Errorf("%+v, told as %v", d.proof, facts)
+	}
+	tried := f.compiled["conv_coopmat.matrix"]
+	if len(tried) != 2 || tried[0][8] != 16 || tried[1][8] != 8 {
+		t.Errorf("tried %v: both shapes, 16 by 16 by 16 first", tried)
 	}
 }
