@@ -253,7 +253,8 @@ func (g *matrixGemm) halfWeights(ctx context.Context, pl *plan, ph *phase, given
 		return 0, err
 	}
 	to := pl.add(piece{bytes: (2*elems + 3) &^ 3})
-	return to, pl.reformat(ctx, &pl.pack, 1, 1, int(elems), words, form{problem.F32, problem.NCHW}, to, form{problem.F16, problem.NCHW})
+	from, as := form{problem.F32, problem.NCHW}, form{problem.F16, problem.NCHW}
+	return to, pl.reformat(ctx, &pl.pack, 1, 1, int(elems), words, from, to, as)
 }
 
 // phase adds the kernel of a phase.

@@ -60,15 +60,15 @@ func TestMatrices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = judge(t, oracle, d, p, driver.PlanOptions{Algorithm: emulated}, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+		check := func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
 			if info.Algorithm != emulated {
 				t.Errorf("%s is planned as %s", p.String(), info.Algorithm)
 			}
 			if gpu.InParts(info) {
 				inParts++
 			}
-		})
-		if err != nil {
+		}
+		if err := judge(t, oracle, d, p, driver.PlanOptions{Algorithm: emulated}, check); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

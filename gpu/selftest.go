@@ -33,7 +33,8 @@ const (
 )
 
 // tests are the kernels of the self-test.
-var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big", "half_load.half", "half_store.half", "conv_coopmat.matrix"}
+var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big",
+	"half_load.half", "half_store.half", "conv_coopmat.matrix"}
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
 // and that of its kernels.
