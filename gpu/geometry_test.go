@@ -315,9 +315,13 @@ func TestWalkGeometry(t *testing.T) {
 		for range 500 {
 			h := problem.Axis{Out: 1 + rnd.IntN(3000), Kernel: 1 + rnd.IntN(7), Stride: 1 + rnd.IntN(4), Dilation: 1 + rnd.IntN(4)}
 			w := problem.Axis{Out: 1 + rnd.IntN(100), Kernel: 1 + rnd.IntN(7), Stride: 1 + rnd.IntN(4), Dilation: 1 + rnd.IntN(4)}
+			w.In = 1 + rnd.IntN(400)
 			k := newWalk(d, 1+rnd.IntN(40), h, w)
 			if k.xt*k.tx*k.rw < w.Out || (k.xt-1)*k.tx*k.rw >= w.Out {
 				t.Fatalf("%s: %+v for %+v", name, k, w)
+			}
+			if d.class() == gpuClass && k.tx > 1 && (k.whole == 0 || k.tx > d.quadWidth()) {
+				t.Fatalf("%s: lanes apart in %+v for %+v", name, k, w)
 			}
 			if k.step*h.Stride%h.Dilation != 0 || k.move != min(h.Kernel, k.step*h.Stride/h.Dilation) {
 				t.Fatalf("%s: %+v for %+v", name, k, h)

@@ -38,6 +38,9 @@ func newWalk(d *Device, planes int, h, w problem.Axis) walk {
 		for tx := 1; tx <= 8; tx++ {
 			t := walk{tx: tx, rw: 1}
 			t.useQuads(d, w)
+			if d.class() == gpuClass && tx > 1 && (t.whole == 0 || tx > d.quadWidth()) {
+				continue // the lanes' results would lie apart, each store a transaction of its own
+			}
 			loads, stores := float64(min((tx-1)*w.Stride+w.Extent(), tx*w.Kernel)), float64(tx)
 			if t.quads > 0 {
 				loads = quadCost * float64(t.quads)
