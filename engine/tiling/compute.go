@@ -80,6 +80,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	l := limits(dev, o.MemLimit)
 	limit, why := l.MemoryBytes, ""
 	var moved *engine.Fallback
+	var short error // of memory, on this device
 	reopened := 0
 	for range attempts {
 		tiles, err := o.cut(p, l)
@@ -87,7 +88,19 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 			if why != "" {
 				err = fmt.Errorf("%w (smaller because %s)", err, why)
 			}
-			return nil, err
+			if short == nil {
+				return nil, err
+			}
+			if err = fmt.Errorf("%w: %w", short, err); o.part {
+				return nil, err
+			}
+			// What there is no memory for here there may be elsewhere.
+			if dev, moved, err = replacement(ctx, dev, p, o.Algorithm, err); err != nil {
+				return nil, err
+			}
+			l, short, why = limits(dev, o.MemLimit), nil, ""
+			limit = l.MemoryBytes
+			continue
 		}
 		j := &Job{Tiles: tiles, o: o, dev: dev, why: why}
 		over, err := j.compile(ctx, limit)
@@ -121,13 +134,19 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 			why = fmt.Sprintf("workspace and packed weights take %d bytes", over-f.Total())
 			l.MemoryBytes = int64(float64(f.Total()) * min(0.9, float64(limit)/float64(over)))
 		case refused(err) && ctx.Err() == nil:
-			why = err.Error()
+			if why = err.Error(); errors.Is(err, driver.ErrOutOfMemory) {
+				short = err
+			}
 			l.MemoryBytes = f.Total() / 2
 		default:
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("%w: %s: no tiles found that keep to %d bytes: %s", driver.ErrUnsupported, p.String(), limit, why)
+	err := fmt.Errorf("%w: %s: no tiles found that keep to %d bytes: %s", driver.ErrUnsupported, p.String(), limit, why)
+	if short != nil {
+		err = fmt.Errorf("%w: %w", short, err)
+	}
+	return nil, err
 }
 
 // cut is the cut by the options' steps, or else by the limits.

@@ -206,6 +206,15 @@ func TestLackOfMemoryMakesSmallerTiles(t *testing.T) {
 	if n := len(got); n < 2 || got[0] != engine.Divided || got[n-1] != engine.Moved {
 		t.Errorf("steps are %v", got)
 	}
+	// Not even for a plan: the same, before the first tile runs.
+	d = fails(t, faulty.New(faulty.Options{OutOfMemory: 1, Methods: []string{"Plan"}}))
+	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10}); err != nil {
+		t.Error(err)
+	}
+	d = fails(t, faulty.New(faulty.Options{OutOfMemory: 1, Methods: []string{"Plan"}}), engine.NoFallback())
+	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10}); !errors.Is(err, engine.ErrOutOfMemory) {
+		t.Errorf("no memory for plans and no other device: %v", err)
+	}
 	// Another device is ruled out by a forced algorithm.
 	d = fails(t, faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Methods: []string{"Alloc"}}))
 	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10, Algorithm: "direct"}); !errors.Is(err, engine.ErrOutOfMemory) && !errors.Is(err, engine.ErrUnsupported) {
