@@ -20,7 +20,8 @@ import (
 func main() {
 	dir := flag.String("dir", ".", "folder of package shaders")
 	check := flag.Bool("check", false, "write nothing, fail if spirv/ is not current")
-	newer := flag.String("tools", "", "folder of newer glslc, spirv-opt and spirv-val, for kernels that those on PATH cannot compile")
+	newer := flag.String("tools", "",
+		"folder of newer glslc, spirv-opt and spirv-val, for kernels that those on PATH cannot compile")
 	flag.Parse()
 	if err := run(*dir, *newer, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
@@ -120,6 +121,11 @@ func (c *compilers) compileAll() (map[string][]byte, error) {
 			module, entry, err := c.compile(name, d.Assemble(string(prelude), string(common), string(body), v))
 			if err != nil {
 				errs = append(errs, err)
+				if was, ok := c.committed.Kernels[name]; ok && was.Compiler != "" { // stale, for the tools that made it
+					if old, err := os.ReadFile(filepath.Join(c.dir, "spirv", name+".spv")); err == nil {
+						files[name+".spv"], manifest.Kernels[name] = old, was
+					}
+				}
 				continue
 			}
 			files[name+".spv"] = module
