@@ -83,6 +83,7 @@ func TestOclgrind(t *testing.T) {
 			"pool:max:u8:nhwc:indices=flat:mb1ic3iw9kw3sw2", "pool:max:BWD_D:mb1ic2id4kd2", // pool, fold and reformat
 			"pool:lp2:BWD_D:mb1ic2ih6kh3ph1", "pool:avg_np:BWD_D:adaptive:mb1ic2ih7oh3",
 			"pool:max:mb1ic2ih7iw37oh4ow19kh3kw3sh2sw2ph1pw1", "pool:avg_ip:mb1ic3ih9iw20oh9ow7kh2kw4sh1sw3ph1pw2", // pool_rows
+			"pool:avg_np:mb1ic3ih7oh1kh7", "pool:avg_p:mb2ic2ih9oh1kh9", // pool_global
 			"unpool:indices=plane:mb1ic2ih3kh2sh2", "im2col:mb1ic2ih4kh2ph1", "im2col:BWD_D:f16:mb1ic2ih4kh2ph1")
 		cmd := exec.CommandContext(ctx, oclgrind, args...)
 		cmd.Env = append(os.Environ(), "GONVOLVE_CACHE=off")
@@ -109,7 +110,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 29 || ran["depthwise"] != 4 || ran["rows"] != 5 || ran["igemm"] < 5 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
+		if ran["direct"] != 31 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}
