@@ -66,6 +66,8 @@ type igemm struct {
 	cu, ku     int // channels and kernel rows of an iteration of the reduction, or what divides a phase's
 	ocb        int // blocks of tn·vw output channels, per group
 	inPlace    bool
+	last       bool // the result has channels last
+	rowOf      int  // vectors from one row of the weights to the next; 0: they are packed
 	borders    []border
 	chunk      [3]int // images, slices and rows of results that are computed at a time
 	// Of the padded copy of what a chunk needs, or of the source itself:

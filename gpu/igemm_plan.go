@@ -113,7 +113,7 @@ func (g *igemm) kernel(ctx context.Context, pl *plan, ph *phase, bias bool, chai
 	d, h, w := ph.axis[0], ph.axis[1], ph.axis[2]
 	tunables := append([]int32{int32(g.lx), 1, 1}, words(icg, g.ocg, h.Out, w.Out, h.Kernel, w.Kernel, h.Stride, w.Stride, h.Dilation, w.Dilation,
 		g.pitch, g.rows*g.pitch, g.tx, g.ty, g.tn, g.cu, g.rowsOf(ph), g.share, flag(bias), int(chain), narrow,
-		d.Kernel, d.Stride, d.Dilation, g.slices, ph.every[1]*g.out[2], ph.every[2], int(result), g.flush(ph))...)
+		d.Kernel, d.Stride, d.Dilation, g.slices, ph.every[1]*g.out[2], ph.every[2], int(result), g.flush(ph), flag(g.last), g.rowOf)...)
 	return pl.kernelFor(ctx, half, "conv_igemm", tunables...)
 }
 

@@ -81,6 +81,7 @@ var algorithms = []algorithm{
 	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
 	{"igemm_coopmat", canMatrixShape, worthMatrices, buildMatrices},
 	{"igemm_coopmat_emulated", canMatrixShape, neverWorth, buildEmulated},
+	{"winograd", canWinograd, worthWinograd, buildWinograd},
 	{tiledName, canTiled, worthTiled, buildTiled},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
 	{"igemm", canTileWeights, worthIgemm, buildTileWeights},
@@ -148,6 +149,10 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
 		}
 		pl, err := d.build(ctx, a, c, o.Tile)
+		if err == nil && o.Exact && pl.info.Arithmetic != (driver.Arithmetic{}) {
+			_ = pl.Close() // of a plan it returns nil
+			err = unsupported("%s computes by %s, which rounds", a.name, pl.info.Arithmetic)
+		}
 		if err == nil && o.Background {
 			if b := d.detour(ctx, c, pl); b != nil {
 				return b, nil

@@ -16,8 +16,9 @@ import (
 // the most promising first. They are asked about core problems that the algorithm can run. The builder of such an
 // algorithm reads plan.tile and sets PlanInfo.Tunables.
 var tilings = map[string]func(*Device, *problem.Problem) []string{
-	"igemm":   igemmTiles,
-	tiledName: tiledTiles,
+	"igemm":    igemmTiles,
+	tiledName:  tiledTiles,
+	"winograd": winogradTiles,
 }
 
 // Candidates implements driver.Tuner.

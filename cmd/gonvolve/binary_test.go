@@ -67,8 +67,9 @@ func TestOclgrind(t *testing.T) {
 	// Not --uninitialized: oclgrind 21.10 crashes with it when the host writes to a buffer.
 	for _, flags := range [][]string{nil, {"--data-races"}} {
 		args := append(flags, "--max-errors", "10", file, "verify", "--device", "opencl:0", "--alg", "all", "--format", "json", "--bias",
-			"mb1ic3ih6oc8oh6kh3ph1", // conv_direct; conv_igemm with pad_src and pack_weights
-			"mb1ic8ih8oc16oh8kh1",   // conv_igemm in place
+			"mb1ic3ih6oc8oh6kh3ph1",                              // conv_direct; conv_igemm with pad_src and pack_weights
+			"mb1ic8ih8oc16oh8kh1",                                // conv_igemm in place
+			"conv:post=relu:mb1ic4ih5iw18oc8oh5ow18kh3kw3ph1pw1", // winograd
 			"mb2ic2ih5oc4oh3kh3sh2ph1dh1",
 			"g3mb1ic3ih7iw37oc6oh5ow13kh3kw3sh2sw3ph2pw1dh1dw1", "conv:BWD_D:g2mb1ic2ih5iw18oc2oh4ow19kh3kw4ph1pw2", // conv_depthwise
 			"conv:post=relu+add:g2mb1ic2ih4iw33oc2oh2ow17kh3kw3sh2sw2ph1pw1",
@@ -110,7 +111,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 31 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
+		if ran["direct"] != 32 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["winograd"] < 1 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}

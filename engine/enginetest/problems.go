@@ -93,6 +93,15 @@ var problems = []string{
 	"conv:BWD_B:mb3ic3ih9oc5oh9kh3ph1",
 	"conv:BWD_B:mb1ic3id5oc5kd3",
 
+	// 3×3 taps without strides, which Winograd's tiles cover: planes that they overhang, channels that fill no vector, groups,
+	// flipped taps, a cropped source, more images than rows of tiles.
+	"conv:bias:post=relu+add:mb3ic6ih9iw13oc20kh3ph1kw3pw1",
+	"conv:g2mb1ic10ih6iw5oc24kh3ph2kw3pw0",
+	"conv:BWD_D:g2mb2ic24ih7iw10oc12kh3ph1kw3pw1",
+	"deconv:bias:mb1ic9ih7iw6oc16kh3ph1kw3pw1",
+	"conv:pad=reflect:mb1ic5ih8oc12kh3ph1",
+	"conv:f16:nhwc:bias:mb1ic8ih9oc16kh3ph-1",
+
 	// Transposed convolution.
 	"deconv:mb2ic3ih5oc4kh3ph1",
 	"deconv:bias:g2mb1ic4ih5iw4oc6kh3kw2sh2sw3ph1pw0",

@@ -38,6 +38,13 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 
 	{"columns not tested", "igemm_local", "conv_tiled", " && TO_UINT(x0 + x) < TO_UINT(IW)) {\n                        LANE", ") {\n                        LANE"},
 	{"no barrier", "igemm_local", "conv_tiled", "BARRIER();", ""},
+	{"wrong coefficient", "winograd", "winograd_src", "i == 0 ? (k == 0 ? -4.0f", "i == 0 ? (k == 0 ? -4.5f"},
+	{"padding repeats the last row", "winograd", "winograd_src", "y >= 0 && y < p.ih ?", "y >= 0 ?"},
+	{"rows of an image before", "winograd", "winograd_src", "int y0 = (p.row0 + r - n * p.th) * M - p.ph;", "int y0 = (p.row0 + r) * M - p.ph;"},
+	{"a divisor of 23", "winograd", "winograd_wei", "1.0f / 24.0f", "1.0f / 23.0f"},
+	{"nothing from infinity", "winograd", "winograd_dst", "y += infinite;", ""},
+	{"one row too many", "winograd", "winograd_dst", "if (y0 + y < p.oh) {", "if (y0 + y <= p.oh) {"},
+
 	{"lanes exchanged", "igemm_local", "conv_tiled", "int lane = column / NI % 4;", "int lane = column % 4;"},
 }
 

@@ -124,6 +124,12 @@ static inline VEC vec_read(const __global WORD *b) { return *(const __global flo
 #define ULANE(v, i) (((uint *)&(v))[i])
 
 #define WORD_VLOAD(buf, i) word_vload((buf) + (i))
+#ifdef VARIANT_HALF
+#define WORD_VSTORE(buf, i, v) \
+    _Pragma("unroll") for (int wordLane = 0; wordLane < VW; wordLane++) { ELEM_STORE(buf, (i) + wordLane, LANE(v, wordLane)); }
+#else
+#define WORD_VSTORE(buf, i, v) VSTORE((__global float *)(buf), i, v)
+#endif
 static inline VEC word_vload(const __global WORD *b) {
 #ifdef VARIANT_HALF
     if ((NATIVE_HALF & 1) == 0) {
@@ -156,6 +162,8 @@ static inline ROW row_read(const __global ELEM *b) { return vload16(0, b); }
 static inline void row_write(ROW v, __global ELEM *b) { vstore16(v, 0, b); }
 #endif
 static inline ROW row_even(ROW a, ROW b) { return (float16)(a.even, b.even); }
+static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
+static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
 #elif RW == 8
 #define ROW float8
 #define ROW_IS_NAN(v) ((as_uint8(v) & 0x7fffffffu) > 0x7f800000u)
@@ -168,6 +176,8 @@ static inline ROW row_read(const __global ELEM *b) { return vload8(0, b); }
 static inline void row_write(ROW v, __global ELEM *b) { vstore8(v, 0, b); }
 #endif
 static inline ROW row_even(ROW a, ROW b) { return (float8)(a.even, b.even); }
+static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
+static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
 #elif RW == 4
 #define ROW float4
 #define ROW_IS_NAN(v) ((as_uint4(v) & 0x7fffffffu) > 0x7f800000u)
@@ -180,6 +190,8 @@ static inline ROW row_read(const __global ELEM *b) { return vload4(0, b); }
 static inline void row_write(ROW v, __global ELEM *b) { vstore4(v, 0, b); }
 #endif
 static inline ROW row_even(ROW a, ROW b) { return (float4)(a.even, b.even); }
+static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
+static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
 #elif RW == 1
 #define ROW float
 #define ROW_IS_NAN(v) ((as_uint(v) & 0x7fffffffu) > 0x7f800000u)
@@ -187,14 +199,36 @@ static inline ROW row_even(ROW a, ROW b) { return (float4)(a.even, b.even); }
 static inline ROW row_read(const __global ELEM *b) { return ELEM_LOAD(b, 0); }
 static inline void row_write(ROW v, __global ELEM *b) { ELEM_STORE(b, 0, v); }
 static inline ROW row_even(ROW a, ROW b) { return a; }
+static inline ROW row_zip_lo(ROW a, ROW b) { return a; }
+static inline ROW row_zip_hi(ROW a, ROW b) { return b; }
 #else
 #error "RW, the width of a ROW, has to be 1, 4, 8 or 16"
 #endif
 #define ROW_SPLAT(x) ((ROW)(x))
 #define ROW_LANE(v, i) (((float *)&(v))[i])
 #define ROW_LOAD(buf, i, step, last) row_load(buf, i, step, last)
+#define ROW_LOAD_WITHIN(buf, i, step) row_load_within((buf) + (i), step)
 #define ROW_STORE(buf, i, v, n) row_store(buf, i, v, n)
+#define ROW_STORE_2(buf, i, a, b, n) row_store_2(buf, i, a, b, n)
+#define ROW_STORE_4(buf, i, a, b, c, d, n) row_store_4(buf, i, a, b, c, d, n)
 #define ROW_DIV_EXACT(a, b) row_div(a, b)
+
+static inline ROW row_load_within(const __global ELEM *b, int step) {
+    if (step == 1) {
+        return row_read(b);
+    }
+    if (step == 2) {
+        return row_even(row_read(b), row_read(b + RW));
+    }
+    if (step == 4) {
+        return row_even(row_even(row_read(b), row_read(b + RW)), row_even(row_read(b + 2 * RW), row_read(b + 3 * RW)));
+    }
+    ROW v;
+    _Pragma("unroll") for (int l = 0; l < RW; l++) {
+        ROW_LANE(v, l) = ELEM_LOAD(b, l * step);
+    }
+    return v;
+}
 
 static inline ROW row_load(const __global ELEM *b, int i, int step, int last) {
 #ifdef VARIANT_HALF
@@ -202,11 +236,8 @@ static inline ROW row_load(const __global ELEM *b, int i, int step, int last) {
 #else
     bool wide = true;
 #endif
-    if (wide && step == 1 && i >= 0 && i + RW - 1 <= last) {
-        return row_read(b + i);
-    }
-    if (wide && step == 2 && i >= 0 && i + 2 * RW - 1 <= last) {
-        return row_even(row_read(b + i), row_read(b + i + RW));
+    if (wide && (step == 1 || step == 2) && i >= 0 && i + step * RW - 1 <= last) {
+        return row_load_within(b + i, step);
     }
     ROW v;
     _Pragma("nounroll") for (int l = 0; l < RW; l++) {
@@ -228,6 +259,16 @@ static inline void row_store(__global ELEM *b, int i, ROW v, int n) {
     _Pragma("nounroll") for (int l = 0; l < min(n, RW); l++) {
         ELEM_STORE(b, i + l, ROW_LANE(v, l));
     }
+}
+
+static inline void row_store_2(__global ELEM *buf, int i, ROW a, ROW b, int n) {
+    row_store(buf, i, row_zip_lo(a, b), n);
+    row_store(buf, i + RW, row_zip_hi(a, b), n - RW);
+}
+
+static inline void row_store_4(__global ELEM *buf, int i, ROW a, ROW b, ROW c, ROW d, int n) {
+    row_store_2(buf, i, row_zip_lo(a, c), row_zip_lo(b, d), n);
+    row_store_2(buf, i + 2 * RW, row_zip_hi(a, c), row_zip_hi(b, d), n - 2 * RW);
 }
 
 // The quotient is refined twice by its residual, which fma has without rounding, over the reciprocal rounded to nearest.

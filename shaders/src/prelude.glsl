@@ -77,6 +77,14 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define WORD_LOAD(buf, i) buf[i]
 #define WORD_STORE(buf, i, v) buf[i] = v
 #endif
+// A VEC to WORDs that are floats, from the i-th on.
+#define WORD_VSTORE(buf, i, v) { \
+    WORD_STORE(buf, i, floatBitsToUint((v).x)); \
+    WORD_STORE(buf, (i) + 1, floatBitsToUint((v).y)); \
+    WORD_STORE(buf, (i) + 2, floatBitsToUint((v).z)); \
+    WORD_STORE(buf, (i) + 3, floatBitsToUint((v).w)); \
+}
+
 // A VEC of WORDs that are floats, from the i-th on.
 #define WORD_VLOAD(buf, i) uintBitsToFloat(uvec4(WORD_LOAD(buf, i), WORD_LOAD(buf, (i) + 1), WORD_LOAD(buf, (i) + 2), \
     WORD_LOAD(buf, (i) + 3)))
@@ -92,7 +100,10 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define ROW_LANE(v, i) (v)
 #define ROW_RAMP(x, step) float(x)
 #define ROW_LOAD(buf, i, step, last) ELEM_LOAD(buf, clamp(i, 0, last))
+#define ROW_LOAD_WITHIN(buf, i, step) ELEM_LOAD(buf, i)
 #define ROW_STORE(buf, i, v, n) if ((n) > 0) { ELEM_STORE(buf, i, v); }
+#define ROW_STORE_2(buf, i, a, b, n) { ROW_STORE(buf, i, a, n) ROW_STORE(buf, (i) + 1, b, (n) - 1) }
+#define ROW_STORE_4(buf, i, a, b, c, d, n) { ROW_STORE_2(buf, i, a, b, n) ROW_STORE_2(buf, (i) + 2, c, d, (n) - 2) }
 #define ROW_IS_NAN(v) IS_NAN(v)
 #define ROW_DIV_EXACT(a, b) DIV_EXACT(a, b)
 
