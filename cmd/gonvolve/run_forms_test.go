@@ -177,6 +177,9 @@ func TestRunProblem(t *testing.T) {
 			data := make([]float32, problem.Elems(p.Shape(r)))
 			for i := range data {
 				data[i] = float32((i*7 + 3*int(r)) % 4) // small enough for an index, whole for every type
+				if r == problem.Quant {
+					data[i] = float32(1 + i/p.OC) // a row each; the source has one zero point
+				}
 			}
 			name := r.String() + ".npy"
 			in[r] = saveAs(t, dir, name, p.TypeOf(r), data, p.Shape(r)...)
