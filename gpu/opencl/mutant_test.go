@@ -43,7 +43,7 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"rows of an image before", "winograd", "winograd_src", "int y0 = (p.row0 + r - n * p.th) * M - p.ph;", "int y0 = (p.row0 + r) * M - p.ph;"},
 	{"a divisor of 23", "winograd", "winograd_wei", "1.0f / 24.0f", "1.0f / 23.0f"},
 	{"nothing from infinity", "winograd", "winograd_dst", "y += infinite;", ""},
-	{"one row too many", "winograd", "winograd_dst", "if (y0 + y < p.oh) {", "if (y0 + y <= p.oh) {"},
+	{"last column not written", "winograd", "winograd_dst", "min(RW * M, p.ow - tx * M);", "min(RW * M, p.ow - tx * M - 1);"},
 
 	{"lanes exchanged", "igemm_local", "conv_tiled", "int lane = column / NI % 4;", "int lane = column % 4;"},
 }
