@@ -17,7 +17,8 @@ import (
 // winogradChannels is how many channels are reduced and made at least: with fewer the transforms cost more than they save.
 const winogradChannels = 4
 
-// winogradUnroll is how many channels a round of the product's loop takes, or what divides theirs.
+// winogradUnroll is how many channels a round of the product's loop takes, or what divides theirs: a round of one is mostly
+// loop.
 const winogradUnroll = 4
 
 // winogradPlan is the geometry of one plan.
@@ -135,7 +136,7 @@ func (w *winogradPlan) lay(d *Device) {
 		p.Axes[2].In += w.rw
 	}
 	p.Axes[2].In = roundUp(p.Axes[2].In, 16)
-	g, err := newTiledIgemm(d, &p, fmt.Sprintf("cu=%d", gcd(w.icg, winogradUnroll)), false) // a loop of one product a round is mostly loop
+	g, err := newTiledIgemm(d, &p, fmt.Sprintf("cu=%d", gcd(w.icg, winogradUnroll)), false)
 	if err != nil {
 		g = newIgemm(d, &p)
 	}
