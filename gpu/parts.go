@@ -47,12 +47,9 @@ func tensors(p *problem.Problem) []problem.Role {
 	return slices.Concat(p.Constants(), p.Inputs(), p.Outputs())
 }
 
-// imageUnits is between how many images a problem can be cut.
-func imageUnits(p *problem.Problem) int {
-	if p.Indices != problem.NoIndices && p.Indices != problem.Plane {
-		return 1 // indices count through all images
-	}
-	return p.N
+// countsAll says whether indices count through all images and channels, so that nothing can be cut.
+func countsAll(p *problem.Problem) bool {
+	return p.Indices != problem.NoIndices && p.Indices != problem.Plane
 }
 
 // channelUnits is between how many channels a problem can be cut: groups, output channels of a single group, or, without
@@ -60,7 +57,7 @@ func imageUnits(p *problem.Problem) int {
 func channelUnits(p *problem.Problem) int {
 	weighted := p.Op == problem.Conv || p.Op == problem.Deconv || p.Op == problem.Deform
 	switch {
-	case p.SrcLayout != problem.NCHW || p.DstLayout != problem.NCHW || p.Op == problem.Deform || imageUnits(p) != p.N:
+	case p.SrcLayout != problem.NCHW || p.DstLayout != problem.NCHW || p.Op == problem.Deform || countsAll(p):
 		return 1
 	case !weighted:
 		return p.IC
@@ -134,7 +131,7 @@ func (d *Device) cut(p *problem.Problem) (*cut, error) {
 	if p.N == 0 {
 		return nil, why
 	}
-	if imageUnits(p) != p.N {
+	if countsAll(p) {
 		return nil, fmt.Errorf("%w, and indices through all images cannot be cut", why)
 	}
 	if n := most(p.N, func(n int) bool { return fits(n, units) }); n > 0 {

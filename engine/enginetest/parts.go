@@ -23,6 +23,7 @@ var partsProblems = []string{
 	"pool:avg_np:mb2ic7ih29oh29kh3ph1",
 	"pool:lp3:mb5ic3ih17oh8kh3sh2ph0",
 	"pool:max:indices=plane:mb3ic5ih21oh10kh3sh2ph0",
+	"pool:max:indices=plane:mb1ic8ih20oh10kh2sh2",
 	"pool:avg_ip:adaptive:mb3ic5ih16oh6",
 	"pool:max:BWD_D:mb3ic5ih17oh8kh3sh2",
 	"pool:max:BWD_D:indices=plane:mb3ic5ih17oh8kh3sh2ph0",
