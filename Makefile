@@ -13,7 +13,7 @@ ONNX_TESTDATA := $(or $(GONVOLVE_ONNX_TESTDATA),/usr/share/libonnx-testdata/data
 
 DEVICES     ?= cpu,vulkan:0,opencl:0
 TESTFLAGS   ?= -timeout 15m
-RACEFLAGS   ?= -timeout 20m
+RACEFLAGS   ?= -short -timeout 30m
 FUZZTIME    ?= 15s
 FAULTS      ?= 500
 BENCHFLAGS  ?=

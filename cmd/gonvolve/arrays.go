@@ -27,7 +27,8 @@ func newMakeCommand() *cobra.Command {
 		Long: `Make an array of any size to try things with, in little memory.
 
 Its elements are whole numbers from -3 to 3 (u8: 0 to 6), with which f32 sums are
-exact in any order, so that results of all devices are the same bit for bit; or
+exact in any order, so that results of all devices are the same bit for bit by
+algorithms that sum up products (run --exact); or
 with --fill uniform reals from -1 to 1. They depend on --seed alone.`,
 		Example: `  gonvolve make x.npy --shape 1,16,8192,8192
   gonvolve make w.npy --shape 16,16,3,3 --seed 2

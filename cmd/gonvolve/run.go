@@ -49,6 +49,7 @@ again, on any device; see --restart.`,
 type runFlags struct {
 	alg, mapping string
 	noFallback   bool
+	exact        bool
 	memLimit     string
 	trace        string
 	restart      bool
@@ -63,6 +64,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.mapping, "map", "auto", "how a picture shows values outside of 0 to 255: clamp, abs (absolute values), scale (least "+
 		"to greatest becomes 0 to 255); auto is abs for the filters that find edges, else clamp")
 	fl.StringVar(&f.alg, "alg", "", "force an `algorithm`; without it the device chooses")
+	fl.BoolVar(&f.exact, "exact", false, "rule out algorithms that transform the sums (Winograd): of small whole numbers the result is "+
+		"then the same on every device, bit for bit")
 	fl.BoolVar(&f.noFallback, "no-fallback", false, "fail rather than run on the cpu what the device cannot")
 	fl.StringVar(&f.memLimit, "mem-limit", "", "most `memory` for tensors, weights, workspace and staging together, such as 512MiB: what "+
 		"is larger is computed in tiles, and arrays are read and written as these go; the contents of pictures do not count")
@@ -129,6 +132,7 @@ type runJob struct {
 
 // finish runs the job, writes the results and prints the record.
 func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
+	j.exact = j.exact || f.exact
 	p := &j.problem
 	written := ""
 	for role, to := range j.out {
