@@ -12,7 +12,8 @@ CASES := $(or $(GONVOLVE_CASES),../shared/cases)
 ONNX_TESTDATA := $(or $(GONVOLVE_ONNX_TESTDATA),/usr/share/libonnx-testdata/data)
 
 DEVICES     ?= cpu,vulkan:0,opencl:0
-TESTFLAGS   ?= -timeout 15m
+TESTFLAGS   ?= -short -timeout 20m
+LONGFLAGS   ?= -timeout 60m
 RACEFLAGS   ?= -short -timeout 30m
 FUZZTIME    ?= 15s
 FAULTS      ?= 500
@@ -46,11 +47,14 @@ build: ## build bin/gonvolve
 bench: setup-bench build ## compare the timings of all devices on a small suite (BENCHFLAGS='--suite resnet50 …')
 	@./bin/gonvolve bench --probe $(BENCHFLAGS)
 
-test: setup-test ## vet and run all tests (TESTFLAGS='-short …')
+test: setup-test ## vet and run all tests, those that take minutes in a short form (TESTFLAGS)
 	$(GO) vet ./...
 	$(GO) test $(TESTFLAGS) ./...
 
-test-long: setup-test race fuzz faults verify ## race detector, fuzzing, random faults, golden checksums and ONNX tests on every kind of device
+test-long: setup-test test-whole race fuzz faults verify ## every test whole, race detector, fuzzing, random faults, golden checksums and ONNX tests on every kind of device
+
+test-whole: ## every test in its whole length (LONGFLAGS)
+	$(GO) test $(LONGFLAGS) ./...
 
 race: ## tests of the library and the drivers under the race detector (RACEFLAGS)
 	$(GO) test -race $(RACEFLAGS) ./engine/... ./cpu/... ./gpu/...
@@ -60,7 +64,7 @@ fuzz: ## fuzz every target for a while (FUZZTIME=15s)
 
 faults: build ## FAULTS runs with random faults on DEVICES, and as many with faults in each GPU's API
 	./bin/gonvolve verify --faults $(FAULTS) --device '$(DEVICES)'
-	GONVOLVE_FAULTS=$(FAULTS) $(GO) test -run TestRandomFaults $(TESTFLAGS) ./gpu/vulkan ./gpu/opencl
+	GONVOLVE_FAULTS=$(FAULTS) $(GO) test -run TestRandomFaults $(LONGFLAGS) ./gpu/vulkan ./gpu/opencl
 
 verify: build ## check DEVICES against golden checksums, random problems (FUZZTIME) and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \
