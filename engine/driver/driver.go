@@ -167,7 +167,8 @@ type PlanInfo struct {
 // the very products, in any order.
 type Arithmetic struct {
 	// Winograd is m where tiles of m×m results come from Winograd's F(m×m, r×r) (package winograd), starting at the
-	// result's origin. 0: they do not.
+	// result's origin. 0: they do not. An infinity or NaN may then spread over its tile, and sums overflow earlier, unless
+	// the driver computes such again, as the cpu's does.
 	Winograd int
 	// Half: products and sums are rounded to f16 (packed arithmetic), the finished sums are f32 again.
 	Half bool
