@@ -330,7 +330,7 @@ func TestOwnShares(t *testing.T) {
 	}{
 		{"mb1ic4ih8oc4oh8kh3ph1", 99, driver.Arithmetic{}, "99 % FMA", 99 * (22. / 24) * (22. / 24)},
 		{"mb1ic4ih8oc4oh8kh3ph1", 110, driver.Arithmetic{}, "92 % FMA", 110 * (22. / 24) * (22. / 24)},              // without the padding
-		{"mb1ic4ih8oc4oh8kh3ph1", 200, driver.Arithmetic{}, "2.0 % copy", 200 * (22. / 24) * (22. / 24)},              // cannot be
+		{"mb1ic4ih8oc4oh8kh3ph1", 200, driver.Arithmetic{}, "2.0 % copy", 200 * (22. / 24) * (22. / 24)},            // cannot be
 		{"mb1ic4ih8oc4oh8kh3ph1", 200, winograd, "50 % FMA", 50 * (22. / 24) * (22. / 24)},                          // 6·6 instead of 4·4·9
 		{"mb1ic4ih9oc4oh9kh3ph1", 90, winograd, "40 % FMA", 90 * (18. / 27) * (18. / 27) * (25. / 27) * (25. / 27)}, // tiles overhang
 		{"f16:mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{}, "2.0 % copy", 0},
