@@ -12,7 +12,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/tune"
 )
 
-const tuneOne = "mb1ic8ih9oc8oh9kh3ph1"
+const tuneOne = "mb1ic8ih9oc8oh9kh5ph2"
 
 // Tuning, listing, carrying over and using what was found, as a user does it.
 func TestTuneCommand(t *testing.T) {
