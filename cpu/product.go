@@ -48,9 +48,12 @@ const (
 // newProduct plans the sums of l on groups of the given numbers of channels, as sums of rows or as a matrix product.
 func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows bool) *tileProduct {
 	if rows && l.stride[2] == 2 {
+		// Every other element costs two loads: where the source has to be copied anyway, it is parted.
 		apart := *l
 		apart.even = true
-		l = &apart
+		if measure(&apart, l.out[l.outermost()]).asIs {
+			l = &apart
+		}
 	}
 	p := &tileProduct{isa: d.isa, pool: workers(), n: n, groups: groups, from: from, to: to, place: at}
 	several := p.pool.Workers()
