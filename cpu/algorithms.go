@@ -81,9 +81,11 @@ func worthTransforming(p *problem.Problem) bool {
 
 // newTransformed plans a problem by Winograd's transforms.
 func newTransformed(d *Device, p *problem.Problem) *igemm {
-	return newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
+	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
 		return newWinogradProduct(d, l, n, groups, from, to)
 	})
+	ig.transform = true
+	return ig
 }
 
 // shifts says whether sums of rows do: for a few channels in a group, where they can be faster.

@@ -35,6 +35,8 @@ type summer interface {
 	run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error
 	// interleaves says that the results are not neighbours in their planes, and not chained.
 	interleaves() bool
+	// pads says that zeros of the padding are multiplied by weights.
+	pads() bool
 }
 
 // newIgemm plans a problem, by sums of rows if asked to.
@@ -70,12 +72,7 @@ func newSums(d *Device, p *problem.Problem, by func(l *lattice, n, groups, from,
 		}
 	}
 	for _, pr := range ig.products {
-		switch pr := pr.(type) {
-		case *tileProduct:
-			ig.padsZeros = ig.padsZeros || !pr.patch.asIs
-		default:
-			ig.padsZeros, ig.transform = true, true
-		}
+		ig.padsZeros = ig.padsZeros || pr.pads()
 	}
 	return ig
 }
@@ -176,25 +173,22 @@ type igemmSums struct {
 }
 
 func (s *igemmSums) gather(ctx context.Context, from, wei, to []float32, c *chain) error {
-	if s.packed == nil {
-		return loops{s.g}.gather(ctx, from, wei, to, c)
-	}
-	err := s.run(ctx, s.arena, from, s.packed, to, c)
-	if errors.Is(err, errNotFinite) {
-		return loops{s.g}.gather(ctx, from, wei, to, c)
-	}
-	return err
+	return s.sums(ctx, loops.gather, from, wei, to, c)
 }
 
 func (s *igemmSums) scatter(ctx context.Context, from, wei, to []float32, c *chain) error {
-	if s.packed == nil {
-		return loops{s.g}.scatter(ctx, from, wei, to, c)
+	return s.sums(ctx, loops.scatter, from, wei, to, c)
+}
+
+// sums runs the products, and plain loops where these cannot be had or went wrong.
+func (s *igemmSums) sums(ctx context.Context, plain func(l loops, ctx context.Context, from, wei, to []float32, c *chain) error,
+	from, wei, to []float32, c *chain) error {
+	if s.packed != nil {
+		if err := s.run(ctx, s.arena, from, s.packed, to, c); !errors.Is(err, errNotFinite) {
+			return err
+		}
 	}
-	err := s.run(ctx, s.arena, from, s.packed, to, c)
-	if errors.Is(err, errNotFinite) {
-		return loops{s.g}.scatter(ctx, from, wei, to, c)
-	}
-	return err
+	return plain(loops{s.g}, ctx, from, wei, to, c)
 }
 
 func (s *igemmSums) weigh(ctx context.Context, wide, narrow, wei []float32) error {

@@ -112,6 +112,8 @@ func (p *tileProduct) String() string {
 	return fmt.Sprintf("%s, %d bands", p.gemm, p.bands)
 }
 
+func (p *tileProduct) pads() bool { return !p.patch.asIs }
+
 // weights is how many elements the packed weights of all groups take.
 func (p *tileProduct) weights() int { return p.groups * p.groupWeights() }
 

@@ -112,6 +112,7 @@ func (w *winogradProduct) stripAt(i int) simd.WinogradSrc {
 }
 
 func (w *winogradProduct) interleaves() bool { return false }
+func (w *winogradProduct) pads() bool        { return true }
 
 func (w *winogradProduct) String() string {
 	return fmt.Sprintf("%s F(4×4, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.strips, w.rows*w.row, w.block)

@@ -211,14 +211,14 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 			if ctx.Err() != nil || errors.Is(err, ErrDeviceLost) {
 				return nil, "", err
 			}
-			if o.Exact {
-				return pl, "", plan(o)
+			if !o.Exact {
+				slog.WarnContext(ctx, "tuned choice refused", "problem", e.Problem, "device", d.spec,
+					"algorithm", e.Algorithm, "tile", e.Tile, "reason", err)
 			}
-			slog.WarnContext(ctx, "tuned choice refused", "problem", e.Problem, "device", d.spec,
-				"algorithm", e.Algorithm, "tile", e.Tile, "reason", err)
 		}
 	}
-	return pl, "", plan(o)
+	err = plan(o)
+	return pl, "", err
 }
 
 // Switches lists how compilations in the background ended (driver.PlanOptions.Background), the last few hundred.

@@ -96,20 +96,27 @@ func (k *kept) giveRun(h *hostRun) error {
 		k.runs = append(k.runs, h)
 	}
 	h.plan.mu.RUnlock()
-	total := int64(0)
-	for i, r := range slices.Backward(k.runs) {
-		if total += r.bytes; total > keptRunsBytes || len(k.runs)-i > keptRuns {
-			gone = append(gone, k.runs[:i+1]...)
-			k.runs = slices.Delete(k.runs, 0, i+1)
-			break
-		}
-	}
+	n := overflow(k.runs, keptRuns, keptRunsBytes, func(h *hostRun) int64 { return h.bytes })
+	gone = append(gone, k.runs[:n]...)
+	k.runs = slices.Delete(k.runs, 0, n)
 	k.mu.Unlock()
 	var errs []error
 	for _, h := range gone {
 		errs = append(errs, h.free())
 	}
 	return errors.Join(errs...)
+}
+
+// overflow is how many of a list's first, which were not used for longest, have to go so that the rest are at most so many
+// and take at most so many bytes.
+func overflow[T any](list []T, most int, mostBytes int64, bytes func(T) int64) int {
+	total := int64(0)
+	for i, x := range slices.Backward(list) {
+		if total += bytes(x); total > mostBytes || len(list)-i > most {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // forget frees the runs of a plan that is closed.
@@ -193,14 +200,9 @@ func (k *kept) givePlan(o *oneShot) error {
 	} else {
 		k.plans = append(k.plans, o)
 	}
-	total := int64(0)
-	for i, r := range slices.Backward(k.plans) {
-		if total += r.bytes; total > keptPlanBytes || len(k.plans)-i > keptPlans {
-			gone = append(gone, k.plans[:i+1]...)
-			k.plans = slices.Delete(k.plans, 0, i+1)
-			break
-		}
-	}
+	n := overflow(k.plans, keptPlans, keptPlanBytes, func(o *oneShot) int64 { return o.bytes })
+	gone = append(gone, k.plans[:n]...)
+	k.plans = slices.Delete(k.plans, 0, n)
 	k.mu.Unlock()
 	var errs []error
 	for _, o := range gone {

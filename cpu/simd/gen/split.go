@@ -26,7 +26,7 @@ func (a asm) laneLists() {
 func (a asm) split(s isa) {
 	name := fmt.Sprintf("split%d", s.bits)
 	a.tileFunc(name, name+" parts rows of b into the even elements, in c, and the odd ones, in a.")
-	const x, y, even, odd, evens, odds, mask = 0, 1, 2, 3, 4, 5, 13 // the masks of 256 bits end at 15
+	const x, y, even, odd, mask = 0, 1, 2, 3, 13 // the masks of 256 bits end at 15
 	opmasks := []reg.Register{reg.K1, reg.K2, reg.K3}
 	for i, lanes := range []operand.Mem{at(regOff, 0), at(regOff, 8), at(regTile, tileLanes)} {
 		if s.bits == 512 {
@@ -35,11 +35,7 @@ func (a asm) split(s isa) {
 			a.mask8(lanes, s.vec(mask+i))
 		}
 	}
-	if s.bits == 512 {
-		for i, n := range []string{evenName, oddName} {
-			a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(evens+i))
-		}
-	}
+	a.tables(s, evenName, oddName)
 	a.strides()
 	stride, from, oddTo := reg.R13, reg.R8, reg.R12
 	a.MOVQ(regRow, stride)
@@ -55,17 +51,7 @@ func (a asm) split(s isa) {
 				a.VMASKMOVPS(m, s.vec(mask+i), s.vec(x+i))
 			}
 		}
-		if s.bits == 512 {
-			a.VMOVUPS(s.vec(x), s.vec(even))
-			a.VMOVUPS(s.vec(x), s.vec(odd))
-			a.VPERMT2PS(s.vec(y), s.vec(evens), s.vec(even))
-			a.VPERMT2PS(s.vec(y), s.vec(odds), s.vec(odd))
-		} else {
-			for i, pick := range []operand.U8{0x88, 0xdd} {
-				a.VSHUFPS(pick, s.vec(y), s.vec(x), s.vec(even+i))
-				a.VPERMPD(operand.U8(0xd8), s.vec(even+i), s.vec(even+i))
-			}
-		}
+		a.pick(s, x, y, even, odd)
 		for i, to := range []reg.Register{regRow, oddTo} {
 			switch m := at(to, 0); {
 			case !last:

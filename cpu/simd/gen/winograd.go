@@ -175,10 +175,8 @@ func (a asm) winogradPart(s isa) {
 		a.mask8(from, s.vec(0))
 		a.VANDNPS(s.vec(masks+v), s.vec(0), s.vec(masks+v))
 	}
+	a.tables(s, evenName, oddName)
 	if s.bits == 512 {
-		for i, n := range []string{evenName, oddName} {
-			a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(wWeave+i))
-		}
 		a.mask16(at(regTile, tileLanes), reg.K1)
 	}
 	a.MOVQ(at(regOff, 0), wPart)
@@ -233,10 +231,10 @@ func (a asm) pick(s isa, x, y, even, odd int) {
 	for i, to := range []int{even, odd} {
 		if s.bits == 512 {
 			a.VMOVAPS(v(x), v(to))
-			a.VPERMT2PS(v(y), v(wWeave+i), v(to))
+			a.VPERMT2PS(v(y), v(lists+i), v(to))
 			continue
 		}
-		a.VSHUFPS([]operand.U8{0x88, 0xdd}[i], v(y), v(x), v(to))
+		a.VSHUFPS([]operand.U8{evenQuarters, oddQuarters}[i], v(y), v(x), v(to))
 		a.VPERMPD(operand.U8(0xd8), v(to), v(to))
 	}
 }
@@ -274,13 +272,11 @@ func (a asm) winogradDst(s isa) {
 	name := fmt.Sprintf("winogradDst%d", s.bits)
 	a.tileFunc(name, name+" transforms a vector of tiles of products back, for some channels.")
 	a.strides()
+	a.tables(s, weaveLowName, weaveHighName)
 	stores := []reg.Register{reg.K2, reg.K3, reg.K4, reg.K5}
 	bias, masks := reg.R14, reg.R11
 	switch s.bits {
 	case 512:
-		for i, n := range []string{weaveLowName, weaveHighName} {
-			a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(wWeave+i))
-		}
 		a.mask(s)
 		for i, k := range stores {
 			a.mask16(at(regOff, 16+8*i), k)
@@ -380,8 +376,18 @@ func (a asm) winogradDst(s isa) {
 	a.RET()
 }
 
-// wWeave is where the two tables of weave are, of 512 bits.
-const wWeave = 16
+// lists is where the two tables of pick and weave are, of 512 bits.
+const lists = 16
+
+// tables loads them; of 256 bits none are needed.
+func (a asm) tables(s isa, names ...string) {
+	if s.bits == 256 {
+		return
+	}
+	for i, n := range names {
+		a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(lists+i))
+	}
+}
 
 // weave makes x0 y0 x1 y1 …, in two vectors. Of 256 bits it needs 10 and 11.
 func (a asm) weave(s isa, x, y, low, high int) {
@@ -389,7 +395,7 @@ func (a asm) weave(s isa, x, y, low, high int) {
 	if s.bits == 512 {
 		for i, to := range []int{low, high} {
 			a.VMOVAPS(v(x), v(to))
-			a.VPERMT2PS(v(y), v(wWeave+i), v(to))
+			a.VPERMT2PS(v(y), v(lists+i), v(to))
 		}
 		return
 	}
