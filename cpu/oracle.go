@@ -106,7 +106,7 @@ func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *
 	if !known {
 		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
 	}
-	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half, truncates: a.Truncates}
+	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half, truncates: a.Truncates, orPlain: a.OrPlain}
 	if a.Winograd != 0 {
 		var err error
 		if o.winograd, err = newWinograd(ctx, p, a, o.g, t, count); err != nil {
@@ -139,6 +139,7 @@ type oracle struct {
 	winograd  *winogradSums // nil: plain sums …
 	half      bool          // … in f16
 	truncates bool          // … or truncated
+	orPlain   bool          // or, of any of them, plain sums in f32 after all
 }
 
 // sum is a float64 sum with its magnitude and its number of terms.
@@ -163,6 +164,15 @@ func (s *sum) number() rounding.Number {
 
 // number is the sum of a convolution's result i with the error bound of the arithmetic.
 func (o *oracle) number(s sum, i int64) rounding.Number {
+	n := o.special(s, i)
+	if o.orPlain {
+		n = rounding.Either(n, s.number())
+	}
+	return n
+}
+
+// special is number by the arithmetic alone that a plan is made for.
+func (o *oracle) special(s sum, i int64) rounding.Number {
 	switch {
 	case o.winograd != nil:
 		return o.winograd.number(s, i)

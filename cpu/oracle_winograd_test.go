@@ -248,6 +248,42 @@ func TestArithmeticRefused(t *testing.T) {
 	}
 }
 
+// A result of Winograd's or of plain sums may be off by the larger of both bounds. Where most products are 0 that is the plain
+// sums' own, of elsewhere Winograd's.
+func TestOrPlain(t *testing.T) {
+	d := open(t)
+	p := parse(t, "mb1ic64ih9oc4kh3ph1")
+	in := operands(t, rand.New(rand.NewPCG(69, 70)), &p)
+	for i := range in[problem.Wei].F32 {
+		if i%9 != 0 && i >= len(in[problem.Wei].F32)/2 {
+			in[problem.Wei].F32[i] = 0
+		}
+	}
+	bounds := func(a driver.Arithmetic) driver.Truth {
+		truth, err := d.Reference(t.Context(), p, a, in, problem.Dst, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return truth
+	}
+	plain, special, both := bounds(driver.Arithmetic{}), bounds(driver.Arithmetic{Winograd: 2}),
+		bounds(driver.Arithmetic{Winograd: 2, OrPlain: true})
+	larger := [2]int{}
+	for i, e := range both {
+		if e.Bound != max(plain[i].Bound, special[i].Bound) || e.Value != plain[i].Value || e.Exact != (plain[i].Exact && special[i].Exact) {
+			t.Fatalf("element %d: %+v, of plain sums %+v, of Winograd's %+v", i, e, plain[i], special[i])
+		}
+		if special[i].Bound > plain[i].Bound {
+			larger[1]++
+		} else {
+			larger[0]++
+		}
+	}
+	if larger[0] == 0 || larger[1] == 0 {
+		t.Errorf("the plain sums' bound was the larger one %d times, Winograd's %d times", larger[0], larger[1])
+	}
+}
+
 // f16 sums of small whole numbers are exact while they are small, others within n·2⁻¹¹ of the sum of their terms.
 func TestHalfSums(t *testing.T) {
 	d := open(t)

@@ -113,7 +113,8 @@ func (d *Device) atOnce(ctx context.Context, c *cut, own *plan) *plan {
 		if err != nil {
 			continue
 		}
-		if (a.name == generalName || same || pl.known()) && pl.compile(ctx) == nil {
+		plain := pl.info.Arithmetic == (driver.Arithmetic{}) // which Info allows for
+		if plain && (a.name == generalName || same || pl.known()) && pl.compile(ctx) == nil {
 			return pl
 		}
 		_ = pl.Close() // of a plan it returns nil
@@ -158,7 +159,9 @@ func (b *background) Info() driver.PlanInfo {
 		info.Pending = own.Algorithm
 		info.Why += "; " + own.Algorithm + " is compiled in the background from the second run on, and takes over"
 	}
-	info.Arithmetic = own.Arithmetic // which allows for more than the general kernels' own
+	if info.Arithmetic = own.Arithmetic; info.Arithmetic != (driver.Arithmetic{}) {
+		info.Arithmetic.OrPlain = true // as the general kernels compute: nobody knows which ones a result came by
+	}
 	info.WorkspaceBytes = max(own.WorkspaceBytes, b.general.info.WorkspaceBytes)
 	info.WeightsBytes = own.WeightsBytes + b.general.info.WeightsBytes + b.given
 	return info

@@ -120,6 +120,32 @@ func TestBackground(t *testing.T) {
 	}
 }
 
+// A plan that will compute by Winograd's algorithm says from the first to the last that its sums may be plain ones as well,
+// and what stands in for others has plain sums, even where a plan with transforms is compiled.
+func TestBackgroundArithmetic(t *testing.T) {
+	f, d, g, _ := inBackground(t, behind)
+	either := driver.Arithmetic{Winograd: 4, OrPlain: true}
+	j := newJobWith(t, d, behind, driver.PlanOptions{Algorithm: "winograd", Background: true})
+	if i := j.plan.Info(); i.Pending != "winograd" || i.Arithmetic != either {
+		t.Errorf("at first: %+v", i)
+	}
+	close(g.open)
+	j.run(t)
+	j.run(t)
+	j.settled(t, d)
+	if i := j.plan.Info(); i.Algorithm != "winograd" || i.Arithmetic != either {
+		t.Errorf("afterwards: %+v", i)
+	}
+	if i := newJobWith(t, d, behind, driver.PlanOptions{Algorithm: "winograd", Background: true}).plan.Info(); i.Arithmetic != (driver.Arithmetic{Winograd: 4}) {
+		t.Errorf("compiled: %+v", i)
+	}
+	f.ran()
+	later := newJobWith(t, d, behind, driver.PlanOptions{Algorithm: "igemm", Background: true})
+	if i := later.plan.Info(); i.Pending != "igemm" || i.Algorithm != "direct" || i.Arithmetic != (driver.Arithmetic{}) {
+		t.Errorf("before igemm: %+v", i)
+	}
+}
+
 // Where the first result does not come sooner there is no detour.
 func TestBackgroundDetours(t *testing.T) {
 	f := newFake()

@@ -75,7 +75,7 @@ const mostWaves = 4
 func newTiledGemm(d *Device, p *problem.Problem, tile string, half bool) (*tiledGemm, error) {
 	base := tiledGemmOf(p)
 	base.half = half
-	base.largest = min(d.info.MaxTensorBytes/4, maxElements)
+	base.largest = d.binding / 4
 	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
 	base.shape(smallTile)
 	shapes := tiledShapes
@@ -160,13 +160,14 @@ func (g tiledGemm) choices(d *Device, shapes [][5]int) []tiledGemm {
 		cost float64
 	}
 	var all []choice
+	room := int(g.largest / max(1, g.results())) // parts whose sums a kernel can bind
 	for _, s := range shapes {
 		g.shape(s)
 		g.parts = 0
 		groups := g.most(g.groups)
 		least := ceilDiv(2*g.most(g.slices), max(1, d.proof.LoopLimit-loopsBeside))
 		for waves := range mostWaves + 1 {
-			parts := max(1, least, d.units()*waves/groups)
+			parts := max(1, least, min(room, d.units()*waves/groups))
 			if parts <= g.parts {
 				continue
 			}

@@ -23,14 +23,14 @@ type planCheck func(t *testing.T, p *problem.Problem, info driver.PlanInfo)
 
 // judged runs problems in exact mode on the first device of each API and has the oracle judge them. prepare may change
 // the device; check sees each plan.
-func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.PlanOptions, check planCheck) {
+func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.PlanOptions, check planCheck, opts ...engine.Option) {
 	oracle, err := verify.Oracle(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer oracle.Close()
 	for _, spec := range []string{"vulkan:0", "opencl:0"} {
-		d, err := engine.Open(t.Context(), spec)
+		d, err := engine.Open(t.Context(), spec, opts...)
 		if errors.Is(err, driver.ErrNoDevices) && os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "" {
 			t.Skip(err)
 		}
@@ -189,4 +189,32 @@ func TestTiledChoice(t *testing.T) {
 			t.Errorf("%s takes %+v", p.String(), info)
 		}
 	})
+}
+
+// Partial sums that a kernel could not bind are not planned: there are fewer parts, and a tile with more is refused.
+func TestTiledBinding(t *testing.T) {
+	asGPU := func(d driver.Device) { gpu.AsGPU(d, 64) }
+	text := []string{"mb1ic512ih5oc32kh1"} // of whose 800 results 20 parts fit
+	opts := engine.WithDriverOptions(driver.Options{MaxBinding: 64 << 10})
+	for _, tile := range []string{"", "bm=32,bn=32,bk=8,tm=4,tn=4,parts=20"} {
+		judged(t, asGPU, text, driver.PlanOptions{Algorithm: "igemm_local", Tile: tile}, func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+			if info.Algorithm != "igemm_local" || !gpu.InParts(info) || info.WorkspaceBytes > 20*4*800 {
+				t.Errorf("%s takes %+v", p.String(), info)
+			}
+		}, opts)
+	}
+	for _, spec := range []string{"vulkan:0", "opencl:0"} {
+		d, err := engine.Open(t.Context(), spec, engine.NoFallback(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tile := "bm=32,bn=32,bk=8,tm=4,tn=4,parts=21"
+		_, err = d.Plan(t.Context(), parse(t, text[0]), driver.PlanOptions{Algorithm: "igemm_local", Tile: tile})
+		if !errors.Is(err, driver.ErrUnsupported) || !strings.Contains(err.Error(), "partial sums") {
+			t.Errorf("%s: %v", spec, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

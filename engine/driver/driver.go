@@ -175,6 +175,9 @@ type Arithmetic struct {
 	// Truncates: sums are f32, but what an addition cuts off may be a whole unit in the last place of the larger operand,
 	// as in matrix units, instead of half a one of the sum.
 	Truncates bool
+	// OrPlain: or in f32 arithmetic on the very products. A plan that goes over from one way to the other while it is in use
+	// (PlanOptions.Background) does not say which one a result came by, so the oracle allows for both.
+	OrPlain bool
 }
 
 // String is empty for f32 arithmetic on the very products.
@@ -188,6 +191,9 @@ func (a Arithmetic) String() string {
 	}
 	if a.Truncates {
 		words = append(words, "truncated sums")
+	}
+	if a.OrPlain {
+		words = append(words, "or plain sums")
 	}
 	return strings.Join(words, ", ")
 }

@@ -135,6 +135,14 @@ func sumOf(value, magnitude float64, terms int64, multiplications float64) Numbe
 	return r.checked()
 }
 
+// Either is a number that was computed in one of two ways, nobody knows in which: the larger of both bounds holds, and it is
+// exact if both are.
+func Either(a, b Number) Number {
+	a.Magnitude, a.Bound = max(a.Magnitude, b.Magnitude), max(a.Bound, b.Bound)
+	a.Grain, a.Once = min(a.Grain, b.Grain), a.Once && b.Once
+	return a
+}
+
 // Total is the sum of computed numbers, in any order.
 func Total(ns ...Number) Number {
 	if len(ns) == 0 {
