@@ -4,8 +4,10 @@ package gpu_test
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine"
@@ -27,22 +29,33 @@ var matrixProblems = []string{
 	"deconv:f16:bias:post=scale+relu+add:mb2ic3ih6oc5kh3ph1sh2", "deconv:f16:nhwc:bias:mb1ic16ih9oc16kh1sh3",
 }
 
-// The body with cooperative matrices computes right, its matrices being emulated.
-func TestMatrices(t *testing.T) {
+const emulated = "igemm_coopmat_emulated"
+
+// oracleAnd opens the oracle and a device.
+func oracleAnd(t *testing.T, spec string) (oracle, d *engine.Device) {
 	oracle, err := verify.Oracle(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer oracle.Close()
-	d, err := engine.Open(t.Context(), "vulkan:0")
+	t.Cleanup(func() { oracle.Close() })
+	d, err = engine.Open(t.Context(), spec)
 	if errors.Is(err, driver.ErrNoDevices) && os.Getenv("GONVOLVE_REQUIRE_DRIVERS") == "" {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
-	const emulated = "igemm_coopmat_emulated"
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return oracle, d
+}
+
+// The body with cooperative matrices computes right, its matrices being emulated.
+func TestMatrices(t *testing.T) {
+	oracle, d := oracleAnd(t, "vulkan:0")
 	f16, err := problem.Parse(matrixProblems[0])
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +63,7 @@ func TestMatrices(t *testing.T) {
 	if slices.Contains(d.Algorithms(f16), emulated) {
 		t.Error("the emulation is an algorithm of every device")
 	}
-	gpu.EmulateMatrices(d.Driver())
+	gpu.EmulateMatrices(d.Driver(), 8)
 	if wrong, err := gpu.MatrixProduct(t.Context(), d.Driver(), emulated); wrong != "" || err != nil {
 		t.Errorf("the self-test says %q, %v", wrong, err)
 	}
@@ -74,5 +87,58 @@ func TestMatrices(t *testing.T) {
 	}
 	if inParts == 0 {
 		t.Error("no reduction was cut into parts")
+	}
+}
+
+// Each tile that a tuner would time computes right, whatever the subgroup; those that the device cannot hold are not listed, and
+// refused with the limit.
+func TestMatrixTiles(t *testing.T) {
+	oracle, d := oracleAnd(t, "vulkan:0")
+	texts := []string{"conv:f16:bias:post=relu:mb2ic33ih9oc70kh3ph1", "conv:f16:nhwc:mb1ic70ih11oc40kh3ph1"}
+	seen := map[string]bool{}
+	for i, lanes := range []int{8, 32} {
+		gpu.EmulateMatrices(d.Driver(), lanes)
+		p, err := problem.Parse(texts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range d.Driver().(driver.Tuner).Candidates(p) {
+			if c.Algorithm != emulated || c.Tile == "" {
+				continue
+			}
+			seen[c.Tile] = true
+			if len(seen)%3 != i && testing.Short() {
+				continue // each is compiled for seconds
+			}
+			made := func(t *testing.T, p *problem.Problem, info driver.PlanInfo) {
+				if info.Algorithm != emulated || info.Tunables != c.Tile {
+					t.Errorf("%s: %s is planned as %s, %s", p.String(), c.Tile, info.Algorithm, info.Tunables)
+				}
+			}
+			if err := judge(t, oracle, d, p, c.Options(), made); err != nil {
+				t.Errorf("%d lanes, %s: %v", lanes, c.Tile, err)
+			}
+		}
+	}
+	if len(seen) < 16 {
+		t.Errorf("only the tiles %v", slices.Sorted(maps.Keys(seen)))
+	}
+	p, err := problem.Parse(texts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tile, why := range map[string]string{
+		"bm=256,bn=256,bk=32,wm=64,wn=64": "local memory",
+		"bm=256,bn=256,bk=16,wm=16,wn=16": "work-items",
+		"wm=8":                            "matrices", "bm=48,wm=32": "multiple", "wm=1024,bm=1024,wn=32": "compile", "wm=32,wn=64,bk=32,bn=64": "evenly",
+		"parts=17,bk=32": "parts of", "bq=2": "none of its tunables", "bm=": "none of its tunables",
+	} {
+		pl, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: emulated, Tile: tile})
+		if err == nil {
+			err = pl.Close()
+			t.Errorf("%s is a tile: %+v, %v", tile, pl.Info(), err)
+		} else if !errors.Is(err, driver.ErrUnsupported) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want %q", tile, err, why)
+		}
 	}
 }

@@ -100,7 +100,7 @@ type Device struct {
 	// binding is how many bytes of a buffer kernels see at most.
 	binding int64
 
-	emulateMatrices bool // igemm_coopmat_emulated is an algorithm: for tests
+	emulatedLanes int // of a subgroup of igemm_coopmat_emulated, for tests; 0: it is no algorithm
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}

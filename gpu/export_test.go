@@ -67,8 +67,8 @@ func AsGPU(dev driver.Device, units int) {
 	d.info.Type, d.info.ComputeUnits = driver.Discrete, units
 }
 
-// EmulateMatrices makes igemm_coopmat_emulated an algorithm of the device.
-func EmulateMatrices(dev driver.Device) { dev.(*Device).emulateMatrices = true }
+// EmulateMatrices makes igemm_coopmat_emulated an algorithm of the device, with subgroups of so many lanes.
+func EmulateMatrices(dev driver.Device, lanes int) { dev.(*Device).emulatedLanes = lanes }
 
 // MatrixProduct is the self-test of cooperative matrices by an algorithm.
 func MatrixProduct(ctx context.Context, dev driver.Device, algorithm string) (wrong string, err error) {

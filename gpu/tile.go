@@ -16,9 +16,11 @@ import (
 // the most promising first. They are asked about core problems that the algorithm can run. The builder of such an
 // algorithm reads plan.tile and sets PlanInfo.Tunables.
 var tilings = map[string]func(*Device, *problem.Problem) []string{
-	"igemm":    igemmTiles,
-	tiledName:  tiledTiles,
-	"winograd": winogradTiles,
+	"igemm":                  igemmTiles,
+	tiledName:                tiledTiles,
+	"winograd":               winogradTiles,
+	"igemm_coopmat":          matrixTilings(false),
+	"igemm_coopmat_emulated": matrixTilings(true),
 }
 
 // Candidates implements driver.Tuner.
