@@ -187,6 +187,7 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 				pl.info.Arithmetic.Winograd = simd.WinogradTile
 			}
 		}
+		pl.signature, pl.slopes = newSignature(&p), newSlopes(&p)
 		pl.count()
 		if err := d.fits(tensors + float64(pl.info.WeightsBytes) + float64(pl.info.WorkspaceBytes)); err != nil {
 			return nil, err

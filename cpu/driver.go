@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/cpu"
@@ -38,9 +37,6 @@ func (Driver) Open(_ context.Context, i int, o driver.Options) (driver.Device, e
 	}
 	return &Device{info: info(), isa: isa}, nil
 }
-
-// pool is the workers of all devices and plans, which never end: a Run of theirs may be the last thing that happens.
-var workers = sync.OnceValue(func() *simd.Pool { return simd.NewPool(processors()) })
 
 func info() driver.Info {
 	simd := "portable"

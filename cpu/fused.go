@@ -62,7 +62,7 @@ func (j *job) fused(ctx context.Context, p *problem.Problem, src []float32) erro
 	w := newWindows(&pool)
 	_, out := spatialSizes(&pool)
 	wei, dst := j.t.f[problem.Wei], j.t.f[problem.Dst]
-	g, chain := newGeometry(p), newChain(p, &j.t, j.isa)
+	g, chain := newGeometry(p), j.chain()
 	bands, rowFloats := cut(p, w)
 	plain := g.small() || !finite(ctx, src) || !finite(ctx, wei)
 	return parallelErr(ctx, g.n*g.groups*len(bands), func(i int) error {

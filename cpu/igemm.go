@@ -18,7 +18,8 @@ type igemm struct {
 	products  []summer // gather's one, or scatter's, phase by phase
 	gradient  *gradient
 	ones      []float32 // the weights of a pooling
-	pool      *igemm    // of the results, if rows compute it
+	made      int64     // results before a fused pooling
+	pool      *igemm    // of them, if rows compute it
 	padsZeros bool      // zeros of the padding are multiplied by weights
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
 }

@@ -5,34 +5,42 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
-	"sync/atomic"
+	"unsafe"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
 )
 
 func processors() int { return runtime.GOMAXPROCS(0) }
 
+// workers is those of all devices and plans, which never end: a Run of theirs may be the last thing that happens.
+var workers = sync.OnceValue(func() *simd.Pool { return simd.NewPool(processors()) })
+
 // parallel calls f for 0 … n−1 on all processors, chunk calls at a time, until done or ctx ends.
 func parallel(ctx context.Context, n, chunk int, f func(i int)) error {
-	var next atomic.Int64
-	work := func() {
-		for ctx.Err() == nil {
-			end := int(next.Add(int64(chunk)))
-			start := end - chunk
-			if start >= n {
-				return
-			}
-			for i := start; i < min(end, n); i++ {
-				f(i)
-			}
-		}
-	}
-	helpers := min(processors(), (n+chunk-1)/chunk) - 1
-	var wg sync.WaitGroup
-	for range helpers {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
+	c := called.Get().(*calls)
+	*c = calls{ctx, n, chunk, f}
+	workers().Run((n+chunk-1)/chunk, c)
+	*c = calls{}
+	called.Put(c)
 	return ctx.Err()
+}
+
+// calls is those of a function as a simd.Task.
+type calls struct {
+	ctx      context.Context
+	n, chunk int
+	f        func(i int)
+}
+
+var called = sync.Pool{New: func() any { return new(calls) }}
+
+func (c *calls) Do(_, part int) {
+	if c.ctx.Err() != nil {
+		return
+	}
+	for i := part * c.chunk; i < min(c.n, (part+1)*c.chunk); i++ {
+		c.f(i)
+	}
 }
 
 // parallelErr calls f for 0 … n−1 on all processors and stops at the first error, which it returns.
@@ -49,21 +57,21 @@ func parallelErr(ctx context.Context, n int, f func(i int) error) error {
 	return nil
 }
 
-// arena keeps scratch memory from run to run, by powers of two. Its contents are undefined.
+// arena keeps scratch memory from run to run, by powers of two: pools[c] has arrays of 1<<c elements, whose contents are
+// undefined. Pointers to their first elements need no memory of their own to be kept.
 type arena struct{ pools [64]sync.Pool }
 
 func (a *arena) get(n int) []float32 {
 	class := bits.Len(uint(max(0, n-1)))
-	if b, ok := a.pools[class].Get().(*[]float32); ok {
-		return (*b)[:n]
+	if first, ok := a.pools[class].Get().(*float32); ok {
+		return unsafe.Slice(first, 1<<class)[:n]
 	}
 	return make([]float32, n, 1<<class)
 }
 
+// put takes back what get returned.
 func (a *arena) put(b []float32) {
-	if cap(b) == 0 {
-		return
+	if cap(b) > 0 {
+		a.pools[bits.Len(uint(cap(b)-1))].Put(unsafe.SliceData(b))
 	}
-	b = b[:cap(b)]
-	a.pools[bits.Len(uint(len(b)-1))].Put(&b)
 }

@@ -3,6 +3,8 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -16,6 +18,24 @@ type plan struct {
 	algorithm algorithm
 	igemm     *igemm // nil: another algorithm
 	info      driver.PlanInfo
+	signature signature
+	slopes    slopes
+	runs      sync.Pool // of *execution
+}
+
+// signature is a problem's roles, and what the tensors of each take: so that a run need not make lists of them.
+type signature struct {
+	constants, inputs, outputs []problem.Role
+	elems                      [problem.Roles]int
+	bytes                      [problem.Roles]int64
+}
+
+func newSignature(p *problem.Problem) signature {
+	o := signature{constants: p.Constants(), inputs: p.Inputs(), outputs: p.Outputs()}
+	for _, r := range slices.Concat(o.constants, o.inputs, o.outputs) {
+		o.elems[r], o.bytes[r] = int(problem.Elems(p.Shape(r))), p.BytesOf(r)
+	}
+	return o
 }
 
 func (pl *plan) Info() driver.PlanInfo { return pl.info }
@@ -38,16 +58,14 @@ func (w *weights) Free() {
 	}
 }
 
-// buffers are the driver's buffers for some roles.
-func (pl *plan) buffers(b driver.Buffers, roles ...[]problem.Role) (own [problem.Roles]*buffer, err error) {
-	for _, list := range roles {
-		for _, r := range list {
-			if own[r], err = ownBuffer(b[r], pl.p.BytesOf(r)); err != nil {
-				return own, fmt.Errorf("%s: %w", r, err)
-			}
+// buffers sets own to the driver's buffers for some roles.
+func (pl *plan) buffers(own *[problem.Roles]*buffer, b *driver.Buffers, roles []problem.Role) (err error) {
+	for _, r := range roles {
+		if own[r], err = ownBuffer(b[r], pl.signature.bytes[r]); err != nil {
+			return fmt.Errorf("%s: %w", r, err)
 		}
 	}
-	return own, nil
+	return nil
 }
 
 // Pack implements driver.Plan.
@@ -56,20 +74,20 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 	if err != nil {
 		return nil, nil, err
 	}
-	roles := pl.p.Constants()
+	roles := pl.signature.constants
 	if len(roles) == 0 {
 		return nil, nil, fmt.Errorf("%w: %s has no weights", driver.ErrInvalid, pl.p.Op)
 	}
-	from, err := pl.buffers(constants, roles)
-	if err != nil {
+	var from [problem.Roles]*buffer
+	if err := pl.buffers(&from, &constants, roles); err != nil {
 		return nil, nil, err
 	}
 	if err := pl.dev.take(pl.info.WeightsBytes); err != nil {
 		return nil, nil, err
 	}
 	w := &weights{plan: pl}
-	j := &job{p: &pl.p, isa: pl.dev.isa} // whose scratch memory becomes the weights
-	e, err := st.submit(ctx, func(ctx context.Context) error {
+	j := &job{p: &pl.p, signature: &pl.signature, isa: pl.dev.isa} // whose scratch memory becomes the weights
+	e, err := st.submit(ctx, work(func(ctx context.Context) error {
 		for _, r := range roles {
 			if err := j.copyOf(ctx, r, from[r]); err != nil {
 				return err
@@ -90,7 +108,7 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 		}
 		w.t = j.t
 		return nil
-	})
+	}))
 	if err != nil {
 		w.Free()
 		return nil, nil, err
@@ -112,43 +130,83 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 	if err != nil {
 		return nil, err
 	}
-	p := &pl.p
-	b, err := pl.buffers(a.Buffers, p.Inputs(), p.Outputs())
-	if err != nil {
+	r, _ := pl.runs.Get().(*execution)
+	if r == nil {
+		r = &execution{plan: pl, job: job{p: &pl.p, signature: &pl.signature, slopes: &pl.slopes, arena: &pl.dev.arena,
+			igemm: pl.igemm, isa: pl.dev.isa}}
+	}
+	if err := r.take(&a); err != nil {
+		r.release()
 		return nil, err
 	}
-	var w *weights
-	if len(p.Constants()) > 0 {
-		var ok bool
-		if w, ok = a.Weights.(*weights); !ok || w.plan != pl {
-			return nil, fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
-		}
-		if w.freed.Load() {
-			return nil, fmt.Errorf("%w: weights", driver.ErrClosed)
-		}
+	e, err := st.submit(ctx, r)
+	if err != nil {
+		r.release()
+		return nil, err // not the nil of another type
 	}
-	return st.submit(ctx, func(ctx context.Context) error {
-		j := &job{p: p, arena: &pl.dev.arena, igemm: pl.igemm, isa: pl.dev.isa}
-		defer j.release()
-		if w != nil {
-			j.t, j.packed = w.t, w.packed
-		}
-		for _, r := range p.Inputs() {
-			if err := j.load(ctx, r, b[r]); err != nil {
-				return err
-			}
-		}
-		for _, r := range p.Outputs() {
-			j.prepare(r, b[r])
-		}
-		if err := pl.algorithm.run(ctx, j); err != nil {
+	return e, nil
+}
+
+// execution is a job on a stream, kept by its plan for the next.
+type execution struct {
+	job
+	plan    *plan
+	weights *weights
+	buffers [problem.Roles]*buffer
+}
+
+// take takes the arguments of a run.
+func (r *execution) take(a *driver.Args) error {
+	pl := r.plan
+	o := &pl.signature
+	if err := pl.buffers(&r.buffers, &a.Buffers, o.inputs); err != nil {
+		return err
+	}
+	if err := pl.buffers(&r.buffers, &a.Buffers, o.outputs); err != nil {
+		return err
+	}
+	if len(o.constants) == 0 {
+		return nil
+	}
+	var ok bool
+	if r.weights, ok = a.Weights.(*weights); !ok || r.weights.plan != pl {
+		return fmt.Errorf("%w: weights that this plan packed are needed", driver.ErrInvalid)
+	}
+	if r.weights.freed.Load() {
+		return fmt.Errorf("%w: weights", driver.ErrClosed)
+	}
+	return nil
+}
+
+// do implements task.
+func (r *execution) do(ctx context.Context) error {
+	defer r.release()
+	pl := r.plan
+	if r.weights != nil {
+		r.t, r.packed = r.weights.t, r.weights.packed
+	}
+	for _, role := range pl.signature.inputs {
+		if err := r.load(ctx, role, r.buffers[role]); err != nil {
 			return err
 		}
-		for _, r := range p.Outputs() {
-			if err := j.store(ctx, r, b[r]); err != nil {
-				return err
-			}
+	}
+	for _, role := range pl.signature.outputs {
+		r.prepare(role, r.buffers[role])
+	}
+	if err := pl.algorithm.run(ctx, &r.job); err != nil {
+		return err
+	}
+	for _, role := range pl.signature.outputs {
+		if err := r.store(ctx, role, r.buffers[role]); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// release lets go of what the run took, and gives it back to the plan.
+func (r *execution) release() {
+	r.job.release()
+	r.weights, r.buffers = nil, [problem.Roles]*buffer{}
+	r.plan.runs.Put(r)
 }

@@ -17,7 +17,7 @@ type chain struct {
 	channels int
 	plane    int
 	isa      simd.ISA
-	slopes   [problem.MaxPost][]float32 // of leaky ReLUs, for each channel
+	slopes   [][]float32 // of each op, if it is a leaky ReLU, for each channel
 	// A product adds the bias and clips, if that comes next, while results are in registers; rest is the other ops, nil if
 	// there are none.
 	clips  bool
@@ -25,31 +25,34 @@ type chain struct {
 	rest   *chain
 }
 
-// newChain returns the problem's chain, nil if it is empty.
-func newChain(p *problem.Problem, t *tensors, isa simd.ISA) *chain {
-	c := &chain{isa: isa, ops: p.Posts(), params: t.f[problem.PostParams], residual: t.f[problem.Residual], channels: p.OC, plane: 1}
-	if !p.Integer() {
-		c.bias = t.f[problem.Bia]
+// slopes are those of a problem's leaky ReLUs, for each channel.
+type slopes [problem.MaxPost][]float32
+
+func newSlopes(p *problem.Problem) (s slopes) {
+	for i, op := range p.Posts() {
+		if op.Kind == problem.Leaky {
+			s[i] = make([]float32, p.OC)
+			fill(s[i], op.Alpha)
+		}
 	}
-	for _, a := range p.Axes {
-		c.plane *= a.Out
+	return s
+}
+
+// set makes c a job's chain, and rest what a product does not do in registers. It returns nil if the chain is empty.
+func (c *chain) set(rest *chain, j *job) *chain {
+	p := j.p
+	*c = chain{isa: j.isa, ops: p.Posts(), params: j.t.f[problem.PostParams], residual: j.t.f[problem.Residual],
+		channels: p.OC, plane: 1, slopes: j.slopes[:]}
+	if !p.Integer() {
+		c.bias = j.t.f[problem.Bia]
 	}
 	if c.bias == nil && len(c.ops) == 0 {
 		return nil
 	}
-	for i, op := range c.ops {
-		if op.Kind == problem.Leaky {
-			c.slopes[i] = make([]float32, c.channels)
-			fill(c.slopes[i], op.Alpha)
-		}
+	for _, a := range p.Axes {
+		c.plane *= a.Out
 	}
-	c.part()
-	return c
-}
-
-// part sets what a product does in registers, and the rest.
-func (c *chain) part() {
-	rest := *c
+	*rest = *c
 	rest.bias = nil
 	if len(c.ops) > 0 {
 		switch op := c.ops[0]; op.Kind {
@@ -60,12 +63,12 @@ func (c *chain) part() {
 		}
 	}
 	if c.clips {
-		rest.ops = c.ops[1:]
-		copy(rest.slopes[:], c.slopes[1:])
+		rest.ops, rest.slopes = c.ops[1:], c.slopes[1:]
 	}
 	if len(rest.ops) > 0 {
-		c.rest = &rest
+		c.rest = rest
 	}
+	return c
 }
 
 // finish is the chain as the loops call it.

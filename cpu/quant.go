@@ -49,9 +49,9 @@ func (j *job) integer(ctx context.Context) error {
 	}
 	acc := t.i[problem.Dst]
 	if acc == nil {
-		acc = j.ints(int(problem.Elems(p.Shape(problem.Dst))))
+		acc = j.ints(j.signature.elems[problem.Dst])
 	}
-	chain := newChain(p, t, j.isa)
+	chain := j.chain()
 	return gather(ctx, newGeometry(p), src, t.i[problem.Wei], acc, func(n, o, at int, row []int32) {
 		if bias := t.i[problem.Bia]; bias != nil {
 			for i := range row {

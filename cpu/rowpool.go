@@ -47,6 +47,7 @@ func newConvPool(d *Device, p *problem.Problem) *igemm {
 	conv, then := *p, p.ThenPool()
 	conv.Then = problem.Fusion{}
 	ig := newIgemm(d, &conv, made(p) <= fewMade)
+	ig.made = convElems(p)
 	if sweeps(&then) && then.Axes[2].Out >= fewColumns {
 		ig.pool = newRowPool(d, &then)
 	}

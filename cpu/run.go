@@ -11,14 +11,21 @@ import (
 
 // job is one run: its tensors as the loops want them, and the scratch memory that it took.
 type job struct {
-	p      *problem.Problem
-	t      tensors
-	arena  *arena // nil: memory is the caller's to keep
-	taken  [][]float32
-	igemm  *igemm    // the plan's, if that is the algorithm
-	packed []float32 // its weights; nil if they are not finite
-	isa    simd.ISA
+	p         *problem.Problem
+	signature *signature
+	t         tensors
+	arena     *arena // nil: memory is the caller's to keep
+	taken     [][]float32
+	igemm     *igemm    // the plan's, if that is the algorithm
+	packed    []float32 // its weights; nil if they are not finite
+	slopes    *slopes
+	isa       simd.ISA
+	chains    [2]chain // see chain
+	implicit  igemmSums
 }
+
+// chain is the problem's chain, nil if it is empty. The job has one.
+func (j *job) chain() *chain { return j.chains[0].set(&j.chains[1], j) }
 
 // floats takes scratch memory until the end of the job.
 func (j *job) floats(n int) []float32 {
@@ -38,10 +45,14 @@ func (j *job) ints(n int) []int32 {
 	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(j.floats(n)))), n)
 }
 
+// release gives scratch memory back, and forgets what the job is about.
 func (j *job) release() {
-	for _, v := range j.taken {
+	for i, v := range j.taken {
 		j.arena.put(v)
+		j.taken[i] = nil
 	}
+	j.taken = j.taken[:0]
+	j.t, j.packed, j.chains, j.implicit = tensors{}, nil, [2]chain{}, igemmSums{}
 }
 
 // sums is the three sums of a convolution; chain may be nil.
@@ -51,9 +62,13 @@ type sums interface {
 	weigh(ctx context.Context, wide, narrow, wei []float32) error
 }
 
-func (j *job) products(g *geometry) sums   { return newGemm(g, j.arena) }
-func (j *job) plainLoops(g *geometry) sums { return loops{g} }
-func (j *job) implicit(*geometry) sums     { return &igemmSums{j.igemm, j.arena, j.packed} }
+// The sums of a problem, which has no padding but zeros.
+func (j *job) products(p problem.Problem) sums   { return newGemm(newGeometry(&p), j.arena) }
+func (j *job) plainLoops(p problem.Problem) sums { return loops{newGeometry(&p)} }
+func (j *job) planned(problem.Problem) sums {
+	j.implicit = igemmSums{j.igemm, j.arena, j.packed}
+	return &j.implicit
+}
 
 // loops is the sums by plain loops.
 type loops struct{ g *geometry }
@@ -71,7 +86,7 @@ func (l loops) weigh(ctx context.Context, wide, narrow, wei []float32) error {
 }
 
 // convolve runs Conv and Deconv in every direction but backward bias. With a padding mode it works on a padded copy.
-func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float32) error {
+func (j *job) convolve(ctx context.Context, by func(problem.Problem) sums, dst []float32) error {
 	f := &j.t.f
 	src, dsrc := f[problem.Src], f[problem.DiffSrc]
 	q, elems := padded(j.p)
@@ -88,9 +103,9 @@ func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float
 			}
 		}
 	}
-	s := by(newGeometry(&q))
+	s := by(q)
 	conv := j.p.Op == problem.Conv
-	done := newChain(j.p, &j.t, j.isa)
+	done := j.chain()
 	switch {
 	case j.p.Dir == problem.BackwardWeights && conv:
 		return s.weigh(ctx, src, f[problem.DiffDst], f[problem.DiffWei])
@@ -111,13 +126,13 @@ func (j *job) convolve(ctx context.Context, by func(*geometry) sums, dst []float
 
 func runGemm(ctx context.Context, j *job) error {
 	if j.p.Op == problem.Deform {
-		return deform(ctx, j.p, j.arena, &j.t, newChain(j.p, &j.t, j.isa).finish())
+		return deform(ctx, j.p, j.arena, &j.t, j.chain().finish())
 	}
 	return j.convolve(ctx, j.products, j.t.f[problem.Dst])
 }
 
 func runIgemm(ctx context.Context, j *job) error {
-	return j.convolve(ctx, j.implicit, j.t.f[problem.Dst])
+	return j.convolve(ctx, j.planned, j.t.f[problem.Dst])
 }
 
 func runDirect(ctx context.Context, j *job) error {
@@ -179,8 +194,8 @@ func columns(ctx context.Context, p *problem.Problem, t *tensors) error {
 
 // runConvPool writes the convolution's whole result to scratch memory and pools it.
 func runConvPool(ctx context.Context, j *job) error {
-	conv := j.floats(int(convElems(j.p)))
-	if err := j.convolve(ctx, j.implicit, conv); err != nil {
+	conv := j.floats(int(j.igemm.made))
+	if err := j.convolve(ctx, j.planned, conv); err != nil {
 		return err
 	}
 	dst := j.t.f[problem.Dst]

@@ -4,33 +4,50 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 )
 
-// stream runs its jobs one after the other in a goroutine of its own, which lives while there are jobs.
+// stream runs its tasks one after the other. Who waits for one runs it, with those before it, unless somebody does so
+// already: that spares two changes of goroutines. What nobody waits for is left to a goroutine of the stream's own, which
+// lives from the first task until Close.
 type stream struct {
-	mu      sync.Mutex
-	queue   []task
-	running bool
-	closed  bool
-	last    *event // the newest task's
+	mu          sync.Mutex
+	first, last *event        // tasks that nobody began, linked; last may be done
+	running     bool          // somebody runs tasks
+	called      bool          // the stream's goroutine is to look for tasks
+	call        chan struct{} // what it waits at; nil before the first task
+	closed      bool
+	slab        []event // to be used
 }
 
-type task struct {
-	ctx  context.Context
-	work func(context.Context) error
-	done *event
+// task is what a stream does.
+type task interface {
+	do(ctx context.Context) error
 }
 
-// event is the completion of one task.
+// work is a function as a task.
+type work func(context.Context) error
+
+func (w work) do(ctx context.Context) error { return w(ctx) }
+
+// event is a task and its completion.
 type event struct {
-	done chan struct{}
+	s    *stream
+	ctx  context.Context
+	task task
+	next *event
+	done atomic.Bool
 	err  error
 	took time.Duration
+	wake chan struct{} // closed when done; nil if nobody sleeps
 }
+
+// slabSize is how many events are made at a time. Each lives as long as its slab does, as long as somebody holds one.
+const slabSize = 64
 
 // NewStream implements driver.Device.
 func (d *Device) NewStream() (driver.Stream, error) {
@@ -40,7 +57,7 @@ func (d *Device) NewStream() (driver.Stream, error) {
 	return &stream{}, nil
 }
 
-func (s *stream) submit(ctx context.Context, work func(context.Context) error) (*event, error) {
+func (s *stream) submit(ctx context.Context, t task) (*event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -49,45 +66,106 @@ func (s *stream) submit(ctx context.Context, work func(context.Context) error) (
 	if s.closed {
 		return nil, fmt.Errorf("%w: stream", driver.ErrClosed)
 	}
-	e := &event{done: make(chan struct{})}
-	s.queue, s.last = append(s.queue, task{ctx, work, e}), e
-	if !s.running {
-		s.running = true
-		go s.run()
+	if len(s.slab) == 0 {
+		s.slab = make([]event, slabSize)
 	}
+	e := &s.slab[0]
+	s.slab = s.slab[1:]
+	e.s, e.ctx, e.task = s, ctx, t
+	if s.first == nil {
+		s.first = e
+	} else {
+		s.last.next = e
+	}
+	s.last = e
+	s.wakeUp()
 	return e, nil
 }
 
-func (s *stream) run() {
-	for {
+// wakeUp has the stream's goroutine look for tasks, unless somebody is at them. The caller holds mu.
+func (s *stream) wakeUp() {
+	if s.running || s.called {
+		return
+	}
+	s.called = true
+	if s.call == nil {
+		s.call = make(chan struct{}, 1)
+		go s.serve(s.call)
+	}
+	s.call <- struct{}{} // there is room: nothing is sent between called and its answer
+}
+
+func (s *stream) serve(call <-chan struct{}) {
+	for range call {
 		s.mu.Lock()
-		if len(s.queue) == 0 {
-			s.running = false
-			s.mu.Unlock()
-			return
+		s.called = false
+		if !s.running {
+			s.run(nil)
 		}
-		j := s.queue[0]
-		s.queue = s.queue[1:]
+		s.mu.Unlock()
+	}
+}
+
+// run runs tasks until e is done, or all of them. The caller holds mu, which is not held meanwhile.
+func (s *stream) run(e *event) {
+	s.running = true
+	for s.first != nil && (e == nil || !e.done.Load()) {
+		t := s.first
+		s.first, t.next = t.next, nil
 		s.mu.Unlock()
 		start := time.Now()
-		j.done.err = j.work(j.ctx)
-		j.done.took = time.Since(start)
-		close(j.done.done)
+		t.err = t.task.do(t.ctx)
+		t.took = time.Since(start)
+		t.ctx, t.task = nil, nil
+		s.mu.Lock()
+		t.done.Store(true)
+		if t.wake != nil {
+			close(t.wake)
+		}
+	}
+	s.running = false
+	if s.first != nil {
+		s.wakeUp()
 	}
 }
 
 func (e *event) Wait(ctx context.Context) error {
-	select {
-	case <-e.done:
+	if e.done.Load() {
 		return e.err
-	default:
 	}
+	s := e.s
+	s.mu.Lock()
+	if !e.done.Load() && !s.running && s.endsWith(ctx, e) {
+		s.run(e)
+	}
+	if e.done.Load() {
+		s.mu.Unlock()
+		return e.err
+	}
+	if e.wake == nil {
+		e.wake = make(chan struct{})
+	}
+	s.mu.Unlock()
 	select {
-	case <-e.done:
+	case <-e.wake:
 		return e.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// endsWith says that a context does not end before the tasks up to e end with it. The caller holds mu.
+func (s *stream) endsWith(ctx context.Context, e *event) bool {
+	end := ctx.Done()
+	for t := s.first; end != nil && t != nil; t = t.next {
+		if t.ctx.Done() != end {
+			return false
+		}
+		if t == e {
+			break
+		}
+	}
+	return true
 }
 
 // DeviceTime is the task's own time, without its time in the queue.
@@ -114,13 +192,12 @@ func (s *stream) transfer(ctx context.Context, b driver.Buffer, off int64, n int
 	if err != nil {
 		return err
 	}
-	e, err := s.submit(ctx, func(context.Context) error { move(mem); return nil })
+	e, err := s.submit(ctx, work(func(context.Context) error { move(mem); return nil }))
 	if err != nil {
 		return err
 	}
 	// Not ctx: the caller's memory is in use until the task ran, and it will run soon.
-	<-e.done
-	return e.err
+	return e.Wait(context.Background())
 }
 
 func (s *stream) Write(ctx context.Context, dst driver.Buffer, off int64, src []byte) error {
@@ -154,11 +231,16 @@ func (s *stream) Wait(ctx context.Context) error {
 
 func (s *stream) Close() error {
 	s.mu.Lock()
+	closed, e := s.closed, s.last
 	s.closed = true
-	e := s.last
 	s.mu.Unlock()
 	if e != nil {
-		<-e.done
+		_ = e.Wait(context.Background()) // who submitted the task is told of its error
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !closed && s.call != nil {
+		close(s.call)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestStreamOrder(t *testing.T) {
 	var want []int
 	for i := range 200 {
 		want = append(want, i)
-		if _, err := s.submit(ctx, func(context.Context) error { got = append(got, i); return nil }); err != nil {
+		if _, err := s.submit(ctx, work(func(context.Context) error { got = append(got, i); return nil })); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -41,7 +41,7 @@ func TestStreamConcurrent(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				e, err := s.submit(ctx, func(context.Context) error { total++; return nil })
+				e, err := s.submit(ctx, work(func(context.Context) error { total++; return nil }))
 				if err != nil {
 					t.Error(err)
 					return
@@ -62,11 +62,11 @@ func TestStreamCancel(t *testing.T) {
 	s := &stream{}
 	started, release := make(chan struct{}), make(chan struct{})
 	job, cancelJob := context.WithCancel(t.Context())
-	e, err := s.submit(job, func(ctx context.Context) error {
+	e, err := s.submit(job, work(func(ctx context.Context) error {
 		close(started)
 		<-release
 		return ctx.Err()
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestStreamCancel(t *testing.T) {
 		t.Errorf("wait for the stream with a cancelled context: %v", err)
 	}
 	// Nothing is submitted with a cancelled context.
-	if _, err := s.submit(waiting, func(context.Context) error { t.Error("ran"); return nil }); !errors.Is(err, context.Canceled) {
+	if _, err := s.submit(waiting, work(func(context.Context) error { t.Error("ran"); return nil })); !errors.Is(err, context.Canceled) {
 		t.Errorf("submit with a cancelled context: %v", err)
 	}
 	cancelJob()
@@ -90,7 +90,7 @@ func TestStreamCancel(t *testing.T) {
 		t.Errorf("cancelled job: %v", err)
 	}
 	// One job's failure does not stop the next.
-	next, err := s.submit(t.Context(), func(context.Context) error { return nil })
+	next, err := s.submit(t.Context(), work(func(context.Context) error { return nil }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestStreamClose(t *testing.T) {
 		t.Errorf("wait for nothing: %v", err)
 	}
 	done := false
-	if _, err := s.(*stream).submit(ctx, func(context.Context) error { done = true; return nil }); err != nil {
+	if _, err := s.(*stream).submit(ctx, work(func(context.Context) error { done = true; return nil })); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil || !done {

@@ -91,7 +91,7 @@ const edgeChunk = 1 << 14
 // in scratch memory.
 func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 	p := j.p
-	n, typ := int(problem.Elems(p.Shape(r))), p.TypeOf(r)
+	n, typ := j.signature.elems[r], p.TypeOf(r)
 	var err error
 	if whole(p, r) {
 		var v []int32
@@ -151,7 +151,7 @@ func direct(p *problem.Problem, r problem.Role) bool {
 
 // prepare gives the loops memory to write an output to: the buffer's own, or scratch that store then converts.
 func (j *job) prepare(r problem.Role, b *buffer) {
-	n := int(problem.Elems(j.p.Shape(r)))
+	n := j.signature.elems[r]
 	switch {
 	case direct(j.p, r) && whole(j.p, r):
 		j.t.i[r] = view[int32](b, n)
@@ -169,7 +169,7 @@ func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
 	if direct(j.p, r) {
 		return nil
 	}
-	n := int(problem.Elems(j.p.Shape(r)))
+	n := j.signature.elems[r]
 	if whole(j.p, r) {
 		v, err := reorder(ctx, j.p, r, j.t.i[r], j.ints, channelsLast[int32])
 		copy(view[int32](b, n), v)

@@ -214,6 +214,11 @@ func (pl *Plan) same(s *Stream) error {
 // Run computes the problem's Outputs from its Inputs, all on the plan's device, on the stream, and returns without
 // waiting.
 func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
+	return pl.run(ctx, s, &args, new(Event)) // inlined: an event that stays in its function takes no memory
+}
+
+// run sets and returns e, if it returns no error.
+func (pl *Plan) run(ctx context.Context, s *Stream, args *Args, e *Event) (*Event, error) {
 	if s.on != pl.on {
 		return nil, pl.same(s)
 	}
@@ -249,7 +254,8 @@ func (pl *Plan) Run(ctx context.Context, s *Stream, args Args) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pl.dev.spec, err)
 	}
-	return &Event{pl.on, ev}, nil
+	e.on, e.d = pl.on, ev
+	return e, nil
 }
 
 func (pl *Plan) start(ctx context.Context, s *Stream, a *driver.Args) (driver.Event, error) {

@@ -172,12 +172,12 @@ func (j *job) task(i int) {
 func (g *Gemm) Batch(ws []float32, call *Call, n, a, b, c int) {
 	j := jobs.Get().(*job)
 	defer jobs.Put(j)
-	rows, product := *call.B.(*Rows), *call
-	*j = job{Gemm: g, Call: &product, panel: ws[:0], scratch: ws[:g.scratchSize()]}
+	// The caller's are changed and set again: copies would be memory that each batch takes.
+	rows, products := call.B.(*Rows), *call
+	*j = job{Gemm: g, Call: call, panel: ws[:0], scratch: ws[:g.scratchSize()]}
 	all := rows.data
-	product.B = &rows
 	for i := range n {
-		product.A, product.C = call.A[i*a:], call.C[i*c:]
+		call.A, call.C = products.A[i*a:], products.C[i*c:]
 		rows.data = all[i*b:]
 		mustHold(rows.data, rows.reach)
 		for task := range g.Tasks() {
@@ -185,6 +185,7 @@ func (g *Gemm) Batch(ws []float32, call *Call, n, a, b, c int) {
 			j.run()
 		}
 	}
+	rows.data, *call = all, products
 	*j = job{}
 }
 

@@ -1,0 +1,100 @@
+//go:build !race
+
+package cpu_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// hot are problems of the algorithms that are chosen for networks' layers.
+var hot = []string{
+	"mb1ic64ih28oc64oh28kh3ph1",
+	"mb1ic64ih7oc64oh7kh3ph1",
+	"post=relu+add:mb1ic64ih7oc256kh1",
+	"post=leaky(0.1)+hardswish:mb1ic16ih14oc16kh1",
+	"g32mb1ic32ih28oc32kh3ph1",
+	"g32mb1ic32ih28oc32kh3sh2ph1",
+	"g8mb1ic32ih28oc32kh3ph1",
+	"mb1ic3ih32oc16kh7sh2ph3",
+	"deconv:mb1ic16ih14oc16kh4sh2ph1",
+	"BWD_D:mb1ic16ih14oc16kh3ph1",
+	"post=relu:then=max(kh2sh2):mb1ic16ih28oc16kh3ph1",
+	"pool:max:mb1ic16ih28kh3sh2ph1",
+	"pool:max:mb1ic16ih28kh2sh2",
+	"pool:avg_np:mb1ic16ih28kh3sh1ph1",
+}
+
+// runner makes a plan of a problem on the cpu, with tensors of zeros, and returns a run that waits for its end.
+func runner(tb testing.TB, text string) func() {
+	check := func(err error) {
+		if err != nil {
+			tb.Helper()
+			tb.Fatal(text, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(tb.Context()) // as one that ends with a signal
+	tb.Cleanup(cancel)
+	d, err := engine.Open(ctx, "cpu")
+	check(err)
+	tb.Cleanup(func() { check(d.Close()) })
+	p, err := problem.Parse(text)
+	check(err)
+	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
+	check(err)
+	tb.Cleanup(func() { check(pl.Close()) })
+	s, err := d.NewStream()
+	check(err)
+	tb.Cleanup(func() { check(s.Close()) })
+	if roles := p.Constants(); len(roles) > 0 {
+		var constants engine.Operands
+		for _, r := range roles {
+			constants[r], err = engine.NewTensor(p.TypeOf(r), p.Shape(r)...)
+			check(err)
+		}
+		check(pl.SetWeights(ctx, constants))
+	}
+	var args engine.Args
+	for _, roles := range [][]problem.Role{p.Inputs(), p.Outputs()} {
+		for _, r := range roles {
+			args[r], err = d.NewTensor(p.TypeOf(r), p.Shape(r)...)
+			check(err)
+			tb.Cleanup(args[r].Free)
+		}
+	}
+	return func() {
+		ev, err := pl.Run(ctx, s, args)
+		if err == nil {
+			err = ev.Wait(ctx)
+		}
+		check(err)
+	}
+}
+
+// TestRunsAllocateNothing: events come 64 at a time, all else is kept from run to run. Under the race detector sync.Pool
+// would forget at random.
+func TestRunsAllocateNothing(t *testing.T) {
+	for _, text := range hot {
+		run := runner(t, text)
+		if n := testing.AllocsPerRun(500, run); n > 0 {
+			t.Errorf("%s: %v allocations per run", text, n)
+		}
+	}
+}
+
+// BenchmarkRun is Plan.Run and Event.Wait through the engine.
+func BenchmarkRun(b *testing.B) {
+	for _, text := range hot {
+		b.Run(text, func(b *testing.B) {
+			run := runner(b, text)
+			b.ReportAllocs()
+			for b.Loop() {
+				run()
+			}
+		})
+	}
+}
