@@ -344,6 +344,15 @@ func (p *patch) every(dst, src []float32, first, step int) {
 type tapColumns struct {
 	p    *tileProduct
 	data []float32
+	n    int // columns
+}
+
+// Line implements simd.Placed. It makes sure that all taps of the line are there, as the kernels don't look.
+func (c *tapColumns) Line(n0 int) ([]float32, []int) {
+	p := c.p.patch
+	out := &p.l.out
+	row, x := n0/out[2], n0%out[2]
+	return c.data[p.at(row/out[1], row%out[1], x):][:c.p.reach+min(out[2]-x, c.n-n0)], c.p.off
 }
 
 // Pack implements simd.Source.

@@ -20,6 +20,7 @@ type tileProduct struct {
 	pool      *simd.Pool
 	patch     *patch
 	off       []int // of the matrix's rows in the patches
+	reach     int   // the greatest of these
 	n, groups int
 	from, to  int // channels of a group
 	bands     int
@@ -85,13 +86,17 @@ func (p *tileProduct) plan(l *lattice, rows bool) {
 	for c := range p.from {
 		for _, off := range p.patch.off {
 			p.off = append(p.off, c*p.patch.plane+off)
+			p.reach = max(p.reach, c*p.patch.plane+off)
 		}
 	}
 	if rows {
 		return
 	}
 	perRow := volume(l.out) / total
-	hints := simd.Hints{Workers: 1}
+	hints := simd.Hints{Workers: 1, Line: l.out[2]}
+	if axis == 2 {
+		hints.Line = widest
+	}
 	if p.shared {
 		hints.Workers = max(1, p.pool.Workers()/max(1, p.n*p.groups))
 	}
@@ -257,14 +262,14 @@ func (h *sharing) Do(worker, i int) {
 	}
 	sp := volume(s.size)
 	w := &s.workers[worker]
-	s.prepare(w, image, 0, data, s.target[image*s.to*sp:][:s.to*sp], sp)
+	s.prepare(w, s.gemm, image, 0, data, s.target[image*s.to*sp:][:s.to*sp], sp)
 	s.gemm.Run(task, w.ws, &w.call)
 }
 
-// prepare sets a worker's call up to write results of the image's group to c, from position at of its planes on.
-func (s *sweep) prepare(w *worker, image, at int, data, c []float32, ld int) {
+// prepare sets a worker's call up for g to write results of the image's group to c, from position at of its planes on.
+func (s *sweep) prepare(w *worker, g *simd.Gemm, image, at int, data, c []float32, ld int) {
 	group := image % s.groups
-	w.columns = tapColumns{s.tileProduct, data}
+	w.columns = tapColumns{s.tileProduct, data, g.N}
 	w.call = simd.Call{A: s.packed[group*s.groupWeights():], B: &w.columns, C: c, LDC: ld}
 	if s.chain != nil && !s.interleaves() {
 		c := s.chain
@@ -314,11 +319,11 @@ func (b *banding) Do(worker, i int) {
 	if s.gemm == nil {
 		s.addRows(image, lo*perRow, hi-lo, data, c, ld)
 	} else {
-		s.prepare(w, image, lo*perRow, data, c, ld)
 		g := s.gemm
 		if hi-lo < (l.out[axis]+s.bands-1)/s.bands {
 			g = s.rest
 		}
+		s.prepare(w, g, image, lo*perRow, data, c, ld)
 		for task := range g.Tasks() {
 			g.Run(task, w.ws, &w.call)
 		}

@@ -112,6 +112,116 @@ func pairs256x2x4(t *tile)
 //go:noescape
 func pairs256x2x5(t *tile)
 
+// spread256x1x1 computes a tile of 1 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x1(t *tile)
+
+// spread256x1x2 computes a tile of 2 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x2(t *tile)
+
+// spread256x1x3 computes a tile of 3 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x3(t *tile)
+
+// spread256x1x4 computes a tile of 4 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x4(t *tile)
+
+// spread256x1x5 computes a tile of 5 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x5(t *tile)
+
+// spread256x1x6 computes a tile of 6 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x6(t *tile)
+
+// spread256x1x7 computes a tile of 7 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x7(t *tile)
+
+// spread256x1x8 computes a tile of 8 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x8(t *tile)
+
+// spread256x1x9 computes a tile of 9 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x9(t *tile)
+
+// spread256x1x10 computes a tile of 10 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x10(t *tile)
+
+// spread256x1x11 computes a tile of 11 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x11(t *tile)
+
+// spread256x1x12 computes a tile of 12 rows in place and up to 8 lanes.
+//
+//go:noescape
+func spread256x1x12(t *tile)
+
+// spread256x2x1 computes a tile of 1 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x1(t *tile)
+
+// spread256x2x2 computes a tile of 2 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x2(t *tile)
+
+// spread256x2x3 computes a tile of 3 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x3(t *tile)
+
+// spread256x2x4 computes a tile of 4 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x4(t *tile)
+
+// spread256x2x5 computes a tile of 5 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x5(t *tile)
+
+// spread256x2x6 computes a tile of 6 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread256x2x6(t *tile)
+
+// spread256x3x1 computes a tile of 1 rows in place and up to 24 lanes.
+//
+//go:noescape
+func spread256x3x1(t *tile)
+
+// spread256x3x2 computes a tile of 2 rows in place and up to 24 lanes.
+//
+//go:noescape
+func spread256x3x2(t *tile)
+
+// spread256x3x3 computes a tile of 3 rows in place and up to 24 lanes.
+//
+//go:noescape
+func spread256x3x3(t *tile)
+
+// spread256x3x4 computes a tile of 4 rows in place and up to 24 lanes.
+//
+//go:noescape
+func spread256x3x4(t *tile)
+
 // copy256x1 copies rows of up to 8 lanes.
 //
 //go:noescape

@@ -182,6 +182,226 @@ func gemm512x3x7(t *tile)
 //go:noescape
 func gemm512x3x8(t *tile)
 
+// spread512x1x1 computes a tile of 1 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x1(t *tile)
+
+// spread512x1x2 computes a tile of 2 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x2(t *tile)
+
+// spread512x1x3 computes a tile of 3 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x3(t *tile)
+
+// spread512x1x4 computes a tile of 4 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x4(t *tile)
+
+// spread512x1x5 computes a tile of 5 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x5(t *tile)
+
+// spread512x1x6 computes a tile of 6 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x6(t *tile)
+
+// spread512x1x7 computes a tile of 7 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x7(t *tile)
+
+// spread512x1x8 computes a tile of 8 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x8(t *tile)
+
+// spread512x1x9 computes a tile of 9 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x9(t *tile)
+
+// spread512x1x10 computes a tile of 10 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x10(t *tile)
+
+// spread512x1x11 computes a tile of 11 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x11(t *tile)
+
+// spread512x1x12 computes a tile of 12 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x12(t *tile)
+
+// spread512x1x13 computes a tile of 13 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x13(t *tile)
+
+// spread512x1x14 computes a tile of 14 rows in place and up to 16 lanes.
+//
+//go:noescape
+func spread512x1x14(t *tile)
+
+// spread512x2x1 computes a tile of 1 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x1(t *tile)
+
+// spread512x2x2 computes a tile of 2 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x2(t *tile)
+
+// spread512x2x3 computes a tile of 3 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x3(t *tile)
+
+// spread512x2x4 computes a tile of 4 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x4(t *tile)
+
+// spread512x2x5 computes a tile of 5 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x5(t *tile)
+
+// spread512x2x6 computes a tile of 6 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x6(t *tile)
+
+// spread512x2x7 computes a tile of 7 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x7(t *tile)
+
+// spread512x2x8 computes a tile of 8 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x8(t *tile)
+
+// spread512x2x9 computes a tile of 9 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x9(t *tile)
+
+// spread512x2x10 computes a tile of 10 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x10(t *tile)
+
+// spread512x2x11 computes a tile of 11 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x11(t *tile)
+
+// spread512x2x12 computes a tile of 12 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x12(t *tile)
+
+// spread512x2x13 computes a tile of 13 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x13(t *tile)
+
+// spread512x2x14 computes a tile of 14 rows in place and up to 32 lanes.
+//
+//go:noescape
+func spread512x2x14(t *tile)
+
+// spread512x3x1 computes a tile of 1 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x1(t *tile)
+
+// spread512x3x2 computes a tile of 2 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x2(t *tile)
+
+// spread512x3x3 computes a tile of 3 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x3(t *tile)
+
+// spread512x3x4 computes a tile of 4 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x4(t *tile)
+
+// spread512x3x5 computes a tile of 5 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x5(t *tile)
+
+// spread512x3x6 computes a tile of 6 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x6(t *tile)
+
+// spread512x3x7 computes a tile of 7 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x7(t *tile)
+
+// spread512x3x8 computes a tile of 8 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x8(t *tile)
+
+// spread512x3x9 computes a tile of 9 rows in place and up to 48 lanes.
+//
+//go:noescape
+func spread512x3x9(t *tile)
+
+// spread512x4x1 computes a tile of 1 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x1(t *tile)
+
+// spread512x4x2 computes a tile of 2 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x2(t *tile)
+
+// spread512x4x3 computes a tile of 3 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x3(t *tile)
+
+// spread512x4x4 computes a tile of 4 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x4(t *tile)
+
+// spread512x4x5 computes a tile of 5 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x5(t *tile)
+
+// spread512x4x6 computes a tile of 6 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x6(t *tile)
+
+// spread512x4x7 computes a tile of 7 rows in place and up to 64 lanes.
+//
+//go:noescape
+func spread512x4x7(t *tile)
+
 // copy512x1 copies rows of up to 16 lanes.
 //
 //go:noescape

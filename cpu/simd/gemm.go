@@ -13,19 +13,22 @@ type Gemm struct {
 
 	kern    *kernels
 	columns bool // C is stored by columns
-	direct  bool // B is read in place
+	inPlace bool // B is read where it is, in lines of lineHint columns
 	pairs   bool // of integers
 	// swapped says that lanes lie along the rows of C, as is better where there are few columns, or C is stored by columns.
 	swapped  bool
-	rowExt   int   // elements on the row side
-	laneExt  int   // elements on the lane side
-	rows     split // of the row side into panels
-	nr       int   // lanes of a panel but the last
-	blocks   split // of K
-	rowJobs  split // of the row panels into tasks
-	laneJobs split // of the lane panels into tasks
-	steady   []int // where the rows of a packed panel of the lane side are
-	tail     []int // the same for the last panel
+	lineHint int
+	rowExt   int     // elements on the row side
+	laneExt  int     // elements on the lane side
+	rows     grid    // of the row side into panels
+	line     int     // elements of a line of the lane side, which panels don't leave
+	nr       int     // lanes of a panel but the last of a line
+	blocks   split   // of K
+	rowJobs  split   // of the row panels into tasks
+	laneJobs split   // of the lane panels into tasks
+	steady   []int   // where the rows of a packed panel of the lane side are
+	tail     []int   // the same for the last panel
+	cycles   float64 // to expect of all workers together
 }
 
 // split cuts n into parts that differ by one at most.
@@ -47,6 +50,28 @@ func (s split) widest() int {
 		return 0
 	}
 	return (s.n + s.parts - 1) / s.parts
+}
+
+// grid cuts lines of the same length into panels, none of which reaches into another line.
+type grid struct {
+	lines, length int
+	split         split // of a line
+}
+
+func (g grid) parts() int { return g.lines * g.split.parts }
+
+// start of panel i; start(parts()) is where the last line ends.
+func (g grid) start(i int) int {
+	if g.split.parts == 0 {
+		return 0
+	}
+	return i/g.split.parts*g.length + g.split.start(i%g.split.parts)
+}
+
+// panel returns where panel i starts, and its elements.
+func (g grid) panel(i int) (start, n int) {
+	i, in := i/g.split.parts*g.length, i%g.split.parts
+	return i + g.split.start(in), g.split.start(in+1) - g.split.start(in)
 }
 
 // Call is what a plan runs on.
@@ -77,12 +102,20 @@ type Source interface {
 	Pack(dst []float32, stride, k0, kc, n0, nc int)
 }
 
+// Placed is a Source that lies in memory: within a line of Hints.Line columns, B[k, n0+j] = data[off[k] + j].
+type Placed interface {
+	Source
+	// Line returns the data and the offsets of all rows of B for the columns from n0 to the end of their line.
+	Line(n0 int) (data []float32, off []int)
+}
+
 // Hints are what a plan may know beyond the sizes.
 type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
 	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
-	Direct  bool // B is *Rows, which are read where they are instead of being packed
+	Direct  bool // B is Placed, one line, and read where it is, by vectors along it, instead of being packed
+	Line    int  // B is Placed in lines of so many columns, so that it need not be packed; 0: it isn't
 }
 
 // PackedA is the number of elements that PackA writes.
@@ -102,10 +135,10 @@ func (g *Gemm) Workspace() int { return g.panelSize() + g.scratchSize() }
 // panelSize is what packed panels of B take.
 func (g *Gemm) panelSize() int {
 	switch {
-	case g.swapped:
-		return g.padded(g.blocks.widest() * g.rowJobs.widest() * g.rows.widest())
-	case g.direct:
+	case g.inPlace:
 		return 0
+	case g.swapped:
+		return g.padded(g.blocks.widest() * g.rowJobs.widest() * g.rows.split.widest())
 	}
 	return g.blocks.widest() * g.nr
 }
@@ -121,7 +154,7 @@ func (g *Gemm) scratchSize() int {
 	return g.tileSize()
 }
 
-func (g *Gemm) tileSize() int { return g.rows.widest() * g.nr }
+func (g *Gemm) tileSize() int { return g.rows.split.widest() * g.nr }
 
 // Tasks is how many tasks there are.
 func (g *Gemm) Tasks() int { return g.rowJobs.parts * g.laneJobs.parts }
@@ -132,12 +165,28 @@ func (g *Gemm) String() string {
 	if g.swapped {
 		side = "rows"
 	}
-	return fmt.Sprintf("%s tile %d×%d, lanes along %s, K in %d, tasks %d×%d",
-		g.kern.isa, g.rows.widest(), g.nr, side, g.blocks.parts, g.rowJobs.parts, g.laneJobs.parts)
+	from := "packed"
+	if g.inPlace {
+		from = "in place"
+	}
+	return fmt.Sprintf("%s tile %d×%d, lanes along %s, B %s, K in %d, tasks %d×%d",
+		g.kern.isa, g.rows.split.widest(), g.nr, side, from, g.blocks.parts, g.rowJobs.parts, g.laneJobs.parts)
+}
+
+// lanePanels is how many panels the lane side has.
+func (g *Gemm) lanePanels() int {
+	if g.line == 0 {
+		return 0
+	}
+	return g.laneExt / g.line * cut(g.line, g.nr).parts
 }
 
 // lanePanel returns where a panel of the lane side starts, and its lanes.
-func (g *Gemm) lanePanel(i int) (start, n int) { return i * g.nr, min(g.nr, g.laneExt-i*g.nr) }
+func (g *Gemm) lanePanel(i int) (start, n int) {
+	perLine := cut(g.line, g.nr).parts
+	x := i % perLine * g.nr
+	return i/perLine*g.line + x, min(g.nr, g.line-x)
+}
 
 // offsets returns where the rows of a packed panel of the lane side are.
 func (g *Gemm) offsets(lanes int) []int {
@@ -155,6 +204,9 @@ func (g *Gemm) Run(i int, ws []float32, c *Call) {
 	j := jobs.Get().(*job)
 	defer jobs.Put(j)
 	*j = job{Gemm: g, Call: c, panel: ws[:g.panelSize()], scratch: ws[g.panelSize():g.Workspace()]}
+	if g.inPlace {
+		j.placed = c.B.(Placed)
+	}
 	j.task(i)
 	j.run()
 	*j = job{}
@@ -174,7 +226,7 @@ func (g *Gemm) Batch(ws []float32, call *Call, n, a, b, c int) {
 	defer jobs.Put(j)
 	// The caller's are changed and set again: copies would be memory that each batch takes.
 	rows, products := call.B.(*Rows), *call
-	*j = job{Gemm: g, Call: call, panel: ws[:0], scratch: ws[:g.scratchSize()]}
+	*j = job{Gemm: g, Call: call, panel: ws[:0], scratch: ws[:g.scratchSize()], placed: rows}
 	all := rows.data
 	for i := range n {
 		call.A, call.C = products.A[i*a:], products.C[i*c:]
@@ -199,6 +251,7 @@ var (
 type job struct {
 	*Gemm
 	*Call
+	placed       Placed    // B, if it is read in place
 	panel        []float32 // of B, packed
 	scratch      []float32 // tiles that are to be transposed
 	row0, row1   int       // panels
@@ -221,17 +274,21 @@ func (j *job) run() {
 // block adds the products of steps k0 … k0+kc−1 to the task's tiles.
 func (j *job) block(b, k0, kc int) {
 	first, last := b == 0, b >= j.blocks.parts-1
-	if j.swapped && kc > 0 {
+	if j.swapped && !j.inPlace && kc > 0 {
 		j.packRows(k0, kc)
 	}
 	for l := j.lane0; l < j.lane1; l++ {
 		x0, nx := j.lanePanel(l)
 		lanes, off := j.lanes(x0, nx, k0, kc)
+		j.t.b, j.t.off, j.t.k = lanes, off, kc
 		for r := j.row0; r < j.row1; r++ {
-			r0 := j.rows.start(r)
-			nrows := j.rows.start(r+1) - r0
-			j.t.a, j.t.rows, j.t.k = j.rowPanel(r0, nrows, k0, kc), nrows, kc
-			j.t.b, j.t.off = lanes, off
+			r0, nrows := j.rows.panel(r)
+			j.t.rows = nrows
+			if j.swapped && j.inPlace {
+				j.t.a, j.t.off = j.line(r0, k0, kc)
+			} else {
+				j.t.a = j.rowPanel(r0, nrows, k0, kc)
+			}
 			j.t.next = j.ahead(l, r, k0, kc)
 			j.tile(l, r, r0, nrows, x0, nx, first, last)
 		}
@@ -259,7 +316,7 @@ func (j *job) ahead(l, r, k0, kc int) []float32 {
 func (j *job) packRows(k0, kc int) {
 	base := j.rows.start(j.row0)
 	for r := j.row0; r < j.row1; r++ {
-		r0, n := j.rows.start(r), j.rows.start(r+1)-j.rows.start(r)
+		r0, n := j.rows.panel(r)
 		j.B.Pack(j.panel[(r0-base)*kc:][:n*kc], n, k0, kc, r0, n)
 	}
 }
@@ -279,14 +336,22 @@ func (j *job) lanes(x0, nx, k0, kc int) ([]float32, []int) {
 		return nil, nil
 	case j.swapped:
 		return j.A[k0*j.padded(j.laneExt)+x0*kc:][:j.padded(nx)*kc], j.offsets(nx)[:kc]
-	case j.direct:
-		rows := j.B.(*Rows)
-		return rows.data[x0:], rows.off[k0:][:kc]
+	case j.inPlace:
+		return j.line(x0, k0, kc)
 	}
 	width := j.padded(nx)
 	panel := j.panel[:kc*width]
 	j.B.Pack(panel, width, k0, kc, x0, nx)
 	return panel, j.offsets(nx)[:kc]
+}
+
+// line is B in place, from column n0 on.
+func (j *job) line(n0, k0, kc int) ([]float32, []int) {
+	if kc == 0 {
+		return nil, nil
+	}
+	data, off := j.placed.Line(n0)
+	return data, off[k0:][:kc]
 }
 
 // tile computes one tile and, at the end, finishes it.
@@ -300,7 +365,7 @@ func (j *job) tile(l, r, r0, rows, x0, nx int, first, last bool) {
 	if last {
 		j.finish(r0, rows, x0, nx)
 	}
-	kernel := j.kern.gemm[v-1][rows-1]
+	kernel := j.kern.products(j.swapped && j.inPlace)[v-1][rows-1]
 	if j.swapped == j.columns {
 		t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
 		kernel(t)

@@ -13,13 +13,14 @@ type product struct {
 	m, n, k int
 	hints   Hints
 	add     bool
-	packed  bool // B as a source that packs, else as rows
+	packed  bool // B as a source that packs, else as rows, or patches where there are lines
+	plan    int  // which of all candidates to take, 0 for the best
 	bias    bool
 	clip    bool // to −20 … 30
 }
 
 func (p product) String() string {
-	return fmt.Sprintf("%d×%d×%d %+v add %t packed %t", p.m, p.n, p.k, p.hints, p.add, p.packed)
+	return fmt.Sprintf("%d×%d×%d %+v add %t packed %t plan %d", p.m, p.n, p.k, p.hints, p.add, p.packed, p.plan)
 }
 
 // matrixB is a source that is not Rows.
@@ -38,6 +39,38 @@ func (b matrixB) Pack(dst []float32, stride, k0, kc, n0, nc int) {
 func rowsOf(isa ISA, data []float32, off []int, n int) *Rows {
 	r := NewRows(isa, off, n).On(data)
 	return &r
+}
+
+// patchesOf is the k×n elements as a source in lines, with NaN between them.
+func patchesOf(isa ISA, data []float32, k, n, line int) *Patches {
+	pitch := n + n/line
+	with := fill(nil, k*pitch, func() float32 { return float32(math.NaN()) })
+	var off, lines []int
+	for p := range k {
+		off = append(off, p*pitch)
+		for j := range n {
+			with[p*pitch+j/line*(line+1)+j%line] = data[p*n+j]
+		}
+	}
+	for i := range n / line {
+		lines = append(lines, i*(line+1))
+	}
+	s := NewPatches(isa, off, lines, line).On(with)
+	return &s
+}
+
+// planned is the plan to test.
+func (p product) planned(t *testing.T, isa ISA) *Gemm {
+	g, err := NewGemm(isa, p.m, p.n, p.k, p.hints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.plan > 0 {
+		all := candidates(kernelsOf(isa), p.m, p.n, p.k, p.hints)
+		g = all[p.plan%len(all)]
+		g.setTables()
+	}
+	return g
 }
 
 // counter is a post-op that counts how often it sees each element, and doubles it.
@@ -63,10 +96,7 @@ func (c *counter) Tile(t []float32, ld, row, rows, col, cols int) {
 // run computes the product of a and b on top of c and returns it doubled, row by row.
 func (p product) run(t *testing.T, isa ISA, a, b, c []float32) []float32 {
 	t.Helper()
-	g, err := NewGemm(isa, p.m, p.n, p.k, p.hints)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := p.planned(t, isa)
 	ldc, size := p.n+3, p.m
 	if p.hints.Columns {
 		ldc, size = p.m+3, p.n
@@ -98,8 +128,11 @@ func (p product) run(t *testing.T, isa ISA, a, b, c []float32) []float32 {
 	if p.bias {
 		call.Bias = biases(p.m)
 	}
-	if p.packed {
+	switch {
+	case p.packed:
 		call.B = matrixB{b, p.n}
+	case p.hints.Line > 0:
+		call.B = patchesOf(isa, b, p.k, p.n, p.hints.Line)
 	}
 	ws := make([]float32, g.Workspace())
 	for i := range ws {
@@ -168,6 +201,10 @@ func fill(r *rand.Rand, n int, f func() float32) []float32 {
 func (p product) check(t *testing.T, isa ISA, r *rand.Rand) {
 	t.Helper()
 	for _, exact := range []bool{true, false} {
+		p.plan = 0
+		if exact {
+			p.plan = r.IntN(20)
+		}
 		value := func() float32 { return float32(r.NormFloat64()) }
 		if exact {
 			value = func() float32 { return float32(r.IntN(33) - 16) }
@@ -193,11 +230,19 @@ func (p product) check(t *testing.T, isa ISA, r *rand.Rand) {
 // variants are all ways to run one product.
 func variants(m, n, k, workers int) []product {
 	var all []product
-	for i := range 16 {
+	for i := range 24 {
 		p := product{m: m, n: n, k: k, add: i&1 != 0, packed: i&2 != 0,
 			hints: Hints{Workers: workers, Columns: i&4 != 0, Direct: i&8 != 0}, bias: (i+m)%3 == 0, clip: (i+n)%5 == 0}
-		if p.packed && p.hints.Direct {
+		switch {
+		case p.packed && (p.hints.Direct || i >= 16):
 			continue
+		case i >= 16 && n > 0:
+			p.hints.Line = n
+			for _, parts := range []int{2, 3, 5, 7} {
+				if n%parts == 0 && p.hints.Line%parts == 0 && (m+parts)%2 == 0 {
+					p.hints.Line /= parts
+				}
+			}
 		}
 		all = append(all, p)
 	}

@@ -4,18 +4,19 @@ package simd
 func (g *Gemm) WithColumns(n int) *Gemm {
 	w := *g
 	w.N = n
+	line := n
+	if g.inPlace && g.lineHint > 0 {
+		line = min(n, g.lineHint)
+	}
 	if g.swapped {
 		w.rowExt = n
-		w.rows = cut(n, g.rows.widest())
+		w.rows = lines(n, line, g.rows.split.widest())
 	} else {
-		w.laneExt = n
-		w.tail = nil
-		if rest := n % w.nr; rest != 0 {
-			w.tail = offsets(w.blocks.widest(), w.padded(rest))
-		}
+		w.laneExt, w.line = n, line
+		w.setTail()
 	}
-	panels := cut(w.laneExt, w.nr).parts
-	w.rowJobs = split{w.rows.parts, cut(w.rows.parts, max(1, g.rowJobs.widest())).parts}
+	panels := w.lanePanels()
+	w.rowJobs = split{w.rows.parts(), cut(w.rows.parts(), max(1, g.rowJobs.widest())).parts}
 	w.laneJobs = split{panels, cut(panels, max(1, g.laneJobs.widest())).parts}
 	return &w
 }

@@ -27,6 +27,9 @@ func (r Rows) On(data []float32) Rows {
 	return r
 }
 
+// Line implements Placed.
+func (r *Rows) Line(n0 int) ([]float32, []int) { return r.data[n0:], r.off }
+
 // Pack implements Source.
 func (r *Rows) Pack(dst []float32, stride, k0, kc, n0, nc int) {
 	t := tiles.Get().(*tile)
@@ -66,8 +69,8 @@ func (g *Gemm) PackA(dst, a []float32, rowStride, colStride int) {
 		kc := g.blocks.start(b+1) - k0
 		src := a[min(len(a), k0*colStride):]
 		if !g.swapped {
-			for r := range g.rows.parts {
-				r0, n := g.rows.start(r), g.rows.start(r+1)-g.rows.start(r)
+			for r := range g.rows.parts() {
+				r0, n := g.rows.panel(r)
 				g.packPanel(dst[k0*g.rowExt+r0*kc:][:n*kc], n, src[r0*rowStride:], rowStride, colStride, n, kc)
 			}
 			continue

@@ -36,6 +36,11 @@ func (s Patches) On(data []float32) Patches {
 // Len is how much data the patches need.
 func (s Patches) Len() int { return s.reach }
 
+// Line implements Placed.
+func (s *Patches) Line(n0 int) ([]float32, []int) {
+	return s.data[s.lines[n0/s.width]+n0%s.width:], s.off
+}
+
 // Pack implements Source.
 func (s *Patches) Pack(dst []float32, stride, k0, kc, n0, nc int) {
 	k := kernelsOf(s.isa)

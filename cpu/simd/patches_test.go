@@ -73,7 +73,7 @@ func TestPatches(t *testing.T) {
 			src, wei := fill(r, l.ic*l.size*l.size, value), fill(r, l.oc*len(s.off), value)
 			write(src)
 			out := l.out()
-			g, err := NewGemm(isa, l.oc, out*out, len(s.off), Hints{Workers: 2})
+			g, err := NewGemm(isa, l.oc, out*out, len(s.off), Hints{Workers: 2, Line: out})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func BenchmarkConvolution(b *testing.B) {
 		for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
 			s, write := l.patches(Best())
 			positions := l.out() * l.out()
-			g, err := NewGemm(Best(), l.oc, positions, len(s.off), Hints{Workers: workers})
+			g, err := NewGemm(Best(), l.oc, positions, len(s.off), Hints{Workers: workers, Line: l.out()})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -7,6 +7,8 @@ import "fmt"
 const (
 	kcMost     = 512
 	blockElems = 128 << 10
+	// kcPlaced is the same where the panel is of weights alone: what is multiplied with it is read in place.
+	kcPlaced = 1536
 )
 
 // NewGemm plans a product.
@@ -22,25 +24,59 @@ func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
 	if h.Pairs {
 		kern = pairsOf(isa)
 	}
+	if h.Line > 0 && n%h.Line != 0 {
+		return nil, fmt.Errorf("simd: product of %d columns in lines of %d", n, h.Line)
+	}
 	var best *Gemm
-	var least float64
-	for _, swapped := range []bool{false, true} {
-		if swapped && h.Direct {
+	for _, g := range candidates(kern, m, n, k, h) {
+		if best == nil || g.cycles < best.cycles {
+			best = g
+		}
+	}
+	best.setTables()
+	return best, nil
+}
+
+// setTables sets where the rows of packed panels are.
+func (g *Gemm) setTables() {
+	g.steady = offsets(g.blocks.widest(), g.nr)
+	g.setTail()
+}
+
+// candidates are the plans for a product, with what they are expected to take, and without tables.
+func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
+	if h.Direct {
+		h.Line = n
+	}
+	for way := range 4 {
+		swapped, inPlace := way&1 != 0, way&2 != 0
+		if h.Direct && (swapped || !inPlace) || inPlace && !h.Direct && h.Line == 0 {
 			continue
 		}
-		for v := range kern.gemm {
-			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, direct: h.Direct, pairs: h.Pairs,
-				swapped: swapped}
-			if cost := g.shape(v+1, h.Workers); best == nil || cost < least {
-				best, least = g, cost
-			}
+		for v := range kern.products(swapped && inPlace) {
+			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, pairs: h.Pairs, swapped: swapped,
+				inPlace: inPlace, lineHint: h.Line}
+			g.shape(v+1, h.Workers)
+			all = append(all, g)
 		}
 	}
-	best.steady = offsets(best.blocks.widest(), best.nr)
-	if rest := best.laneExt % best.nr; rest != 0 {
-		best.tail = offsets(best.blocks.widest(), best.padded(rest))
+	return all
+}
+
+// setTail sets where the rows of the last packed panel are.
+func (g *Gemm) setTail() {
+	g.tail = nil
+	if rest := g.laneExt % g.nr; rest != 0 {
+		g.tail = offsets(g.blocks.widest(), g.padded(rest))
 	}
-	return best, nil
+}
+
+// lines cuts n elements, lines of the given length, into panels of at most so many.
+func lines(n, length, most int) grid {
+	if n == 0 {
+		return grid{}
+	}
+	return grid{n / length, length, cut(length, most)}
 }
 
 // offsets of n rows of a panel.
@@ -52,24 +88,37 @@ func offsets(n, width int) []int {
 	return off
 }
 
-// shape sets the tile, the blocks and the tasks for panels of v vectors, and returns the time in cycles to expect.
-func (g *Gemm) shape(v, workers int) float64 {
+// shape sets the tile, the blocks and the tasks for panels of v vectors, and the time to expect.
+func (g *Gemm) shape(v, workers int) {
 	g.rowExt, g.laneExt = g.M, g.N
 	if g.swapped {
 		g.rowExt, g.laneExt = g.N, g.M
 	}
 	g.nr = v * g.kern.lanes
-	g.rows = cut(g.rowExt, len(g.kern.gemm[v-1]))
-	g.blocks = cut(g.K, kcMost)
-	lanePanels := cut(g.laneExt, g.nr).parts
+	rowLine := g.rowExt
+	g.line = g.laneExt
+	steps := kcMost
+	if g.inPlace {
+		if g.swapped {
+			rowLine, steps = g.lineHint, kcPlaced
+		} else {
+			g.line = g.lineHint
+		}
+	}
+	g.rows = lines(g.rowExt, rowLine, len(g.kern.products(g.swapped && g.inPlace)[v-1]))
+	g.blocks = cut(g.K, steps)
+	lanePanels := g.lanePanels()
 	// Tasks: the fewest with which the workers end together. A task sweeps its row panels for each lane panel, so that
 	// these are bounded by the cache.
-	most := max(1, blockElems/max(1, g.blocks.widest()*g.rows.widest()))
+	most := max(1, blockElems/max(1, g.blocks.widest()*g.rows.split.widest()))
+	if g.swapped && g.inPlace {
+		most = g.rows.parts()
+	}
 	least := -1.0
 	var rowJobs, laneJobs split
-	for rp := (g.rows.parts + most - 1) / most; rp <= g.rows.parts; rp = next(rp, g.rows.parts) {
+	for rp := (g.rows.parts() + most - 1) / most; rp <= g.rows.parts(); rp = next(rp, g.rows.parts()) {
 		for lp := 1; lp <= lanePanels; lp = next(lp, lanePanels) {
-			g.rowJobs, g.laneJobs = split{g.rows.parts, rp}, split{lanePanels, lp}
+			g.rowJobs, g.laneJobs = split{g.rows.parts(), rp}, split{lanePanels, lp}
 			if g.scratchSize() > blockElems && lp < lanePanels {
 				continue
 			}
@@ -84,8 +133,7 @@ func (g *Gemm) shape(v, workers int) float64 {
 			}
 		}
 	}
-	g.rowJobs, g.laneJobs = rowJobs, laneJobs
-	return least
+	g.rowJobs, g.laneJobs, g.cycles = rowJobs, laneJobs, least
 }
 
 // next is the following number of parts to try: all of the small ones, few of the large ones.
@@ -100,7 +148,7 @@ func next(parts, most int) int {
 func (g *Gemm) taskCost(v int) float64 {
 	rows := float64(g.rowJobs.widest())
 	panels := g.laneJobs.widest()
-	mr := g.rows.widest()
+	mr := g.rows.split.widest()
 	k, blocks := float64(g.K), float64(max(1, g.blocks.parts))
 	cycles := 2000.0
 	if !g.swapped {
@@ -115,10 +163,10 @@ func (g *Gemm) taskCost(v int) float64 {
 		switch {
 		case g.swapped:
 			cycles += k * float64(w) * fetchLine
-			if p == 0 {
+			if p == 0 && !g.inPlace {
 				cycles += k * rows * packRow
 			}
-		case !g.direct:
+		case !g.inPlace:
 			cycles += k * packRow
 		}
 		if g.swapped != g.columns {

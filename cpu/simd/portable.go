@@ -3,6 +3,7 @@ package simd
 var kernelsPortable = kernels{
 	isa: Portable, lanes: lanesGo,
 	gemm:         [][]kernel{{gemmGo, gemmGo2}},
+	spread:       [][]kernel{{spreadGo, spreadGo2}},
 	copy:         []kernel{copyGo, copyGo, copyGo, copyGo},
 	turn:         transposeGo,
 	split:        splitGo,
@@ -108,6 +109,48 @@ func gemmGo2(t *tile) {
 		c11 += w * b[1]
 		c12 += w * b[2]
 		c13 += w * b[3]
+	}
+	putGo(t, 0, [4]float32{c00, c01, c02, c03})
+	putGo(t, 1, [4]float32{c10, c11, c12, c13})
+}
+
+// spreadGo is the micro-kernel of rows in place for the edges.
+func spreadGo(t *tile) {
+	var acc [2][4]float32
+	for p, off := range t.off[:t.k] {
+		b := (*[4]float32)(t.b[4*p:])
+		for r, w := range t.a[off:][:t.rows] {
+			for x, v := range b {
+				acc[r][x] += w * v
+			}
+		}
+	}
+	for r := range t.rows {
+		putGo(t, r, acc[r])
+	}
+}
+
+// spreadGo2 is the one of 2×4.
+func spreadGo2(t *tile) {
+	if t.lanes < 4 {
+		spreadGo(t)
+		return
+	}
+	var c00, c01, c02, c03, c10, c11, c12, c13 float32
+	a, b := t.a, t.b[:4*t.k]
+	for _, off := range t.off[:t.k] {
+		w := (*[4]float32)(b)
+		rows := (*[2]float32)(a[off:])
+		u, v := rows[0], rows[1]
+		c00 += u * w[0]
+		c01 += u * w[1]
+		c02 += u * w[2]
+		c03 += u * w[3]
+		c10 += v * w[0]
+		c11 += v * w[1]
+		c12 += v * w[2]
+		c13 += v * w[3]
+		b = b[4:]
 	}
 	putGo(t, 0, [4]float32{c00, c01, c02, c03})
 	putGo(t, 1, [4]float32{c10, c11, c12, c13})

@@ -44,6 +44,10 @@ type kernels struct {
 	lanes int // of a vector
 	// gemm has the micro-kernels by number of vectors and of rows, both less one.
 	gemm [][]kernel
+	// spread has those that take rows from where off says, and lanes one step after the other:
+	//
+	//	c[r·ldc + x] (+)= Σ_p a[off[p] + r] · b[p·(lanes of all vectors) + x]
+	spread [][]kernel
 	// copy has, by number of vectors less one, what copies k rows: c[p·ldc + x] = b[off[p] + x].
 	copy []kernel
 	// join pairs rows of 16-bit integers: for p < k, in the rows-1 vectors and those lanes of another that vectors returns,
@@ -71,6 +75,14 @@ type kernels struct {
 	widen, narrow kernel
 	peak          func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
 	peakChains    int
+}
+
+// products are the kernels of products, those that read rows in place or those that have them packed.
+func (k *kernels) products(rowsInPlace bool) [][]kernel {
+	if rowsInPlace {
+		return k.spread
+	}
+	return k.gemm
 }
 
 // vectors returns how many vectors hold n lanes, and how many lanes the last has.

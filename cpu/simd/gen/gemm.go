@@ -153,6 +153,56 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	a.JNZ(operand.LabelRef("loop"))
 
 	a.Label("store")
+	a.put512(of, mr, nv, acc, b(0))
+}
+
+// spread512 is the tile of mr rows that lie in place, where tile.off says, and nv vectors of 16 lanes, which are packed step
+// by step. Where registers are scarce, the last vector is an operand in memory.
+func (a asm) spread512(mr, nv int) {
+	name := fmt.Sprintf("spread512x%dx%d", nv, mr)
+	a.tileFunc(name, fmt.Sprintf("%s computes a tile of %d rows in place and up to %d lanes.", name, mr, 16*nv))
+	acc := func(r, v int) reg.VecPhysical { return zmm(r*nv + v) }
+	held := min(nv, 32-mr*nv-1)
+	spare := 32 - mr*nv - held
+	b := func(v int) operand.Op {
+		if v < held {
+			return zmm(mr*nv + v)
+		}
+		return at(regB, 64*v)
+	}
+	for i := range mr * nv {
+		a.VPXORD(zmm(i), zmm(i), zmm(i))
+	}
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.MOVQ(at(regTile, tileNext), regNext)
+	a.align()
+	a.Label("loop")
+	a.MOVQ(at(regOff, 0), regTmp)
+	a.PREFETCHT1(at(regNext, 0))
+	for v := range held {
+		a.VMOVUPS(at(regB, 64*v), b(v))
+	}
+	for r := range mr {
+		w := zmm(mr*nv + held + r%spare)
+		a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
+		for v := range nv {
+			a.VFMADD231PS(b(v), w, acc(r, v))
+		}
+	}
+	a.ADDQ(operand.U32(64*nv), regB)
+	a.ADDQ(operand.Imm(8), regOff)
+	a.ADDQ(operand.Imm(64), regNext)
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("loop"))
+	a.Label("store")
+	a.mask16(at(regTile, tileLanes), reg.K1)
+	a.put512(floats, mr, nv, acc, zmm(31))
+}
+
+// put512 stores a tile, after adding what is there if tile.add says so, and finishes it. The mask of the last vector is in
+// K1; w is free.
+func (a asm) put512(of arith, mr, nv int, acc func(r, v int) reg.VecPhysical, w reg.VecPhysical) {
 	a.MOVQ(at(regTile, tileC), regC)
 	a.MOVQ(at(regTile, tileLdc), regLdc)
 	a.SHLQ(operand.Imm(2), regLdc)
@@ -168,7 +218,7 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	}
 	a.Label("put")
 	if of.finish {
-		a.finish(isa512, mr, nv, acc, b(0))
+		a.finish(isa512, mr, nv, acc, w)
 	}
 	for r := range mr {
 		for v := range nv - 1 {
@@ -284,6 +334,47 @@ func (a asm) gemm256(of arith, mr, nv int) {
 	}
 
 	a.Label("store")
+	a.put256(of, mr, nv, acc, b(0), w, mask)
+}
+
+// spread256 is spread512 in vectors of 8 lanes.
+func (a asm) spread256(mr, nv int) {
+	name := fmt.Sprintf("spread256x%dx%d", nv, mr)
+	a.tileFunc(name, fmt.Sprintf("%s computes a tile of %d rows in place and up to %d lanes.", name, mr, 8*nv))
+	acc := func(r, v int) reg.VecPhysical { return ymm(r*nv + v) }
+	b := func(v int) reg.VecPhysical { return ymm(mr*nv + v) }
+	w := ymm(15)
+	for i := range mr * nv {
+		a.VXORPS(ymm(i), ymm(i), ymm(i))
+	}
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.MOVQ(at(regTile, tileNext), regNext)
+	a.align()
+	a.Label("loop")
+	a.MOVQ(at(regOff, 0), regTmp)
+	a.PREFETCHT1(at(regNext, 0))
+	for v := range nv {
+		a.VMOVUPS(at(regB, 32*v), b(v))
+	}
+	for r := range mr {
+		a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
+		for v := range nv {
+			a.VFMADD231PS(b(v), w, acc(r, v))
+		}
+	}
+	a.ADDQ(operand.Imm(uint64(32*nv)), regB)
+	a.ADDQ(operand.Imm(8), regOff)
+	a.ADDQ(operand.Imm(64), regNext)
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("loop"))
+	a.Label("store")
+	a.mask8(at(regTile, tileLanes), ymm(15))
+	a.put256(floats, mr, nv, acc, b(0), ymm(14), ymm(15))
+}
+
+// put256 is put512 in vectors of 8 lanes; b and w are free.
+func (a asm) put256(of arith, mr, nv int, acc func(r, v int) reg.VecPhysical, b, w, mask reg.VecPhysical) {
 	a.MOVQ(at(regTile, tileC), regC)
 	a.MOVQ(at(regTile, tileLdc), regLdc)
 	a.SHLQ(operand.Imm(2), regLdc)
@@ -300,7 +391,7 @@ func (a asm) gemm256(of arith, mr, nv int) {
 	}
 	a.Label("put")
 	if of.finish {
-		a.finish(isa256, mr, nv, acc, b(0))
+		a.finish(isa256, mr, nv, acc, b)
 	}
 	a.CMPQ(at(regTile, tileLanes), operand.Imm(8))
 	a.JNE(operand.LabelRef("maskedPut"))

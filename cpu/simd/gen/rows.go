@@ -112,6 +112,11 @@ func avx512(a asm) {
 			a.gemm512(floats, mr, nv+1)
 		}
 	}
+	for nv, rows := range []int{14, 14, 9, 7} {
+		for mr := 1; mr <= rows; mr++ {
+			a.spread512(mr, nv+1)
+		}
+	}
 	a.copy512()
 	a.transpose512()
 	a.split(isa512)
@@ -132,6 +137,11 @@ func avx2(a asm) {
 		}
 		for mr := 1; mr <= 5; mr++ {
 			a.gemm256(pairs, mr, nv)
+		}
+	}
+	for nv, rows := range []int{12, 6, 4} {
+		for mr := 1; mr <= rows; mr++ {
+			a.spread256(mr, nv+1)
 		}
 	}
 	a.copy256()
