@@ -22,6 +22,7 @@ type proof struct {
 	Halves     bool       // kernels' variants half come out right
 	NativeHalf int32      // their tunable: which of the device's own conversions do
 	Matrix     hal.Matrix // that was seen to be multiplied right; none: zeros
+	Dot        bool       // kernels' variants dot come out right
 	Checks     []driver.Check
 }
 
@@ -34,7 +35,7 @@ const (
 
 // tests are the kernels of the self-test.
 var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big",
-	"half_load.half", "half_store.half", "conv_coopmat.matrix"}
+	"half_load.half", "half_store.half", "conv_coopmat.matrix", "dot_check", "dot_check.dot"}
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
 // and that of its kernels.
@@ -81,7 +82,7 @@ func (t *tester) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
-	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.matrices, t.indices, t.clock} {
+	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.matrices, t.dots, t.indices, t.clock} {
 		if err := step(); err != nil {
 			return err
 		}

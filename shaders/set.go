@@ -171,6 +171,7 @@ func (s *Set) load(name, variant string) (*Kernel, error) {
 		ParamBytes: 4 * len(d.Params),
 		Tunables:   []Tunable{{"LX", 0, 1}, {"LY", 1, 1}, {"LZ", 2, 1}},
 		Matrix:     variant == dialect.Matrix,
+		Dot:        variant == dialect.Dot,
 	}
 	if dialect.OpenCL(variant) {
 		k.CL = d.Assemble(cl, common, body, variant)

@@ -31,6 +31,15 @@ func Matrix(name string, emulated bool) string {
 	return dialect.File(name, dialect.Matrix)
 }
 
+// Variants of bodies whose terms are words of four bytes: with the device's dot products, and with what every device has.
+const (
+	Dot   = dialect.Dot
+	Bytes = dialect.Bytes
+)
+
+// Variant is the name of one of a body's variants.
+func Variant(name, variant string) string { return dialect.File(name, variant) }
+
 // Kernel is one kernel body in both dialects, or a variant of one. Kernels are shared: do not modify them.
 type Kernel struct {
 	Name       string    // the body's, with a point and its variant where there is one: conv_igemm, conv_igemm.half
@@ -42,6 +51,7 @@ type Kernel struct {
 	SPIRV      []byte    // SPIR-V for Vulkan 1.1: tunables are specialization constants
 	CL         string    // complete OpenCL C source: tunables are -D NAME=value, and so is VW, the vector width; empty: for Vulkan alone
 	Matrix     bool      // it has cooperative matrices: the work-group is whole subgroups
+	Dot        bool      // it has the device's dot products of bytes
 
 	cl places // of CL
 }

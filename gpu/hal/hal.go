@@ -73,6 +73,9 @@ type Info struct {
 	SubgroupLanes int
 	// Matrices are the cooperative matrices that kernels may multiply, if any.
 	Matrices []Matrix
+	// Dot says that kernels can have the device's own dot products of bytes, as their variants dot do, and DotFast that the
+	// hardware has an instruction for them.
+	Dot, DotFast bool
 	// Unified says that Device memory has Bytes: the host reads and writes it in place.
 	Unified bool
 	// Timestamps says that timed queues measure.

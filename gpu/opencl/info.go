@@ -95,6 +95,7 @@ func describe(platform, device uintptr) (hal.Info, error) {
 		info.VectorWidth = vectorWidth(a.number(clshim.DevicePreferredWidthFloat))
 		info.Unified = unified && finegrained(device)
 	}
+	info.Dot, info.DotFast = dots(device, extensions)
 	uuid, pci := identity(device, extensions)
 	info.ID = hash(platformName, platformVersion, info.Name, version, driverVersion, uuid)
 	info.Limits = facts(info, platformName+", "+platformVersion, uuid, pci)
@@ -140,6 +141,19 @@ func finegrained(device uintptr) bool {
 	return err == nil && caps&clshim.SVMFineGrainBuffer != 0 && clshim.Has("clSVMAlloc")
 }
 
+// dots tells whether the device has dot products of packed bytes, and whether those of signed ones are accelerated, which
+// the extension's first version does not say.
+func dots(device uintptr, extensions []string) (has, fast bool) {
+	if !slices.Contains(extensions, "cl_khr_integer_dot_product") {
+		return false, false
+	}
+	caps, err := clshim.DeviceUint(device, clshim.DeviceDotCapabilities)
+	has = err == nil && caps&clshim.DotPacked != 0
+	b, err := clshim.DeviceBytes(device, clshim.DeviceDotAcceleration)
+	of := clshim.Words(b, 4)
+	return has, has && err == nil && len(of) > 0 && of[0] != 0
+}
+
 // identity is what tells this device from another of its model, and that a device of another API is the same one.
 func identity(device uintptr, extensions []string) (uuid, pci string) {
 	if slices.Contains(extensions, "cl_khr_device_uuid") {
@@ -169,6 +183,8 @@ func facts(info hal.Info, platform, uuid, pci string) []driver.Fact {
 		{Name: "local memory", Value: fmt.Sprint(info.LocalBytes)},
 		{Name: "vector width", Value: fmt.Sprint(info.VectorWidth)},
 		{Name: "shares host memory", Value: fmt.Sprint(info.Unified)},
+		{Name: "integer dot products", Value: fmt.Sprint(info.Dot)},
+		{Name: "accelerated int8 dot products", Value: fmt.Sprint(info.DotFast)},
 	}
 	if uuid != "" {
 		list = append(list, driver.Fact{Name: "uuid", Value: uuid})

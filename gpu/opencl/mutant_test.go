@@ -22,7 +22,7 @@ import (
 var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"halo off by one", "", "conv_direct", "x >= p.iw) {", "x > p.iw) {"},
 	{"kernel axes swapped", "", "conv_direct", "weiStart + (i * p.kh + j) * p.kw + k", "weiStart + (i * p.kh + k) * p.kw + j"},
-	{"bias of integers missing", "", "conv_direct", "isum += AS_UINT(quant[4 * oc + o]);", ""},
+	{"one channel's bias", "", "conv_direct", "FINISH(isum, RESULT, POST, o, oc, t)", "FINISH(isum, RESULT, POST, 0, oc, t)"},
 	{"stride not tested", "", "conv_transposed", "xn * p.sw != x ||", ""},
 	{"wrong divisor", "", "pool", "count = max(ld - fd, 0) * max(lh - fh, 0) * max(lw - fw, 0)", "count = nd * nh * nw"},
 	{"multiplied by a rounded reciprocal", "", "pool", "DIV_EXACT(r, TO_FLOAT(count))", "r * (1.0f / TO_FLOAT(count))"},

@@ -149,6 +149,8 @@ func (a *adapter) describe() {
 	for _, m := range a.facts.Matrices {
 		info.Matrices = append(info.Matrices, hal.Matrix(m))
 	}
+	info.Dot = a.facts.Features&vkshim.Dot != 0
+	info.DotFast = a.facts.Features&vkshim.DotFast != 0
 	info.SubgroupLanes = int(a.facts.SubgroupSize)
 	info.Unified = a.memory.unified
 	info.Timestamps = a.timestampBits > 0 && l.TimestampPeriod > 0
@@ -186,6 +188,8 @@ func (a *adapter) limits() []driver.Fact {
 		{"int16 arithmetic", a.facts.Features&vkshim.Int16 != 0},
 		{"int64 arithmetic", a.facts.Features&vkshim.Int64 != 0},
 		{"float64 arithmetic", a.facts.Features&vkshim.Float64 != 0},
+		{"integer dot products", a.facts.Features&vkshim.Dot != 0},
+		{"accelerated int8 dot products", a.facts.Features&vkshim.DotFast != 0},
 		{"external_memory_host", a.facts.Extensions&vkshim.ExternalMemoryHost != 0},
 		{"cooperative_matrix", a.facts.Extensions&vkshim.CooperativeMatrix != 0},
 		{"memory_budget", a.facts.Extensions&vkshim.MemoryBudget != 0},

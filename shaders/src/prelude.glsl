@@ -4,8 +4,11 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#ifndef VARIANT_BASE
+#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED)
 #extension GL_EXT_shader_16bit_storage : require
+#endif
+#ifdef VARIANT_DOT
+#extension GL_EXT_spirv_intrinsics : require
 #endif
 #ifdef VARIANT_MATRIX
 #pragma use_vulkan_memory_model
@@ -62,7 +65,7 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 // Elements of tensors: floats, or in variants 16 bits, whose values are floats as soon as they are loaded. The
 // tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
 // its bits are those of a float or an integer of 32 bits.
-#ifndef VARIANT_BASE
+#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED)
 #define ELEM uint16_t
 #define ELEM_LOAD(buf, i) ((NATIVE_HALF & 1) != 0 ? unpackHalf2x16(uint(buf[i])).x : HALF_TO_FLOAT(uint(buf[i])))
 #define ELEM_STORE(buf, i, v) buf[i] = uint16_t((NATIVE_HALF & 2) != 0 ? packHalf2x16(vec2(v, 0.0)) : FLOAT_TO_HALF(v))
@@ -88,6 +91,37 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 // A VEC of WORDs that are floats, from the i-th on.
 #define WORD_VLOAD(buf, i) uintBitsToFloat(uvec4(WORD_LOAD(buf, i), WORD_LOAD(buf, (i) + 1), WORD_LOAD(buf, (i) + 2), \
     WORD_LOAD(buf, (i) + 3)))
+
+// Terms of sums of products: elements as floats, or in the variants dot and bytes words of four signed bytes, whose sums are
+// uints that wrap. TERMS are four of them. OpSDot is spelled as an intrinsic, which all compilers know.
+#ifdef VARIANT_DOT
+spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6018, 6019], id = 4450)
+int dotBytes(uint a, uint b, spirv_literal int packedFormat);
+#define DOT4_SS(a, b) uint(dotBytes(a, b, 0))
+#endif
+#if defined(VARIANT_DOT) || defined(VARIANT_BYTES)
+#define BYTES 1
+#define TERM uint
+#define TERMS uvec4
+#define TERM_ELEM uint
+#define TERM_LOAD(buf, i) buf[i]
+#define TERM_BITS(x) (x)
+#define TERM_ONE 0x01010101u
+#define TERM_ZERO(zero) ((uint(int(zero)) & 0xffu) * 0x01010101u)
+#define MUL_ADD(a, b, c) ((c) + uvec4(DOT4_SS(a, (b).x), DOT4_SS(a, (b).y), DOT4_SS(a, (b).z), DOT4_SS(a, (b).w)))
+#else
+#define BYTES 0
+#define TERM float
+#define TERMS vec4
+#define TERM_ELEM ELEM
+#define TERM_LOAD(buf, i) ELEM_LOAD(buf, i)
+#define TERM_BITS(x) floatBitsToUint(x)
+#define TERM_ONE 1.0
+#define TERM_ZERO(zero) 0.0
+#define MUL_ADD(a, b, c) fma(vec4(a), b, c)
+#endif
+#define TERMS_SPLAT(x) TERMS(x)
+#define TERM_LANE(v, i) ((v)[i])
 
 // Scalars from wide loads: a QUAD is QUAD_WIDTH neighbouring floats, read one by one with QUAD_AT.
 #define QUAD vec4

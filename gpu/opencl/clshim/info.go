@@ -39,6 +39,8 @@ const (
 	DeviceHostUnifiedMemory   Param = 0x1035
 	DeviceSVMCapabilities     Param = 0x1053
 	DeviceUUID                Param = 0x106A // cl_khr_device_uuid: 16 bytes
+	DeviceDotCapabilities     Param = 0x1073 // cl_khr_integer_dot_product
+	DeviceDotAcceleration     Param = 0x1075 // of packed bytes, since version 2: six cl_bool, of signed ones first
 	DevicePCIBusInfo          Param = 0x410F // cl_khr_pci_bus_info: domain, bus, device, function, 4 bytes each
 	KernelWorkGroupSize       Param = 0x11B0
 	KernelLocalMemSize        Param = 0x11B2
@@ -51,6 +53,7 @@ const (
 	TypeAccelerator    = 1 << 3
 	QueueProfiling     = 1 << 1 // of DeviceQueueProperties
 	SVMFineGrainBuffer = 1 << 1 // of DeviceSVMCapabilities
+	DotPacked          = 1 << 0 // of DeviceDotCapabilities
 )
 
 // PlatformCount is how many platforms there are; the binding reads past its array when there are more than 32.

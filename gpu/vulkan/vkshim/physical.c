@@ -21,6 +21,7 @@ static const struct {
 	{"VK_EXT_external_memory_host", VKS_EXT_EXTERNAL_MEMORY_HOST},
 	{"VK_KHR_cooperative_matrix", VKS_EXT_COOPERATIVE_MATRIX},
 	{"VK_EXT_memory_budget", VKS_EXT_MEMORY_BUDGET},
+	{"VK_KHR_shader_integer_dot_product", VKS_EXT_DOT},
 };
 
 static VkResult device_extensions(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t *bits) {
@@ -85,12 +86,15 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	VkPhysicalDeviceMaintenance4Properties m4 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES, NULL};
 	VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nv = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV, NULL};
 	VkPhysicalDeviceShaderCorePropertiesAMD amd = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD, NULL};
+	VkPhysicalDeviceShaderIntegerDotProductProperties fast = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES, NULL};
 	VkPhysicalDeviceProperties2 p = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &m3};
 #define CHAIN(head, s) (s.pNext = head.pNext, head.pNext = &s)
 	if (api >= VERSION(1, 2) || ext & VKS_EXT_DRIVER_PROPERTIES)
 		CHAIN(p, driver);
 	if (api >= VERSION(1, 3) || ext & VKS_EXT_MAINTENANCE4)
 		CHAIN(p, m4);
+	if (api >= VERSION(1, 3) || ext & VKS_EXT_DOT)
+		CHAIN(p, fast);
 	if (ext & VKS_EXT_SM_BUILTINS)
 		CHAIN(p, nv);
 	if (ext & VKS_EXT_SHADER_CORE)
@@ -105,6 +109,9 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 		CHAIN(f, s8);
 	if (api >= VERSION(1, 2) || ext & VKS_EXT_FLOAT16_INT8)
 		CHAIN(f, f16);
+	VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, NULL};
+	if (api >= VERSION(1, 3) || ext & VKS_EXT_DOT)
+		CHAIN(f, dot);
 	VkPhysicalDeviceVulkanMemoryModelFeatures model = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, NULL};
 	VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, NULL};
 	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, NULL};
@@ -133,7 +140,9 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	out->features = (f16.shaderFloat16 ? VKS_FLOAT16 : 0) | (f16.shaderInt8 ? VKS_INT8 : 0) |
 		(s16.storageBuffer16BitAccess ? VKS_STORAGE16 : 0) | (s8.storageBuffer8BitAccess ? VKS_STORAGE8 : 0) |
 		(f.features.shaderInt16 ? VKS_INT16 : 0) | (f.features.shaderInt64 ? VKS_INT64 : 0) |
-		(f.features.shaderFloat64 ? VKS_FLOAT64 : 0) | (out->matrices > 0 ? VKS_MATRIX : 0);
+		(f.features.shaderFloat64 ? VKS_FLOAT64 : 0) | (out->matrices > 0 ? VKS_MATRIX : 0) |
+		(dot.shaderIntegerDotProduct ? VKS_DOT : 0) |
+		(dot.shaderIntegerDotProduct && fast.accelerated[VK_DOT_4X8_PACKED_SIGNED] ? VKS_DOT_FAST : 0);
 	return VK_SUCCESS;
 }
 
@@ -154,10 +163,11 @@ struct device_info {
 	VkPhysicalDevice16BitStorageFeatures s16;
 	VkPhysicalDevice8BitStorageFeatures s8;
 	VkPhysicalDeviceShaderFloat16Int8Features f16;
+	VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
 	VkPhysicalDeviceVulkanMemoryModelFeatures model;
 	VkPhysicalDeviceSubgroupSizeControlFeatures sizes;
 	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
-	const char *extensions[4];
+	const char *extensions[5];
 };
 
 void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t extensions) {
@@ -201,6 +211,13 @@ void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t
 		CHAIN(c->features, c->f16);
 		if (api < VERSION(1, 2))
 			c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_shader_float16_int8";
+	}
+	if (features & VKS_DOT) {
+		c->dot.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+		c->dot.shaderIntegerDotProduct = 1;
+		CHAIN(c->features, c->dot);
+		if (api < VERSION(1, 3))
+			c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_shader_integer_dot_product";
 	}
 	if (features & VKS_MATRIX) {
 		c->model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;

@@ -16,6 +16,8 @@ const (
 	Int16     uint32 = C.VKS_INT16
 	Int64     uint32 = C.VKS_INT64
 	Float64   uint32 = C.VKS_FLOAT64
+	Dot       uint32 = C.VKS_DOT      // dot products of integers
+	DotFast   uint32 = C.VKS_DOT_FAST // of packed signed bytes, by an instruction of the hardware
 )
 
 // Extensions of a device that are worth reporting, as bits.

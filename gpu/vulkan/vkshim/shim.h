@@ -39,6 +39,8 @@ enum {
 	VKS_INT64 = 1 << 5,
 	VKS_FLOAT64 = 1 << 6,
 	VKS_MATRIX = 1 << 7, // cooperative matrices, with all that kernels with them need
+	VKS_DOT = 1 << 8,    // dot products of integers
+	VKS_DOT_FAST = 1 << 9, // of packed signed bytes, faster than by other instructions
 };
 
 enum {
@@ -52,6 +54,7 @@ enum {
 	VKS_EXT_EXTERNAL_MEMORY_HOST = 1 << 7,
 	VKS_EXT_COOPERATIVE_MATRIX = 1 << 8,
 	VKS_EXT_MEMORY_BUDGET = 1 << 9,
+	VKS_EXT_DOT = 1 << 10,
 };
 
 enum { VKS_MATRIX_SHAPES = 16 };

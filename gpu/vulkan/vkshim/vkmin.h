@@ -73,6 +73,8 @@ enum {
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES = 1000211000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES = 1000225002,
 	VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT = 1000247000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES = 1000280000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES = 1000280001,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES = 1000413001,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR = 1000506000,
 	VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR = 1000506001,
@@ -256,6 +258,21 @@ typedef struct {
 	VkBool32 subgroupSizeControl;
 	VkBool32 computeFullSubgroups;
 } VkPhysicalDeviceSubgroupSizeControlFeatures;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 shaderIntegerDotProduct;
+} VkPhysicalDeviceShaderIntegerDotProductFeatures;
+
+// The 30 answers: unsigned, signed and mixed signs of vectors of bytes, of packed bytes, of 16, 32 and 64 bits, and the same
+// of sums that saturate.
+enum { VK_DOT_4X8_PACKED_SIGNED = 4, VK_DOT_ANSWERS = 30 };
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 accelerated[VK_DOT_ANSWERS];
+} VkPhysicalDeviceShaderIntegerDotProductProperties;
 
 typedef struct {
 	VkStructureType sType;

@@ -128,17 +128,22 @@ func Parse(name, body string) (Decl, error) {
 	return d, nil
 }
 
-// Variants of bodies. All have tensors with elements of 16 bits.
+// Variants of bodies. The first three have tensors with elements of 16 bits, the others terms that are words of four bytes.
 const (
 	Half     = "half"
 	Matrix   = "matrix"   // with cooperative matrices, for Vulkan alone; such a body has no base
 	Emulated = "emulated" // does itself what the hardware does there
+	Dot      = "dot"      // with the device's dot products of bytes
+	Bytes    = "bytes"    // with dot products by shifts and multiplications
 )
 
-var variants = []string{Half, Matrix, Emulated}
+var variants = []string{Half, Matrix, Emulated, Dot, Bytes}
 
-// NativeHalf is the tunable that variants have after the body's own: 1, the device's own conversions are exact when it loads
-// halves, 2, when it stores them.
+// halves says whether a variant's tensors have elements of 16 bits.
+func halves(variant string) bool { return slices.Contains(variants[:3], variant) }
+
+// NativeHalf is the tunable that such variants have after the body's own: 1, the device's own conversions are exact when it
+// loads halves, 2, when it stores them.
 const NativeHalf = "NATIVE_HALF"
 
 // Builds are what a body is compiled in: the base, which is "", and its variants.
@@ -150,11 +155,11 @@ func (d Decl) Builds() []string {
 }
 
 // OpenCL says whether a variant is one for OpenCL, too.
-func OpenCL(variant string) bool { return variant == "" || variant == Half }
+func OpenCL(variant string) bool { return variant != Matrix && variant != Emulated }
 
 // Variant is the declaration of one of the body's variants, or of the base for "".
 func (d Decl) Variant(variant string) Decl {
-	if variant != "" {
+	if halves(variant) {
 		d.Tunables = append(slices.Clip(d.Tunables), Tunable{NativeHalf, FirstTunable + len(d.Tunables), 0})
 	}
 	return d
@@ -175,8 +180,10 @@ const base = "#define VARIANT_BASE"
 // no lines.
 func (d Decl) Assemble(prelude, common, body, variant string) string {
 	if variant != "" {
-		prelude = strings.Replace(prelude, base, "#define VARIANT_"+strings.ToUpper(variant), 1) +
-			fmt.Sprintf("TUNABLE(%d, %s, 0)", FirstTunable+len(d.Tunables), NativeHalf)
+		prelude = strings.Replace(prelude, base, "#define VARIANT_"+strings.ToUpper(variant), 1)
+	}
+	if halves(variant) {
+		prelude += fmt.Sprintf("TUNABLE(%d, %s, 0)", FirstTunable+len(d.Tunables), NativeHalf)
 	}
 	return prelude + "\n" + common + "\n" + body
 }
