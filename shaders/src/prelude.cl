@@ -56,6 +56,10 @@ static inline void elem_store(__global ELEM *b, float v) {
 #define WORD_STORE(buf, i, v) ((buf)[i] = (v))
 #endif
 
+// The word of a vector type or function with its width: OF_WIDTH(vload, VW) is vload16 where VW is 16.
+#define OF_WIDTH(word, width) OF_WIDTH_(word, width)
+#define OF_WIDTH_(word, width) word##width
+
 // Vectors: VW floats, or in a body with a tunable NARROW that isn't 0, so many. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
 #ifdef NARROW
 #if NARROW > 0
@@ -63,46 +67,7 @@ static inline void elem_store(__global ELEM *b, float v) {
 #define VW NARROW
 #endif
 #endif
-#if VW == 16
-#define VEC float16
-#define VLOAD(buf, i) vload16(0, (buf) + (i))
-#define VSTORE(buf, i, v) vstore16(v, 0, (buf) + (i))
-#define UVEC uint16
-#define TO_UVEC(v) as_uint16(convert_int16(v))
-#define TO_VEC(v) convert_float16(as_int16(v))
-#define VLOAD_BYTES(buf, i) convert_uint16(vload16(0, (const __global uchar *)(buf) + (i)))
-#ifdef VARIANT_HALF
-static inline VEC vec_read(const __global WORD *b) { return vload_half16(0, (const __global half *)b); }
-#else
-static inline VEC vec_read(const __global WORD *b) { return vload16(0, (const __global float *)b); }
-#endif
-#elif VW == 8
-#define VEC float8
-#define VLOAD(buf, i) vload8(0, (buf) + (i))
-#define VSTORE(buf, i, v) vstore8(v, 0, (buf) + (i))
-#define UVEC uint8
-#define TO_UVEC(v) as_uint8(convert_int8(v))
-#define TO_VEC(v) convert_float8(as_int8(v))
-#define VLOAD_BYTES(buf, i) convert_uint8(vload8(0, (const __global uchar *)(buf) + (i)))
-#ifdef VARIANT_HALF
-static inline VEC vec_read(const __global WORD *b) { return vload_half8(0, (const __global half *)b); }
-#else
-static inline VEC vec_read(const __global WORD *b) { return vload8(0, (const __global float *)b); }
-#endif
-#elif VW == 4
-#define VEC float4
-#define VLOAD(buf, i) vload4(0, (buf) + (i))
-#define VSTORE(buf, i, v) vstore4(v, 0, (buf) + (i))
-#define UVEC uint4
-#define TO_UVEC(v) as_uint4(convert_int4(v))
-#define TO_VEC(v) convert_float4(as_int4(v))
-#define VLOAD_BYTES(buf, i) convert_uint4(vload4(0, (const __global uchar *)(buf) + (i)))
-#ifdef VARIANT_HALF
-static inline VEC vec_read(const __global WORD *b) { return vload_half4(0, (const __global half *)b); }
-#else
-static inline VEC vec_read(const __global WORD *b) { return vload4(0, (const __global float *)b); }
-#endif
-#elif VW == 1
+#if VW == 1
 #define VEC float
 #define VLOAD(buf, i) ((buf)[i])
 #define VSTORE(buf, i, v) ((buf)[i] = (v))
@@ -114,6 +79,19 @@ static inline VEC vec_read(const __global WORD *b) { return vload4(0, (const __g
 static inline VEC vec_read(const __global WORD *b) { return vload_half(0, (const __global half *)b); }
 #else
 static inline VEC vec_read(const __global WORD *b) { return *(const __global float *)b; }
+#endif
+#elif VW == 4 || VW == 8 || VW == 16
+#define VEC OF_WIDTH(float, VW)
+#define VLOAD(buf, i) OF_WIDTH(vload, VW)(0, (buf) + (i))
+#define VSTORE(buf, i, v) OF_WIDTH(vstore, VW)(v, 0, (buf) + (i))
+#define UVEC OF_WIDTH(uint, VW)
+#define TO_UVEC(v) OF_WIDTH(as_uint, VW)(OF_WIDTH(convert_int, VW)(v))
+#define TO_VEC(v) OF_WIDTH(convert_float, VW)(OF_WIDTH(as_int, VW)(v))
+#define VLOAD_BYTES(buf, i) OF_WIDTH(convert_uint, VW)(OF_WIDTH(vload, VW)(0, (const __global uchar *)(buf) + (i)))
+#ifdef VARIANT_HALF
+static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH(vload_half, VW)(0, (const __global half *)b); }
+#else
+static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH(vload, VW)(0, (const __global float *)b); }
 #endif
 #else
 #error "VW, the vector width, has to be 1, 4, 8 or 16"
@@ -189,49 +167,7 @@ static inline TERMS mul_add(uint a, TERMS b, TERMS c) {
 
 // Rows: RW neighbouring results, in a body with a tunable RW. Comparisons and ?: of rows choose lane by lane.
 #ifdef RW
-#if RW == 16
-#define ROW float16
-#define ROW_IS_NAN(v) ((as_uint16(v) & 0x7fffffffu) > 0x7f800000u)
-#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#ifdef VARIANT_HALF
-static inline ROW row_read(const __global ELEM *b) { return vload_half16(0, (const __global half *)b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore_half16_rte(v, 0, (__global half *)b); }
-#else
-static inline ROW row_read(const __global ELEM *b) { return vload16(0, b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore16(v, 0, b); }
-#endif
-static inline ROW row_even(ROW a, ROW b) { return (float16)(a.even, b.even); }
-static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
-static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
-#elif RW == 8
-#define ROW float8
-#define ROW_IS_NAN(v) ((as_uint8(v) & 0x7fffffffu) > 0x7f800000u)
-#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float8)(0, 1, 2, 3, 4, 5, 6, 7))
-#ifdef VARIANT_HALF
-static inline ROW row_read(const __global ELEM *b) { return vload_half8(0, (const __global half *)b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore_half8_rte(v, 0, (__global half *)b); }
-#else
-static inline ROW row_read(const __global ELEM *b) { return vload8(0, b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore8(v, 0, b); }
-#endif
-static inline ROW row_even(ROW a, ROW b) { return (float8)(a.even, b.even); }
-static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
-static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
-#elif RW == 4
-#define ROW float4
-#define ROW_IS_NAN(v) ((as_uint4(v) & 0x7fffffffu) > 0x7f800000u)
-#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * (float4)(0, 1, 2, 3))
-#ifdef VARIANT_HALF
-static inline ROW row_read(const __global ELEM *b) { return vload_half4(0, (const __global half *)b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore_half4_rte(v, 0, (__global half *)b); }
-#else
-static inline ROW row_read(const __global ELEM *b) { return vload4(0, b); }
-static inline void row_write(ROW v, __global ELEM *b) { vstore4(v, 0, b); }
-#endif
-static inline ROW row_even(ROW a, ROW b) { return (float4)(a.even, b.even); }
-static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
-static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
-#elif RW == 1
+#if RW == 1
 #define ROW float
 #define ROW_IS_NAN(v) ((as_uint(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x))
@@ -240,6 +176,27 @@ static inline void row_write(ROW v, __global ELEM *b) { ELEM_STORE(b, 0, v); }
 static inline ROW row_even(ROW a, ROW b) { return a; }
 static inline ROW row_zip_lo(ROW a, ROW b) { return a; }
 static inline ROW row_zip_hi(ROW a, ROW b) { return b; }
+#elif RW == 4 || RW == 8 || RW == 16
+#if RW == 16
+#define ROW_COUNT (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#elif RW == 8
+#define ROW_COUNT (float8)(0, 1, 2, 3, 4, 5, 6, 7)
+#else
+#define ROW_COUNT (float4)(0, 1, 2, 3)
+#endif
+#define ROW OF_WIDTH(float, RW)
+#define ROW_IS_NAN(v) ((OF_WIDTH(as_uint, RW)(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * ROW_COUNT)
+#ifdef VARIANT_HALF
+static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH(vload_half, RW)(0, (const __global half *)b); }
+static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH(OF_WIDTH(vstore_half, RW), _rte)(v, 0, (__global half *)b); }
+#else
+static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH(vload, RW)(0, b); }
+static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH(vstore, RW)(v, 0, b); }
+#endif
+static inline ROW row_even(ROW a, ROW b) { return (ROW)(a.even, b.even); }
+static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
+static inline ROW row_zip_hi(ROW a, ROW b) { ROW v; v.even = a.hi; v.odd = b.hi; return v; }
 #else
 #error "RW, the width of a ROW, has to be 1, 4, 8 or 16"
 #endif
