@@ -165,7 +165,7 @@ func TestGetUnknown(t *testing.T) {
 	}
 }
 
-// TestTwins fails when a word is in one prelude only.
+// TestTwins fails when a word is in one prelude only, those that end in _ apart: they are its own.
 func TestTwins(t *testing.T) {
 	words := func(file string) map[string]bool {
 		data, err := files.ReadFile("src/" + file)
@@ -174,7 +174,7 @@ func TestTwins(t *testing.T) {
 		}
 		set := map[string]bool{}
 		both, _, _ := strings.Cut(string(data), "\n// Words of Vulkan alone")
-		for _, m := range regexp.MustCompile(`(?m)^#define (\w+)`).FindAllStringSubmatch(both, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^#define (\w*[^\W_])\b`).FindAllStringSubmatch(both, -1) {
 			set[m[1]] = true
 		}
 		// OpenCL gets these as -D.

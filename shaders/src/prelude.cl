@@ -56,9 +56,9 @@ static inline void elem_store(__global ELEM *b, float v) {
 #define WORD_STORE(buf, i, v) ((buf)[i] = (v))
 #endif
 
-// The word of a vector type or function with its width: OF_WIDTH(vload, VW) is vload16 where VW is 16.
-#define OF_WIDTH(word, width) OF_WIDTH_(word, width)
-#define OF_WIDTH_(word, width) word##width
+// The word of a vector type or function with its width: OF_WIDTH_(vload, VW) is vload16 where VW is 16.
+#define OF_WIDTH_(word, width) PASTE_(word, width)
+#define PASTE_(word, width) word##width
 
 // Vectors: VW floats, or in a body with a tunable NARROW that isn't 0, so many. VLOAD and VSTORE take a float buffer and the index of a float, aligned or not.
 #ifdef NARROW
@@ -81,17 +81,17 @@ static inline VEC vec_read(const __global WORD *b) { return vload_half(0, (const
 static inline VEC vec_read(const __global WORD *b) { return *(const __global float *)b; }
 #endif
 #elif VW == 4 || VW == 8 || VW == 16
-#define VEC OF_WIDTH(float, VW)
-#define VLOAD(buf, i) OF_WIDTH(vload, VW)(0, (buf) + (i))
-#define VSTORE(buf, i, v) OF_WIDTH(vstore, VW)(v, 0, (buf) + (i))
-#define UVEC OF_WIDTH(uint, VW)
-#define TO_UVEC(v) OF_WIDTH(as_uint, VW)(OF_WIDTH(convert_int, VW)(v))
-#define TO_VEC(v) OF_WIDTH(convert_float, VW)(OF_WIDTH(as_int, VW)(v))
-#define VLOAD_BYTES(buf, i) OF_WIDTH(convert_uint, VW)(OF_WIDTH(vload, VW)(0, (const __global uchar *)(buf) + (i)))
+#define VEC OF_WIDTH_(float, VW)
+#define VLOAD(buf, i) OF_WIDTH_(vload, VW)(0, (buf) + (i))
+#define VSTORE(buf, i, v) OF_WIDTH_(vstore, VW)(v, 0, (buf) + (i))
+#define UVEC OF_WIDTH_(uint, VW)
+#define TO_UVEC(v) OF_WIDTH_(as_uint, VW)(OF_WIDTH_(convert_int, VW)(v))
+#define TO_VEC(v) OF_WIDTH_(convert_float, VW)(OF_WIDTH_(as_int, VW)(v))
+#define VLOAD_BYTES(buf, i) OF_WIDTH_(convert_uint, VW)(OF_WIDTH_(vload, VW)(0, (const __global uchar *)(buf) + (i)))
 #ifdef VARIANT_HALF
-static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH(vload_half, VW)(0, (const __global half *)b); }
+static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload_half, VW)(0, (const __global half *)b); }
 #else
-static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH(vload, VW)(0, (const __global float *)b); }
+static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload, VW)(0, (const __global float *)b); }
 #endif
 #else
 #error "VW, the vector width, has to be 1, 4, 8 or 16"
@@ -178,21 +178,21 @@ static inline ROW row_zip_lo(ROW a, ROW b) { return a; }
 static inline ROW row_zip_hi(ROW a, ROW b) { return b; }
 #elif RW == 4 || RW == 8 || RW == 16
 #if RW == 16
-#define ROW_COUNT (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define ROW_COUNT_ (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #elif RW == 8
-#define ROW_COUNT (float8)(0, 1, 2, 3, 4, 5, 6, 7)
+#define ROW_COUNT_ (float8)(0, 1, 2, 3, 4, 5, 6, 7)
 #else
-#define ROW_COUNT (float4)(0, 1, 2, 3)
+#define ROW_COUNT_ (float4)(0, 1, 2, 3)
 #endif
-#define ROW OF_WIDTH(float, RW)
-#define ROW_IS_NAN(v) ((OF_WIDTH(as_uint, RW)(v) & 0x7fffffffu) > 0x7f800000u)
-#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * ROW_COUNT)
+#define ROW OF_WIDTH_(float, RW)
+#define ROW_IS_NAN(v) ((OF_WIDTH_(as_uint, RW)(v) & 0x7fffffffu) > 0x7f800000u)
+#define ROW_RAMP(x, step) ((float)(x) + (float)(step) * ROW_COUNT_)
 #ifdef VARIANT_HALF
-static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH(vload_half, RW)(0, (const __global half *)b); }
-static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH(OF_WIDTH(vstore_half, RW), _rte)(v, 0, (__global half *)b); }
+static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH_(vload_half, RW)(0, (const __global half *)b); }
+static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH_(OF_WIDTH_(vstore_half, RW), _rte)(v, 0, (__global half *)b); }
 #else
-static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH(vload, RW)(0, b); }
-static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH(vstore, RW)(v, 0, b); }
+static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH_(vload, RW)(0, b); }
+static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH_(vstore, RW)(v, 0, b); }
 #endif
 static inline ROW row_even(ROW a, ROW b) { return (ROW)(a.even, b.even); }
 static inline ROW row_zip_lo(ROW a, ROW b) { ROW v; v.even = a.lo; v.odd = b.lo; return v; }
