@@ -133,7 +133,7 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	if list[0].name == "igemm" && p.Dir == problem.BackwardWeights && newGeometry(p).small() {
 		prefer("direct")
 	}
-	if list[0].name == "rows" && p.Axes[2].Out < fewColumns {
+	if list[0].name == "rows" && p.Axes[2].Out < fewColumns && !slidesOver(p) {
 		prefer("direct")
 	}
 	return list

@@ -27,6 +27,8 @@ var hot = []string{
 	"pool:max:mb1ic16ih28kh3sh2ph1",
 	"pool:max:mb1ic16ih28kh2sh2",
 	"pool:avg_np:mb1ic16ih28kh3sh1ph1",
+	"pool:avg_np:mb1ic256ih7kh7",
+	"pool:avg_np:mb1ic16ih28kh28",
 }
 
 // runner makes a plan of a problem on the cpu, with tensors of zeros, and returns a run that waits for its end.

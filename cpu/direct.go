@@ -1,6 +1,10 @@
 package cpu
 
-import "context"
+import (
+	"context"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+)
 
 // The three sums of a convolution by plain loops, row by row of the planes. They skip the padding and nothing else, so
 // infinities and NaN come out as the definition has them; int32 sums wrap.
@@ -129,7 +133,7 @@ func channelSums(ctx context.Context, n, c, plane int, x, sums []float32) error 
 	return parallel(ctx, c, 1, func(o int) {
 		var s float32
 		for i := range n {
-			s += sumOf(x[(i*c+o)*plane:][:plane])
+			s += simd.Sum(x[(i*c+o)*plane:][:plane])
 		}
 		sums[o] = s
 	})

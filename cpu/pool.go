@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -12,12 +13,6 @@ func pool(ctx context.Context, p *problem.Problem, t *tensors) error {
 	w := newWindows(p)
 	in, out := spatialSizes(p)
 	src, dst, ind := t.f[problem.Src], t.f[problem.Dst], t.i[problem.Ind]
-	if w.averagesAll(out) {
-		by, plane := float32(w.divideBy([3]int{})), volume(in)
-		return parallel(ctx, p.N*p.IC, 1+(1<<13)/plane, func(i int) {
-			dst[i] = sumOf(src[i*plane:][:plane]) / by
-		})
-	}
 	rows := p.N * p.IC * out[0] * out[1]
 	return parallel(ctx, rows, 1+(1<<14)/max(1, out[2]*int(p.Taps())), func(i int) {
 		zy, y := i/out[1], i%out[1]
@@ -69,7 +64,7 @@ func (w *windows) sum(plane []float32, x [3]int) (total float32) {
 		for j := range h.n {
 			cell := w.cell(d.at+i*w.step[0], h.at+j*w.step[1], v.at)
 			if w.step[2] == 1 && v.n >= 16 {
-				total += sumOf(plane[cell:][:v.n])
+				total += simd.Sum(plane[cell:][:v.n])
 				continue
 			}
 			for range v.n {
@@ -79,27 +74,6 @@ func (w *windows) sum(plane []float32, x [3]int) (total float32) {
 		}
 	}
 	return total
-}
-
-// sumOf adds up eight sums of a run, which need not wait for each other.
-func sumOf(run []float32) float32 {
-	var a, b, c, d, e, f, g, h float32
-	for len(run) >= 8 {
-		v := run[:8:8]
-		a += v[0]
-		b += v[1]
-		c += v[2]
-		d += v[3]
-		e += v[4]
-		f += v[5]
-		g += v[6]
-		h += v[7]
-		run = run[8:]
-	}
-	for _, v := range run {
-		a += v
-	}
-	return ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 // max is the largest value of a window and its cell: the first of equals, the last NaN before all, −∞ and −1 for no

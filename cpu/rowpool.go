@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -21,25 +22,46 @@ func sweeps(p *problem.Problem) bool {
 	return true
 }
 
-// newRowPool plans a pooling as rows of one weight for each channel's windows.
+// newRowPool plans a pooling as windows that slide, or as rows of one weight for each channel's windows.
 func newRowPool(d *Device, p *problem.Problem) *igemm {
 	g := newGeometry(p)
-	l := g.gathering()
-	pr := newProduct(d, l, p.N*p.IC, 1, 1, 1, dense(l), true)
-	ig := &igemm{g: g, products: []summer{pr}}
-	if p.Kind == problem.Max {
-		pr.greatest, pr.patch.outside = true, float32(math.Inf(-1))
-	} else {
-		w := newWindows(p)
-		pr.divisors = make([]float32, g.narrowSp)
-		for i := range pr.divisors {
+	w := newWindows(p)
+	ig := &igemm{g: g}
+	if w.averagesAll(g.narrowD) {
+		ig.products = []summer{newMeans(d, p, w)}
+		return ig
+	}
+	l, planes := g.gathering(), p.N*p.IC
+	kind := simd.Greatest
+	var divisors []float32
+	if p.Kind != problem.Max {
+		kind, divisors = simd.Averaged, make([]float32, g.narrowSp)
+		for i := range divisors {
 			_, x := split(int64(i), g.narrowD)
-			pr.divisors[i] = float32(max(1, w.divideBy(x))) // the sum of no cells is 0
+			divisors[i] = float32(max(1, w.divideBy(x))) // the sum of no cells is 0
 		}
+	}
+	if s := newSliding(d, l, planes, 1, 1, kind); s != nil {
+		s.divisors = divisors
+		ig.products = []summer{s}
+	} else {
+		pr := newProduct(d, l, planes, 1, 1, 1, dense(l), true)
+		pr.divisors = divisors
+		if pr.greatest = kind == simd.Greatest; pr.greatest {
+			pr.patch.outside = float32(math.Inf(-1))
+		}
+		ig.products = []summer{pr}
 	}
 	ig.ones = make([]float32, g.taps)
 	fill(ig.ones, 1)
 	return ig
+}
+
+// slidesOver says that windows are of a shape that slides over planes, or are the whole of one.
+func slidesOver(p *problem.Problem) bool {
+	g := newGeometry(p)
+	_, _, ok := g.gathering().windows()
+	return ok || newWindows(p).averagesAll(g.narrowD)
 }
 
 // newConvPool plans a convolution and the pooling of its results.
@@ -48,7 +70,7 @@ func newConvPool(d *Device, p *problem.Problem) *igemm {
 	conv.Then = problem.Fusion{}
 	ig := newIgemm(d, &conv, made(p) <= fewMade)
 	ig.made = convElems(p)
-	if sweeps(&then) && then.Axes[2].Out >= fewColumns {
+	if sweeps(&then) && (then.Axes[2].Out >= fewColumns || slidesOver(&then)) {
 		ig.pool = newRowPool(d, &then)
 	}
 	return ig

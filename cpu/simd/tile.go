@@ -73,7 +73,9 @@ type kernels struct {
 	sumEven, mostEven []kernel
 	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
 	widen, narrow kernel
-	peak          func(n int) // n rounds of peakChains fused multiply-adds of whole vectors
+	slides        []slideKernels // of sliding windows
+	rowMeans      slideKernel    // nil: as in Go
+	peak          func(n int)    // n rounds of peakChains fused multiply-adds of whole vectors
 	peakChains    int
 }
 

@@ -21,3 +21,19 @@ func TestTileLayout(t *testing.T) {
 		}
 	}
 }
+
+func TestStripLayout(t *testing.T) {
+	var x strip
+	for name, o := range map[string][2]uintptr{
+		"src": {unsafe.Offsetof(x.src), 0}, "dst": {unsafe.Offsetof(x.dst), 8}, "wei": {unsafe.Offsetof(x.wei), 16},
+		"div": {unsafe.Offsetof(x.div), 24}, "masks": {unsafe.Offsetof(x.masks), 32}, "start": {unsafe.Offsetof(x.start), 40},
+		"row": {unsafe.Offsetof(x.row), 48}, "end": {unsafe.Offsetof(x.end), 56}, "steps": {unsafe.Offsetof(x.steps), 64},
+		"skip": {unsafe.Offsetof(x.skip), 72}, "ldSrc": {unsafe.Offsetof(x.ldSrc), 80},
+		"ldDst": {unsafe.Offsetof(x.ldDst), 88}, "finish": {unsafe.Offsetof(x.finish), 96},
+		"bias": {unsafe.Offsetof(x.bias), 104}, "limits": {unsafe.Offsetof(x.limits), 108},
+	} {
+		if o[0] != o[1] {
+			t.Errorf("strip.%s is at %d, the kernels look at %d", name, o[0], o[1])
+		}
+	}
+}

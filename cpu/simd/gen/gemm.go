@@ -61,7 +61,7 @@ func (a asm) tileFunc(name, doc string) {
 	a.Function(name)
 	a.Attributes(attr.NOSPLIT)
 	a.Pragma("noescape")
-	a.Signature(takesTile())
+	a.Signature(takes("tile"))
 	a.Doc(doc)
 	a.Load(a.Param("t"), regTile)
 	a.MOVQ(at(regTile, tileA), regA)

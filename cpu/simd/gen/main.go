@@ -30,6 +30,7 @@ var files = []struct {
 	{"avx512_amd64", avx512},
 	{"vnni_amd64", vnni},
 	{"avx2_amd64", avx2},
+	{"windows_amd64", slides},
 }
 
 func main() {

@@ -1,0 +1,239 @@
+package simd
+
+import "sync"
+
+// Windows are windows of K×K cells that move over a plane: result (y, x) is made of the cells from (Stride·y − Top,
+// Stride·x − Left) on, of those that exist.
+type Windows struct {
+	K, Stride, Top, Left int
+	InH, InW, OutH, OutW int
+}
+
+// WindowKind is what is made of a window's cells.
+type WindowKind uint8
+
+// The kinds.
+const (
+	Weighted WindowKind = iota // the sum of their products with weights
+	Averaged                   // their sum, divided
+	Greatest                   // NaN if one is NaN, else the first of the greatest; −∞ of none
+)
+
+// Slider is windows with the kernels for them. They load each row once, for all results that it is a part of, and leave
+// out what does not exist, so that no plane is copied to have a border.
+type Slider struct {
+	Windows
+	kind    WindowKind
+	live    int // rows of results that a row of the plane can be a part of
+	columns []column
+	kernels []slideKernel
+}
+
+// slideKernel computes columns of results. What fills a strip sees to it that all addresses exist.
+type slideKernel func(*strip)
+
+// slideKernels are those of a kind and shape, by number of vectors less one.
+type slideKernels struct {
+	kind      WindowKind
+	k, stride int
+	kernels   []slideKernel
+}
+
+// strip is what such a kernel works on, see gen/windows.go. Distances are in bytes.
+type strip struct {
+	src, dst, wei, div *float32
+	masks              *masks
+	start              int // from src to the first window's first cell, which need not exist
+	row                int // of that cell
+	end                int // the first row that doesn't exist, or isn't needed
+	steps              int // rows of results to make, with those before the first that its window's rows are a part of
+	skip               int // how many of these
+	ldSrc, ldDst       int
+	finish             int     // 1: add the bias; 2: and clip
+	bias               float32 // of Means: the divisor
+	limits             [2]float32
+}
+
+// masks are the lanes of the last vector that are stored, in [0][0], and those that exist of the i-th load of the first and
+// of the last vector, in [i+1]: bits of one word, or words.
+type masks [8][2][8]int32
+
+// column is some vectors of columns.
+type column struct {
+	x     int
+	run   slideKernel
+	masks masks
+}
+
+var strips = sync.Pool{New: func() any { return new(strip) }}
+
+// NewSlider returns the kernels of an instruction set for windows, nil if there are none.
+func NewSlider(isa ISA, kind WindowKind, w Windows) *Slider {
+	k := kernelsOf(isa)
+	for _, s := range k.slides {
+		if s.kind == kind && s.k == w.K && s.stride == w.Stride {
+			out := &Slider{Windows: w, kind: kind, live: (w.K + w.Stride - 1) / w.Stride, kernels: s.kernels}
+			out.cut(k)
+			return out
+		}
+	}
+	return nil
+}
+
+// exists says whether a lane of the i-th load of the vector at column x has a cell.
+func (s *Slider) exists(x, i, lane, lanes int) bool {
+	cell := x*s.Stride + i + lane - s.Left
+	if s.Stride == 2 { // even loads are followed by the vector after
+		cell = 2*x + i&^1 + i&1*lanes + lane - s.Left
+	}
+	return cell >= 0 && cell < s.InW
+}
+
+// loads is how many loads a vector of results takes from a row.
+func (s *Slider) loads() int { return (s.K + s.Stride - 1) / s.Stride * s.Stride }
+
+// cut shares the columns out: of all vectors between the first and the last of a strip, every cell exists.
+func (s *Slider) cut(k *kernels) {
+	for x := 0; x < s.OutW; {
+		n, _ := k.vectors(s.OutW - x)
+		n = min(n, len(s.kernels))
+		for v := 1; v < n-1; v++ {
+			for i := range s.loads() {
+				at := x + v*k.lanes
+				if !s.exists(at, i, 0, k.lanes) || !s.exists(at, i, k.lanes-1, k.lanes) {
+					n = v + 1
+				}
+			}
+		}
+		c := column{x: x, run: s.kernels[n-1]}
+		c.masks[0][0] = firstLanes(k, min(k.lanes, s.OutW-x-(n-1)*k.lanes))
+		for i := range s.loads() {
+			for which, v := range []int{0, n - 1} {
+				c.masks[i+1][which] = k.mask(func(lane int) bool { return s.exists(x+v*k.lanes, i, lane, k.lanes) })
+			}
+		}
+		s.columns = append(s.columns, c)
+		x += n * k.lanes
+	}
+}
+
+// mask is the lanes for which is is true.
+func (k *kernels) mask(is func(lane int) bool) (m [8]int32) {
+	for lane := range k.lanes {
+		switch {
+		case !is(lane):
+		case k.lanes > 8:
+			m[0] |= 1 << lane
+		default:
+			m[lane] = -1
+		}
+	}
+	return m
+}
+
+func firstLanes(k *kernels, n int) [8]int32 { return k.mask(func(lane int) bool { return lane < n }) }
+
+// Slide is a plane and its results.
+type Slide struct {
+	Src, Dst []float32
+	Wei      []float32 // of Weighted
+	Div      []float32 // of Averaged, for each result
+	// What happens to sums of Weighted before they are stored: a bias is added, what is below Lo becomes Lo and what is
+	// above Hi becomes Hi.
+	Biased, Clip bool // Clip goes with a bias
+	Bias         float32
+	Lo, Hi       float32
+}
+
+// Rows computes rows y0 to y1−1 of the results.
+func (s *Slider) Rows(c *Slide, y0, y1 int) {
+	if y0 >= y1 || s.OutW == 0 {
+		return
+	}
+	t := strips.Get().(*strip)
+	src, dst := c.Src[:s.InH*s.InW], c.Dst[:s.OutH*s.OutW]
+	t.ldSrc, t.ldDst = 4*s.InW, 4*s.OutW
+	top := y0*s.Stride - s.Top
+	if len(src) > 0 {
+		t.src = &src[0]
+		t.end = max(0, min(s.InH, (y1-1)*s.Stride-s.Top+s.K))
+	}
+	if s.kind == Weighted {
+		t.wei = &c.Wei[:s.K*s.K][0]
+	}
+	t.bias, t.limits = c.Bias, [2]float32{c.Lo, c.Hi}
+	switch {
+	case c.Clip:
+		t.finish = 2
+	case c.Biased:
+		t.finish = 1
+	}
+	for i := range s.columns {
+		col := &s.columns[i]
+		t.start, t.row = 4*(top*s.InW+col.x*s.Stride-s.Left), top
+		t.steps, t.skip = y1-y0+s.live-1, s.live-1
+		at := y0*s.OutW + col.x
+		t.dst = &dst[at]
+		if s.kind == Averaged {
+			t.div = &c.Div[:len(dst)][at]
+		}
+		t.masks = &col.masks
+		col.run(t)
+	}
+	*t = strip{}
+	strips.Put(t)
+}
+
+// Means are the sums of rows of so many elements, one after the other, each divided by the same.
+type Means struct {
+	k     *kernels
+	n     int
+	whole int // vectors before the last
+	last  masks
+}
+
+// NewMeans returns the means of rows of n elements.
+func NewMeans(isa ISA, n int) *Means {
+	m := &Means{k: kernelsOf(isa), n: n}
+	vectors, lanes := m.k.vectors(n)
+	m.whole = vectors - 1
+	m.last[0][0] = firstLanes(m.k, lanes)
+	return m
+}
+
+// Rows sets dst to those of as many rows.
+func (m *Means) Rows(dst, src []float32, by float32) {
+	if m.k.rowMeans == nil || len(dst) == 0 || m.n == 0 {
+		for i := range dst {
+			dst[i] = Sum(src[i*m.n:][:m.n]) / by
+		}
+		return
+	}
+	t := strips.Get().(*strip)
+	t.src, t.dst, t.steps, t.ldSrc = &src[:len(dst)*m.n][0], &dst[0], len(dst), 4*m.n
+	t.end, t.masks, t.bias = m.whole, &m.last, by
+	m.k.rowMeans(t)
+	*t = strip{}
+	strips.Put(t)
+}
+
+// Sum adds up eight sums of a run, which need not wait for each other.
+func Sum(run []float32) float32 {
+	var a, b, c, d, e, f, g, h float32
+	for len(run) >= 8 {
+		v := run[:8:8]
+		a += v[0]
+		b += v[1]
+		c += v[2]
+		d += v[3]
+		e += v[4]
+		f += v[5]
+		g += v[6]
+		h += v[7]
+		run = run[8:]
+	}
+	for _, v := range run {
+		a += v
+	}
+	return ((a + b) + (c + d)) + ((e + f) + (g + h))
+}

@@ -1,0 +1,126 @@
+package simd
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// naive is result (y, x) of a plane by the definition.
+func naive(w *Windows, kind WindowKind, c *Slide, y, x int) float32 {
+	sum, most, any := 0.0, float32(math.Inf(-1)), false
+	for i := range w.K {
+		for j := range w.K {
+			r, s := y*w.Stride-w.Top+i, x*w.Stride-w.Left+j
+			if r < 0 || r >= w.InH || s < 0 || s >= w.InW {
+				continue
+			}
+			v := c.Src[r*w.InW+s]
+			if !any || v > most || v != v {
+				most, any = v, true
+			}
+			if kind == Weighted {
+				v *= c.Wei[i*w.K+j]
+			}
+			sum += float64(v)
+		}
+	}
+	switch kind {
+	case Greatest:
+		return most
+	case Averaged:
+		return float32(sum) / c.Div[y*w.OutW+x]
+	}
+	v := float32(sum)
+	if c.Biased || c.Clip {
+		v += c.Bias
+	}
+	if c.Clip {
+		v = limit(v, c.Lo, c.Hi)
+	}
+	return v
+}
+
+func TestSliders(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	small := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.IntN(7) - 3)
+		}
+		return v
+	}
+	for _, isa := range Supported() {
+		ran := map[string]bool{}
+		for range 4000 {
+			w := Windows{K: []int{2, 3, 5, 7}[r.IntN(4)], Stride: 1 + r.IntN(2), InH: 1 + r.IntN(20), InW: 1 + r.IntN(90)}
+			w.Top, w.Left = r.IntN(w.K)-r.IntN(2), r.IntN(w.K)-r.IntN(2)
+			w.OutH = max(1, (w.InH+w.Top+r.IntN(w.K)-w.K)/w.Stride+1)
+			w.OutW = max(1, (w.InW+w.Left+r.IntN(w.K)-w.K)/w.Stride+1)
+			kind := WindowKind(r.IntN(3))
+			s := NewSlider(isa, kind, w)
+			if s == nil {
+				continue
+			}
+			ran[fmt.Sprint(kind, w.K, w.Stride)] = true
+			c := &Slide{Src: small(w.InH * w.InW), Wei: small(w.K * w.K), Div: small(w.OutH * w.OutW), Bias: 1, Lo: -4, Hi: 5,
+				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0}
+			for i := range c.Div {
+				c.Div[i] += 4
+			}
+			if kind == Greatest && r.IntN(2) == 0 {
+				for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1)} {
+					c.Src[r.IntN(len(c.Src))] = float32(v)
+				}
+			}
+			y0 := r.IntN(w.OutH)
+			y1 := y0 + 1 + r.IntN(w.OutH-y0)
+			const guard = 40
+			whole := make([]float32, w.OutH*w.OutW+guard)
+			fillWith(whole, 77)
+			c.Dst = whole
+			s.Rows(c, y0, y1)
+			for i, got := range whole {
+				y, x := i/w.OutW, i%w.OutW
+				want := float32(77)
+				if y >= y0 && y < y1 {
+					want = naive(&w, kind, c, y, x)
+				}
+				if math.Float32bits(got) != math.Float32bits(want) && !(got != got && want != want) {
+					t.Fatalf("%s %d %+v rows %d to %d: (%d, %d) is %v, not %v", isa, kind, w, y0, y1, y, x, got, want)
+				}
+			}
+		}
+		if want := len(kernelsOf(isa).slides); len(ran) != want {
+			t.Errorf("%s: %d of %d kinds of windows ran", isa, len(ran), want)
+		}
+	}
+}
+
+func fillWith(v []float32, x float32) {
+	for i := range v {
+		v[i] = x
+	}
+}
+
+func TestMeans(t *testing.T) {
+	for _, isa := range Supported() {
+		for n := 1; n < 200; n += 1 + n/20 {
+			src, dst := make([]float32, 5*n), []float32{9, 9, 9, 9, 9, 9}
+			for i := range src {
+				src[i] = float32(i % 11)
+			}
+			NewMeans(isa, n).Rows(dst[:5], src, 4)
+			for i, got := range dst {
+				want := float32(9)
+				if i < 5 {
+					want = Sum(src[i*n:][:n]) / 4
+				}
+				if got != want {
+					t.Errorf("%s: mean %d of %d elements is %v, not %v", isa, i, n, got, want)
+				}
+			}
+		}
+	}
+}
