@@ -1,6 +1,10 @@
 package cpu
 
-import "github.com/gonvolve/gonvolve/cpu/simd"
+import (
+	"slices"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+)
 
 // lattice is where a sum of products reads: the result at position x takes, for tap t, the source at x·stride + taps[t],
 // axis by axis, and nothing outside. Every sum over a convolution's taps is of this kind.
@@ -41,11 +45,21 @@ func (l *lattice) flatten() {
 			l.stride[a] = 1
 		}
 	}
+	if l.in[2] == 1 && l.out[2] == 1 && !slices.ContainsFunc(l.taps, func(t [3]int) bool { return t[2] != 0 }) {
+		// Columns are rows, in which vectors can lie.
+		l.in, l.out, l.stride = inner(l.in), inner(l.out), inner(l.stride)
+		for i, t := range l.taps {
+			l.taps[i] = [3]int{0, t[0], t[1]}
+		}
+	}
 	if len(l.taps) == 1 && l.taps[0] == [3]int{} && l.stride == [3]int{1, 1, 1} && l.in == l.out {
 		l.in = [3]int{1, 1, volume(l.in)}
 		l.out = l.in
 	}
 }
+
+// inner leaves out the innermost of three sizes.
+func inner(v [3]int) [3]int { return [3]int{1, v[0], v[1]} }
 
 // phase is the wide positions first + stride·x. Those that are alike modulo the stride are reached by the same taps, so
 // that each phase is a lattice in narrow.
@@ -182,6 +196,10 @@ func measure(l *lattice, n int) patch {
 		p.line = p.part * l.parts()
 	}
 	p.plane = p.size[0] * p.size[1] * p.line
+	if !p.asIs && p.plane >= 512 {
+		// An odd number of cache lines apart, the same cells of several planes don't share a set of the cache.
+		p.plane = 16 * ((p.plane+15)/16 | 1)
+	}
 	return p
 }
 

@@ -13,8 +13,9 @@ import (
 //	to[n, m, x] = Σ_c Σ_t wei[m, c, t] · from[n, c, x·stride + taps[t]]
 //
 // as a matrix product of packed weights and the columns of patches, or, where a group makes few channels, as sums of the
-// patches' rows. Positions are taken in bands of the outermost axis whose patches fit the cache. Each band is one worker's
-// work, or, where there are few, all share the tasks of the product.
+// patches' rows. Positions are taken in bands of the outermost axis whose patches fit the cache. The tasks of a band's
+// product are dealt out to the workers, each of which copies the band's patches for itself: what another has written would
+// come from its cache, which takes longer.
 type tileProduct struct {
 	isa       simd.ISA
 	pool      *simd.Pool
@@ -24,7 +25,7 @@ type tileProduct struct {
 	n, groups int
 	from, to  int // channels of a group
 	bands     int
-	shared    bool
+	tasks     int        // of a band
 	gemm      *simd.Gemm // of whole bands; nil: sums of rows
 	rest      *simd.Gemm // of smaller ones
 	place
@@ -66,15 +67,59 @@ func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows b
 	}
 	p.bands = l.bands(from, budget)
 	images := n * groups
-	if rows || p.interleaves() || p.bands*images >= 2*several {
+	if rows || p.interleaves() {
 		for p.bands*images%several != 0 && p.bands*images < 8*several && p.bands < total {
 			p.bands++
 		}
 	} else {
-		p.bands, p.shared = 1, true
+		p.bands = p.bestBands(l)
 	}
 	p.plan(l, rows)
 	return p
+}
+
+// copyElem is the cycles that an element of a patch takes to be copied.
+const copyElem = 1.5
+
+// bestBands is the number of bands, not below p.bands, with which the workers are expected to end first.
+func (p *tileProduct) bestBands(l *lattice) int {
+	axis := l.outermost()
+	total, images, several := l.out[axis], p.n*p.groups, p.pool.Workers()
+	best, least := p.bands, -1.0
+	for b := p.bands; b <= total && (b == p.bands || b*images <= 8*several); b += 1 + b/8 {
+		cycles := p.multiply(l, b).Cycles()
+		if patch := measure(l, (total+b-1)/b); !patch.asIs {
+			cycles += float64(p.from*patch.plane) * copyElem
+		}
+		if b*images >= several {
+			cycles *= float64((b*images + several - 1) / several)
+			// Workers that are held up leave the rest to others, which takes a few bands each.
+			cycles *= 1 + 0.06*float64(several-1)/float64(b*images)
+		}
+		if least < 0 || cycles < least {
+			best, least = b, cycles
+		}
+	}
+	return best
+}
+
+// multiply plans the product of a band of b.
+func (p *tileProduct) multiply(l *lattice, b int) *simd.Gemm {
+	axis := l.outermost()
+	total := l.out[axis]
+	widest := (total + b - 1) / b
+	hints := simd.Hints{Workers: max(1, p.pool.Workers()/max(1, b*p.n*p.groups)), Line: l.out[2]}
+	if axis == 2 {
+		hints.Line = widest
+	}
+	if p.interleaves() {
+		hints.Workers = 1
+	}
+	g, err := simd.NewGemm(p.isa, p.to, volume(l.out)/total*widest, p.from*len(l.taps), hints)
+	if err != nil {
+		panic(err) // sizes below zero: a mistake here
+	}
+	return g
 }
 
 // plan sets what follows from the number of bands.
@@ -82,6 +127,7 @@ func (p *tileProduct) plan(l *lattice, rows bool) {
 	axis := l.outermost()
 	total := l.out[axis]
 	widest := (total + p.bands - 1) / p.bands
+	p.tasks = 1
 	p.patch = newPatch(p.isa, l, widest)
 	for c := range p.from {
 		for _, off := range p.patch.off {
@@ -92,21 +138,13 @@ func (p *tileProduct) plan(l *lattice, rows bool) {
 	if rows {
 		return
 	}
-	perRow := volume(l.out) / total
-	hints := simd.Hints{Workers: 1, Line: l.out[2]}
-	if axis == 2 {
-		hints.Line = widest
-	}
-	if p.shared {
-		hints.Workers = max(1, p.pool.Workers()/max(1, p.n*p.groups))
-	}
-	var err error
-	if p.gemm, err = simd.NewGemm(p.isa, p.to, perRow*widest, len(p.off), hints); err != nil {
-		panic(err) // sizes below zero: a mistake here
-	}
+	p.gemm = p.multiply(l, p.bands)
 	p.rest = p.gemm
 	if total%p.bands != 0 {
-		p.rest = p.gemm.WithColumns(perRow * (total / p.bands))
+		p.rest = p.gemm.WithColumns(volume(l.out) / total * (total / p.bands))
+	}
+	if !p.interleaves() {
+		p.tasks = max(p.gemm.Tasks(), p.rest.Tasks())
 	}
 }
 
@@ -140,15 +178,7 @@ func (p *tileProduct) pack(packed, wei []float32, group int) {
 }
 
 // scratch is how many elements a run takes.
-func (p *tileProduct) scratch() int { return p.common() + p.pool.Workers()*p.own() }
-
-// common is the patches that all workers share.
-func (p *tileProduct) common() int {
-	if !p.shared || p.patch.asIs {
-		return 0
-	}
-	return p.n * p.groups * p.from * p.patch.plane
-}
+func (p *tileProduct) scratch() int { return p.pool.Workers() * p.own() }
 
 // own is what each worker takes: the product's workspace, a patch, and results that are to be interleaved.
 func (p *tileProduct) own() int { return p.workspace() + p.patches() + p.results() }
@@ -161,7 +191,7 @@ func (p *tileProduct) workspace() int {
 }
 
 func (p *tileProduct) patches() int {
-	if p.shared || p.patch.asIs {
+	if p.patch.asIs {
 		return 0
 	}
 	return (p.from*p.patch.plane + 15) &^ 15
@@ -188,7 +218,6 @@ type sweep struct {
 	source, packed []float32
 	target         []float32
 	chain          *chain
-	shares         []float32 // the common patches
 	workers        []worker
 }
 
@@ -198,6 +227,7 @@ type worker struct {
 	columns          tapColumns
 	post             post
 	ws, patch, dense []float32
+	copied           int // image and band that the patch is of, counted from 1
 }
 
 // run computes the product; chain may be nil.
@@ -208,25 +238,16 @@ func (p *tileProduct) run(ctx context.Context, a *arena, source, packed, target 
 	}
 	memory := a.get(p.scratch())
 	s.ctx, s.source, s.packed, s.target, s.chain = ctx, source, packed, target, c
-	s.shares = memory[:p.common()]
-	rest := memory[p.common():]
 	for i := range s.workers {
 		w := &s.workers[i]
-		own := rest[i*p.own():][:p.own()]
+		own := memory[i*p.own():][:p.own()]
 		w.ws, own = own[:p.workspace()], own[p.workspace():]
 		w.patch, w.dense = own[:p.patches()], own[p.patches():]
 	}
-	if p.shared {
-		if !p.patch.asIs {
-			p.pool.Run(p.n*p.groups*p.from, (*filling)(s))
-		}
-		p.pool.Run(p.n*p.groups*p.gemm.Tasks(), (*sharing)(s))
-	} else {
-		p.pool.Run(p.n*p.groups*p.bands, (*banding)(s))
-	}
+	p.pool.Run(p.n*p.groups*p.bands*p.tasks, (*banding)(s))
 	a.put(memory)
 	clear(s.workers)
-	s.ctx, s.source, s.packed, s.target, s.chain, s.shares = nil, nil, nil, nil, nil, nil
+	s.ctx, s.source, s.packed, s.target, s.chain = nil, nil, nil, nil, nil
 	p.sweeps.Put(s)
 	return ctx.Err()
 }
@@ -235,35 +256,6 @@ func (p *tileProduct) run(ctx context.Context, a *arena, source, packed, target 
 func (s *sweep) planes(image int) []float32 {
 	plane := s.from * volume(s.patch.l.in)
 	return s.source[image*plane:][:plane]
-}
-
-// filling copies the patches, a channel of an image at a time.
-type filling sweep
-
-func (f *filling) Do(_, i int) {
-	if f.ctx.Err() == nil {
-		in := volume(f.patch.l.in)
-		f.patch.fill(f.shares[i*f.patch.plane:][:f.patch.plane], f.source[i*in:][:in], 0)
-	}
-}
-
-// sharing computes tasks of all images' groups, each one product.
-type sharing sweep
-
-func (h *sharing) Do(worker, i int) {
-	s := (*sweep)(h)
-	if s.ctx.Err() != nil {
-		return
-	}
-	image, task := i/s.gemm.Tasks(), i%s.gemm.Tasks()
-	data := s.planes(image)
-	if !s.patch.asIs {
-		data = s.shares[image*s.from*s.patch.plane:][:s.from*s.patch.plane]
-	}
-	sp := volume(s.size)
-	w := &s.workers[worker]
-	s.prepare(w, s.gemm, image, 0, data, s.target[image*s.to*sp:][:s.to*sp], sp)
-	s.gemm.Run(task, w.ws, &w.call)
 }
 
 // prepare sets a worker's call up for g to write results of the image's group to c, from position at of its planes on.
@@ -284,7 +276,7 @@ func (s *sweep) prepare(w *worker, g *simd.Gemm, image, at int, data, c []float3
 	}
 }
 
-// banding computes a band after the other.
+// banding computes a task of a band after the other.
 type banding sweep
 
 func (b *banding) Do(worker, i int) {
@@ -293,6 +285,7 @@ func (b *banding) Do(worker, i int) {
 		return
 	}
 	l, axis := s.patch.l, s.patch.axis
+	i, task := i/s.tasks, i%s.tasks
 	image, band := i/s.bands, i%s.bands
 	lo, hi := band*l.out[axis]/s.bands, (band+1)*l.out[axis]/s.bands
 	w := &s.workers[worker]
@@ -302,9 +295,11 @@ func (b *banding) Do(worker, i int) {
 	case s.patch.asIs:
 		data = data[s.patch.skip(lo):]
 	default:
-		in := volume(l.in)
-		for c := range s.from {
-			s.patch.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+		if in := volume(l.in); w.copied != i+1 {
+			for c := range s.from {
+				s.patch.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+			}
+			w.copied = i + 1
 		}
 		data = w.patch
 	}
@@ -324,7 +319,7 @@ func (b *banding) Do(worker, i int) {
 			g = s.rest
 		}
 		s.prepare(w, g, image, lo*perRow, data, c, ld)
-		for task := range g.Tasks() {
+		for ; task < g.Tasks(); task += s.tasks {
 			g.Run(task, w.ws, &w.call)
 		}
 	}

@@ -159,6 +159,9 @@ func (g *Gemm) tileSize() int { return g.rows.split.widest() * g.nr }
 // Tasks is how many tasks there are.
 func (g *Gemm) Tasks() int { return g.rowJobs.parts * g.laneJobs.parts }
 
+// Cycles is how long all tasks are expected to take the workers, in cycles of a processor.
+func (g *Gemm) Cycles() float64 { return g.cycles }
+
 // String names the plan's decisions.
 func (g *Gemm) String() string {
 	side := "columns"

@@ -124,7 +124,7 @@ func (g *Gemm) shape(v, workers int) {
 			}
 			rounds := (rp*lp + workers - 1) / workers
 			// Workers that are held up leave the rest to others, which takes a few tasks each.
-			slack := 1 + 0.15/float64(rounds)
+			slack := 1 + 0.06/float64(rounds)
 			if workers == 1 {
 				slack = 1
 			}
@@ -150,37 +150,59 @@ func (g *Gemm) taskCost(v int) float64 {
 	panels := g.laneJobs.widest()
 	mr := g.rows.split.widest()
 	k, blocks := float64(g.K), float64(max(1, g.blocks.parts))
-	cycles := 2000.0
-	if !g.swapped {
-		cycles += k * rows * float64(mr) / float64(g.kern.lanes) * fetchLine
+	fetch := fetchLine
+	if g.M*g.K > blockElems {
+		fetch = fetchFar
 	}
-	for p := range panels {
-		w := v
-		if rest := g.laneExt % g.nr; p == 0 && rest != 0 && g.laneJobs.parts == 1 {
-			w, _ = g.kern.vectors(rest) // the narrower last panel
-		}
-		cycles += rows * (k*stepCost(mr, w) + blocks*tileCost(mr, w))
+	panel := func(v int) float64 {
+		cycles := rows * (k*stepCost(mr, v) + blocks*tileCost(mr, v))
 		switch {
 		case g.swapped:
-			cycles += k * float64(w) * fetchLine
-			if p == 0 && !g.inPlace {
-				cycles += k * rows * packRow
-			}
+			cycles += k * float64(v) * fetch
 		case !g.inPlace:
-			cycles += k * packRow
+			cycles += k * g.packRow(float64(v*g.kern.lanes))
+		}
+		if g.inPlace {
+			cycles += rows * k * float64(v) * streamLine
 		}
 		if g.swapped != g.columns {
-			cycles += rows * float64(mr*w) * 8
+			cycles += rows * float64(mr*v) * turnVector
 		}
+		return cycles
 	}
-	return cycles
+	cycles := 2000.0
+	switch {
+	case !g.swapped:
+		cycles += k * rows * float64(mr) / float64(g.kern.lanes) * fetch
+	case !g.inPlace:
+		cycles += k * rows * g.packRow(float64(mr))
+	}
+	each := panel(v)
+	if rest := g.line % g.nr; rest != 0 && (g.laneJobs.parts == 1 || g.line < g.laneExt) {
+		w, _ := g.kern.vectors(rest) // the narrower last panel of a line
+		n := float64(cut(g.line, g.nr).parts)
+		each = (each*(n-1) + panel(w)) / n
+	}
+	return cycles + float64(panels)*each
 }
 
-// fetchLine is the cycles that a vector of weights takes to come from a distant cache while the tiles compute, and
-// packRow those of packing one row of a panel, however short.
+// packRow is what packing n columns of a row takes: in pieces, where these are lines.
+func (g *Gemm) packRow(n float64) float64 {
+	if g.lineHint == 0 {
+		return packPiece
+	}
+	return packPiece * (1 + n/float64(g.lineHint))
+}
+
+// fetchLine is the cycles that a vector of weights takes to come from the second cache while the tiles compute, and
+// fetchFar from a farther one, streamLine what remains of it where each tile has to fetch them again; packPiece those of
+// packing a piece of one row of a panel, however short, and turnVector those of a vector of results that is to be transposed.
 const (
-	fetchLine = 1.5
-	packRow   = 5
+	fetchLine  = 1.5
+	fetchFar   = 6
+	streamLine = 0.25
+	packPiece  = 9
+	turnVector = 8
 )
 
 // stepCost is the cycles of a step of a tile of mr rows and v vectors: two fused multiply-adds and two loads each, the
