@@ -67,8 +67,8 @@ func (c *checker) close() error {
 	return c.oracle.Close()
 }
 
-// Checked is how many elements of results were computed once more, as WithCheck says, and found right: this device's, and
-// those of the device that it falls back to.
+// Checked is how many elements of results were computed once more, as WithCheck says, and found right: this device's, those
+// of the device that it falls back to, and of those that it stands for.
 func (d *Device) Checked() int64 {
 	d.mu.Lock()
 	other := d.fallback
@@ -76,6 +76,9 @@ func (d *Device) Checked() int64 {
 	n := int64(0)
 	if other != nil {
 		n = other.Checked()
+	}
+	for _, other := range d.opened() {
+		n += other.Checked()
 	}
 	d.checker.mu.Lock()
 	defer d.checker.mu.Unlock()

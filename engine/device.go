@@ -35,6 +35,7 @@ type Device struct {
 
 	checker checker
 	kept    kept
+	group   *group // nil for a device by itself
 }
 
 // Option is an option of Open.
@@ -77,7 +78,9 @@ func WithDriver(through func(driver.Driver) driver.Driver) Option {
 	return func(o *options) { o.through = through }
 }
 
-// Open opens the device of a spec (see Resolve). A spec that matches several opens the first.
+// Open opens the device of a spec (see Resolve). A spec that matches several opens the first. What was opened as "auto" or as
+// a list such as "cpu+opencl:0" runs each problem (Plan, Compute and their like) on the device for it (see For), and is one of
+// them in all else: a Plan's tensors and streams are those of the plan's Device.
 func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 	o := options{fallback: "cpu"}
 	for _, f := range opts {
@@ -86,6 +89,9 @@ func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 	found, err := Resolve(spec)
 	if err != nil {
 		return nil, err
+	}
+	if list := together(found[0]); list != nil {
+		return openGroup(ctx, found[0], list, o)
 	}
 	return openDevice(ctx, found[0], o)
 }
@@ -113,7 +119,7 @@ func openDevice(ctx context.Context, spec string, o options) (*Device, error) {
 	return d, nil
 }
 
-// Spec is the resolved spec, such as "vulkan:0".
+// Spec is the resolved spec of this very device, such as "vulkan:0".
 func (d *Device) Spec() string { return d.spec }
 
 // Info describes the device.
@@ -147,13 +153,29 @@ func (d *Device) Close() error {
 	if fallback != nil {
 		errs = append(errs, fallback.Close())
 	}
+	for _, other := range d.opened() {
+		errs = append(errs, other.Close())
+	}
 	return errors.Join(append(errs, d.checker.close())...)
 }
 
 // Plan chooses an algorithm for the problem and compiles it: what was fastest when the problem was tuned on this device,
-// else what the driver takes to be. If the device cannot run the problem the plan is for the
-// fallback device, unless that was ruled out.
+// else what the driver takes to be. Where the device stands for several, the plan is for the one that is fastest while
+// tensors stay on it. If the device cannot run the problem the plan is for the fallback device, unless that was ruled out.
 func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
+	on, chosen, err := d.pick(ctx, p, OnDevice, o)
+	if err != nil {
+		return nil, err
+	}
+	pl, err := on.planHere(ctx, p, o)
+	if err == nil {
+		pl.chosen = chosen
+	}
+	return pl, err
+}
+
+// planHere is Plan on this device, or on the one that it falls back to.
+func (d *Device) planHere(ctx context.Context, p problem.Problem, o driver.PlanOptions) (*Plan, error) {
 	pl, err := d.PlanHere(ctx, p, o)
 	if err == nil {
 		return pl, nil
@@ -165,7 +187,7 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 	if openErr != nil {
 		return nil, errors.Join(err, openErr)
 	}
-	pl, otherErr := other.Plan(ctx, p, o)
+	pl, otherErr := other.planHere(ctx, p, o)
 	if otherErr != nil {
 		return nil, fmt.Errorf("%w; and its fallback: %w", err, otherErr)
 	}

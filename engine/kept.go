@@ -217,7 +217,7 @@ func (d *Device) compute(ctx context.Context, p problem.Problem, in Operands) (o
 	p.Name = ""
 	o := d.kept.takePlan(p, &in)
 	if o == nil {
-		pl, err := d.Plan(ctx, p, driver.PlanOptions{Background: true})
+		pl, err := d.planHere(ctx, p, driver.PlanOptions{Background: true})
 		if err != nil {
 			return out, err
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gonvolve/gonvolve/engine/auto"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
@@ -22,6 +23,7 @@ type Plan struct {
 	d        driver.Plan
 	why      string // instead of the driver's, or empty
 	fallback *Fallback
+	chosen   *auto.Choice // of the device, if there were several
 
 	inputs, outputs []problem.Role
 	args            []arg // of a run: inputs, then outputs
@@ -51,8 +53,17 @@ func newPlan(d *Device, on *session, p problem.Problem, dp driver.Plan, why stri
 // Problem is what the plan computes.
 func (pl *Plan) Problem() problem.Problem { return pl.p }
 
-// Device is where the plan runs: the device that made it, or the one that it fell back to.
+// Device is where the plan runs: the device that made it, the one that was chosen (see Device.For), or the one that it fell
+// back to.
 func (pl *Plan) Device() *Device { return pl.dev }
+
+// Choice is empty, or why the plan is for its device, if the device that made it stands for several.
+func (pl *Plan) Choice() string {
+	if pl.chosen == nil {
+		return ""
+	}
+	return pl.chosen.Why()
+}
 
 // Fallback is nil, or why the plan is for another device than asked.
 func (pl *Plan) Fallback() *Fallback { return pl.fallback }
@@ -62,6 +73,9 @@ func (pl *Plan) Info() driver.PlanInfo {
 	i := pl.d.Info()
 	if pl.why != "" {
 		i.Why = pl.why
+	}
+	if pl.chosen != nil {
+		i.Why = pl.dev.spec + " (" + pl.chosen.Why() + "); " + i.Why
 	}
 	return i
 }

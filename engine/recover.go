@@ -38,11 +38,15 @@ func (f *Fallback) String() string {
 	return fmt.Sprintf("%s runs on %s instead of %s: %v", f.Problem.String(), f.To, f.From, f.Reason)
 }
 
-// Fallbacks lists what did not run as asked, as it happened.
+// Fallbacks lists what did not run as asked, as it happened; device by device, if there are several.
 func (d *Device) Fallbacks() []Fallback {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]Fallback(nil), d.fallbacks...)
+	list := append([]Fallback(nil), d.fallbacks...)
+	d.mu.Unlock()
+	for _, other := range d.opened() {
+		list = append(list, other.Fallbacks()...)
+	}
+	return list
 }
 
 // Note adds to Fallbacks and logs a warning: for packages that run problems on a device and find another way for them.
@@ -138,6 +142,15 @@ const reopenings = 3
 // is lost on the way it is opened again; where that does not help, or memory is short, the problem falls back to another
 // device. Package tiling's Compute does in smaller parts what memory is too short for.
 func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
+	on, _, err := d.pick(ctx, p, OnHost, driver.PlanOptions{})
+	if err != nil {
+		return Operands{}, err
+	}
+	return on.computeHere(ctx, p, in)
+}
+
+// computeHere is Compute on this device.
+func (d *Device) computeHere(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
 	out, err := d.compute(ctx, p, in)
 	for range reopenings {
 		if err == nil || ctx.Err() != nil || !errors.Is(err, ErrDeviceLost) {
@@ -156,7 +169,7 @@ func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (O
 	if err != nil {
 		return Operands{}, err
 	}
-	return other.Compute(ctx, p, in)
+	return other.computeHere(ctx, p, in)
 }
 
 // ErrDeviceHung is ErrDeviceLost of a device that did not answer within the deadline (see WithDeadline).

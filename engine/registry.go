@@ -28,7 +28,7 @@ var order = []string{"cpu", "vulkan", "opencl"}
 func Register(name string, d driver.Driver) {
 	registry.Lock()
 	defer registry.Unlock()
-	if name == "" || strings.ContainsAny(name, ":,*? ") || name == "auto" || name == "all" {
+	if name == "" || strings.ContainsAny(name, ":,*?+ ") || name == autoSpec || name == "all" {
 		panic("engine: bad driver name " + strconv.Quote(name))
 	}
 	if _, taken := registry.drivers[name]; taken {
@@ -137,8 +137,9 @@ func devicesOf(name string) []Listing {
 
 // Resolve turns a comma-separated list of device specs into the specs of single devices, without duplicates: "cpu",
 // "vulkan:0", "opencl:1", a driver alone ("vulkan": all of its devices), a glob over device names ("vulkan:*H100*",
-// "*:*nvidia*", case ignored), "all", and "auto": the first discrete, else integrated GPU, Vulkan before OpenCL, else
-// the cpu. GPU drivers that run on the processor itself (llvmpipe, PoCL) are never picked by auto.
+// "*:*nvidia*", case ignored), and "all". Two stand for several devices together: "auto", which runs each problem on the
+// device that is fastest at it (see Device.For), and lists such as "cpu+opencl:0", among which package tiling divides a
+// problem. Open opens those as one.
 func Resolve(specs string) ([]string, error) {
 	var out []string
 	for spec := range strings.SplitSeq(specs, ",") {
@@ -156,9 +157,16 @@ func Resolve(specs string) ([]string, error) {
 }
 
 func resolve(spec string) ([]string, error) {
+	if strings.Contains(spec, "+") {
+		return resolveList(spec)
+	}
 	switch spec {
-	case "auto":
-		return pickAuto()
+	case autoSpec:
+		if len(home()) == 0 {
+			_, err := match(spec, Devices(), func(Listing) bool { return true })
+			return nil, err
+		}
+		return []string{autoSpec}, nil
 	case "all":
 		return match(spec, Devices(), func(Listing) bool { return true })
 	}
@@ -225,19 +233,62 @@ func (j joined) Error() string {
 
 func (j joined) Unwrap() []error { return j }
 
-func pickAuto() ([]string, error) {
-	list := Devices()
-	for _, want := range []driver.Type{driver.Discrete, driver.Integrated} {
-		for _, l := range list {
-			if l.Err == nil && l.Info.Type == want {
-				return []string{l.Spec}, nil
+// autoSpec stands for all devices.
+const autoSpec = "auto"
+
+// home lists all devices, the one first that is most likely the best: the first discrete, else integrated GPU, Vulkan before
+// OpenCL, else the cpu. GPU drivers that run on the processor itself (llvmpipe, PoCL) are never first, if there is a cpu.
+func home() (list []Listing) {
+	for _, l := range Devices() {
+		if l.Err == nil {
+			list = append(list, l)
+		}
+	}
+	rank := func(l Listing) int {
+		if i := slices.Index([]driver.Type{driver.Discrete, driver.Integrated}, l.Info.Type); i >= 0 {
+			return i
+		}
+		return 2
+	}
+	slices.SortStableFunc(list, func(a, b Listing) int { return rank(a) - rank(b) })
+	return list
+}
+
+// resolveList is resolve for devices together: "cpu+opencl:0".
+func resolveList(spec string) ([]string, error) {
+	var members []string
+	for part := range strings.SplitSeq(spec, "+") {
+		found, err := resolve(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found {
+			if s == autoSpec {
+				return nil, fmt.Errorf("%w: device %q: auto is all devices already; name those that are to share the work", ErrUnknownDevice, spec)
+			}
+			if !slices.Contains(members, s) {
+				members = append(members, s)
 			}
 		}
 	}
-	if _, ok := lookup("cpu"); ok {
-		return []string{"cpu"}, nil
+	return []string{strings.Join(members, "+")}, nil
+}
+
+// together lists the devices of a resolved spec that stands for several; nil for one that does not.
+func together(spec string) (list []Listing) {
+	if spec == autoSpec {
+		return home()
 	}
-	return match("auto", list, func(Listing) bool { return true })
+	if !strings.Contains(spec, "+") {
+		return nil
+	}
+	all := Devices()
+	for part := range strings.SplitSeq(spec, "+") {
+		if i := slices.IndexFunc(all, func(l Listing) bool { return l.Spec == part }); i >= 0 {
+			list = append(list, all[i])
+		}
+	}
+	return list
 }
 
 // open opens the driver's device behind a resolved spec.

@@ -60,7 +60,7 @@ func TestRegister(t *testing.T) {
 	if got := engine.Drivers(); !slices.Equal(got, []string{"cpu", "vulkan", "opencl", "alpha", "zeta"}) {
 		t.Errorf("drivers are listed as %v", got)
 	}
-	for _, name := range []string{"cpu", "", "auto", "all", "a:b", "a,b", "a*", "a b"} {
+	for _, name := range []string{"cpu", "", "auto", "all", "a:b", "a,b", "a*", "a b", "a+b"} {
 		func() {
 			defer func() {
 				if recover() == nil {
@@ -81,8 +81,6 @@ func TestResolve(t *testing.T) {
 		"other":  &fake{infos: devices("virtual x")},
 	}
 	soft := map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{infos: devices("cpu llvmpipe")}, "opencl": &fake{err: none}}
-	integrated := map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{err: none}, "opencl": &fake{infos: devices("cpu a", "integrated b")}}
-	alone := map[string]driver.Driver{"vulkan": &fake{infos: devices("cpu llvmpipe", "cpu lavapipe")}}
 	empty := map[string]driver.Driver{"vulkan": &fake{err: none}, "opencl": &fake{}}
 	for _, c := range []struct {
 		name    string
@@ -100,10 +98,13 @@ func TestResolve(t *testing.T) {
 		{"glob", full, "vulkan:*h100*", "vulkan:2", false},
 		{"glob of drivers", full, "*:*NVIDIA*", "vulkan:2 opencl:1", false},
 		{"slash in a name", full, "vulkan:*uhd*", "vulkan:1", false},
-		{"auto takes the discrete GPU", full, "auto", "vulkan:2", false},
-		{"auto takes the integrated GPU", integrated, "auto", "opencl:1", false},
-		{"auto never takes a GPU driver on the cpu", soft, "auto", "cpu", false},
-		{"auto without a cpu driver", alone, "auto", "vulkan:0 vulkan:1", false},
+		{"auto", full, "auto", "auto", false},
+		{"a list", full, "cpu+opencl:1", "cpu+opencl:1", false},
+		{"a list by patterns, without duplicates", full, "vulkan:*h100* + cpu+cpu,cpu", "vulkan:2+cpu cpu", false},
+		{"a list of one", full, "cpu+cpu", "cpu", false},
+		{"auto in a list", full, "auto+cpu", "auto is all devices already", true},
+		{"a list with what there is not", full, "cpu+metal", "no driver", true},
+		{"a list that ends early", full, "cpu+", "no driver", true},
 		{"all leaves out drivers without devices", soft, "all", "cpu vulkan:0", false},
 		{"unknown driver", full, "metal:0", `no driver "metal" is built in; there are cpu, vulkan, opencl, other`, true},
 		{"empty", full, "", `no driver ""`, true},
@@ -127,6 +128,32 @@ func TestResolve(t *testing.T) {
 				t.Errorf("%q: %v, %v, not %s", c.specs, got, err, c.want)
 			}
 		})
+	}
+}
+
+// What knows no problem is the first real GPU's, or else the cpu's.
+func TestAutoHome(t *testing.T) {
+	for _, c := range []struct {
+		drivers map[string]driver.Driver
+		want    string
+	}{
+		{map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{infos: devices("cpu a", "integrated b", "discrete c")},
+			"opencl": &fake{infos: devices("discrete c")}}, "vulkan:2"},
+		{map[string]driver.Driver{"cpu": cpu.Driver{}, "opencl": &fake{infos: devices("cpu a", "integrated b")}}, "opencl:1"},
+		{map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{infos: devices("cpu llvmpipe")}}, "cpu"},
+		{map[string]driver.Driver{"vulkan": &fake{infos: devices("cpu llvmpipe", "cpu lavapipe")}}, "vulkan:0"},
+	} {
+		engine.WithDrivers(t, c.drivers)
+		d, err := engine.Open(t.Context(), "auto")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Spec() != c.want || d.Name() != "auto" || d.Divides() {
+			t.Errorf("%s, %s, not %s", d.Spec(), d.Name(), c.want)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -38,10 +38,13 @@ Without arguments: every device on a small suite of real layers.
              100 % of that come from caches), whichever is more
   × cpu      wall time of the cpu by this one's
 Times are medians; json and csv have minimum and 95th percentile too. A result
-that fails its check is never timed. --kernels DIR measures with the kernels of the folder, too, and
+that fails its check is never timed. With auto among the devices, the one that it
+chose for each problem is shown, and its times by those of the best single device
+(× best: 1.00 is as fast), measured by runs in turns. --kernels DIR measures with the kernels of the folder, too, and
 compares by runs in turns; both without tuned choices. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
+  gonvolve bench --device all,auto --suite field
   gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
   gonvolve bench --kernels mine/ --device vulkan:0,opencl:0 mb1ic64ih56oc64oh56kh3ph1
   gonvolve bench --format json -o before.json --min-time 1s
@@ -69,7 +72,9 @@ compares by runs in turns; both without tuned choices. Built-in suites: --suite 
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
 			options.Algorithm, options.Peaks = alg, job.peaks[dev.Spec()]
 			r := bench.Measure(ctx, dev, c, options)
-			job.raise(ctx, cmd.ErrOrStderr(), dev, &c.Problem, &r)
+			if r.Chosen == "" {
+				job.raise(ctx, cmd.ErrOrStderr(), dev, &c.Problem, &r)
+			}
 			return r
 		}
 		list, err := problems.problems(cmd, args, bench.DefaultSuite)
@@ -127,12 +132,21 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 			return both.measure(ctx, d, c, o, func(d *engine.Device) report.Record { return j.check(ctx, d, c, alg) })
 		}
 	}
+	if j.kernels == "" && j.peaks != nil && slices.ContainsFunc(devs, several) {
+		j.columns = report.ChosenColumns
+	}
 	bar := newProgress(cmd, len(list)*len(devs))
 	if j.peaks != nil {
 		for _, d := range devs {
-			bar.start(d.Spec() + " peaks")
-			if j.peaks[d.Spec()], err = peak.Of(ctx, d); err != nil && ctx.Err() == nil {
-				slog.WarnContext(ctx, "no shares of the peak", "reason", err)
+			members, err := d.Members(ctx)
+			if err != nil {
+				return err
+			}
+			for _, m := range members {
+				bar.start(m.Spec() + " peaks")
+				if j.peaks[m.Spec()], err = peak.Of(ctx, m.Driver()); err != nil && ctx.Err() == nil {
+					slog.WarnContext(ctx, "no shares of the peak", "reason", err)
+				}
 			}
 		}
 	}
@@ -171,7 +185,7 @@ func (j *job) raise(ctx context.Context, notes io.Writer, dev *engine.Device, p 
 	if was.GFLOPS == 0 || shown <= was.GFLOPS {
 		return
 	}
-	now, err := peak.Raise(ctx, dev, was, shown)
+	now, err := peak.Raise(ctx, dev.Driver(), was, shown)
 	if err != nil {
 		slog.WarnContext(ctx, "the peak is too low", "reason", err)
 		return
@@ -186,7 +200,7 @@ func (j *job) shares(records []report.Record) {
 	for i := range records {
 		r := &records[i]
 		if p, err := problem.Parse(r.Problem); err == nil && r.Verified && j.peaks != nil {
-			r.Shares(&p, j.peaks[r.Device])
+			r.Shares(&p, j.peaks[r.On()])
 		}
 	}
 }
@@ -205,23 +219,27 @@ func (j *job) print(cmd *cobra.Command, records []report.Record) error {
 func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine.Device, p *problem.Problem, bar *progress,
 	check func(*engine.Device, *verify.Case, string) []report.Record) []report.Record {
 	var records []report.Record
+	var ran []*engine.Device // a record each
 	c, caseErr := verify.NewCase(ctx, oracle, *p, j.fill, j.budget)
 	if caseErr == nil {
 		c.Explain = j.explain
 	}
 	for _, d := range devs {
-		bar.start(d.Spec() + " " + p.String())
+		bar.start(d.Name() + " " + p.String())
 		for _, alg := range algorithms(d, *p, j.alg) {
 			if ctx.Err() != nil {
 				return records
 			}
 			if caseErr == nil {
-				records = append(records, check(d, c, alg)...)
+				for _, r := range check(d, c, alg) {
+					records = append(records, r)
+					ran = append(ran, d)
+				}
 				continue
 			}
 			// Without inputs the device's own reason to refuse says more, if it has one.
 			r := report.New(p, d)
-			r.Repro = verify.Repro(p, d.Spec(), alg, j.fill)
+			r.Repro = verify.Repro(p, d.Name(), alg, j.fill)
 			pl, err := d.Plan(ctx, *p, driver.PlanOptions{Algorithm: alg})
 			if err == nil {
 				err = errors.Join(caseErr, pl.Close())
@@ -231,5 +249,48 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 		}
 		bar.step()
 	}
+	if c != nil && len(ran) == len(records) {
+		j.compareChosen(ctx, c, ran, records)
+	}
 	return records
+}
+
+// several says whether a device stands for several, from which it chooses.
+func several(d *engine.Device) bool { return d.Name() != d.Spec() }
+
+// compareChosen times devices that chose again, in turns with those that were best by themselves.
+func (j *job) compareChosen(ctx context.Context, c *verify.Case, ran []*engine.Device, records []report.Record) {
+	if j.columns == nil || j.peaks == nil || j.kernels != "" || !slices.ContainsFunc(ran, several) || j.alg != "auto" {
+		return
+	}
+	best := func(of func(*report.Record) *report.Times) (at int) {
+		at = -1
+		for i := range records {
+			r := &records[i]
+			if several(ran[i]) || r.Status != report.Passed || of(r) == nil {
+				continue
+			}
+			if at < 0 || of(r).Median < of(&records[at]).Median {
+				at = i
+			}
+		}
+		return at
+	}
+	for i, d := range ran {
+		if !several(d) || records[i].Status != report.Passed {
+			continue
+		}
+		devs, turns, seen := []*engine.Device{d}, []*report.Record{&records[i]}, []int{-1}
+		for _, of := range []func(*report.Record) *report.Times{
+			func(r *report.Record) *report.Times { return r.WallMS }, func(r *report.Record) *report.Times { return r.E2EMS },
+		} {
+			if at := best(of); !slices.Contains(seen, at) {
+				devs, turns, seen = append(devs, ran[at]), append(turns, &records[at]), append(seen, at)
+			}
+		}
+		if len(devs) > 1 {
+			bench.InTurns(ctx, c, j.bench, devs, turns)
+			records[i].AgainstBest(turns[1:])
+		}
+	}
 }

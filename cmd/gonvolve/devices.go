@@ -99,11 +99,11 @@ func describe(cmd *cobra.Command, l engine.Listing, validate, peaks bool) device
 		row.SelfTest = s.SelfTest()
 	}
 	if peaks {
-		if _, err := peak.Measure(cmd.Context(), d); err != nil {
+		if _, err := peak.Measure(cmd.Context(), d.Driver()); err != nil {
 			row.Reason = err.Error()
 		}
 	}
-	if p, ok := peak.Known(d); ok {
+	if p, ok := peak.Known(d.Info()); ok {
 		row.Peaks = &p
 	}
 	if err := d.Close(); err != nil {

@@ -59,6 +59,9 @@ func compare(ctx context.Context, dir string, devs []*engine.Device) (c *compari
 	c = &comparison{dir: dir, changed: map[*engine.Device]*engine.Device{}, ran: map[string]bool{}}
 	var refused error
 	for _, d := range devs {
+		if several(d) {
+			return nil, errors.Join(fmt.Errorf("%w: %s with kernels of a folder; name single devices", engine.ErrInvalid, d.Name()), c.close())
+		}
 		other, changed, err := openWith(ctx, d.Spec(), driver.Options{Kernels: dir}, engine.WithTuning(nil))
 		switch {
 		case err != nil && errors.Is(err, engine.ErrUnsupported):

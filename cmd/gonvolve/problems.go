@@ -201,13 +201,16 @@ func devices(ctx context.Context, specs string, o driver.Options, more ...engine
 		var errs []error
 		for _, d := range open {
 			if err := d.Close(); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", d.Spec(), err))
+				errs = append(errs, fmt.Errorf("%s: %w", d.Name(), err))
 			}
 		}
 		return errors.Join(errs...)
 	}
 	other := o.Kernels == ""
 	for _, s := range found {
+		if o.Kernels != "" && (s == "auto" || strings.Contains(s, "+")) {
+			return nil, nil, nil, errors.Join(fmt.Errorf("%w: %s with kernels of a folder; name single devices", engine.ErrInvalid, s), closeDevices())
+		}
 		d, changed, err := openWith(ctx, s, o, more...)
 		if other = other || changed; err != nil {
 			return nil, nil, nil, errors.Join(err, closeDevices())
@@ -229,6 +232,9 @@ func algorithms(dev *engine.Device, p problem.Problem, alg string) []string {
 	case "auto", "":
 		return []string{""}
 	case "all":
+		if several(dev) { // it chooses that, too
+			return []string{""}
+		}
 		if names := dev.Algorithms(p); len(names) > 0 {
 			return names
 		}

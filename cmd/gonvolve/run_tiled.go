@@ -138,7 +138,7 @@ const worthTelling = time.Second
 // forecast tells how long a job takes at least, and from where on it pays to leave the cpu, if the peaks are known.
 func forecast(cmd *cobra.Command, job *tiling.Job) error {
 	ctx, dev := cmd.Context(), job.Device()
-	peaks, ok := peak.Known(dev)
+	peaks, ok := peak.Known(dev.Info())
 	if !ok {
 		return nil
 	}
@@ -161,7 +161,7 @@ func forecast(cmd *cobra.Command, job *tiling.Job) error {
 		if err != nil {
 			return err
 		}
-		if cpu, ok := peak.Known(host); ok {
+		if cpu, ok := peak.Known(host.Info()); ok {
 			text += fmt.Sprintf("; the cpu %v", round(job.Forecast(tiling.Rates{Peaks: cpu}).Total))
 			if even := tiling.BreakEven(rates, cpu); math.IsInf(even, 1) {
 				text += ", which no problem on this device breaks even with"

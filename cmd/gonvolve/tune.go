@@ -45,7 +45,7 @@ were tuned before are skipped, so an interrupted command goes on where it was.`,
   gonvolve tune --export tuned.jsonl
   gonvolve tune --merge tuned.jsonl`,
 	}
-	device := deviceFlag(cmd, "auto")
+	device := deviceFlag(cmd, "all")
 	out := outputFlags(cmd)
 	problems := addProblemFlags(cmd)
 	t := &tuning{out: out}
@@ -147,6 +147,9 @@ func (t *tuning) measure(cmd *cobra.Command, specs string, list []problem.Proble
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeAll()) }()
+	if devs, err = single(ctx, devs); err != nil {
+		return nil, err
+	}
 	bar := newProgress(cmd, len(list)*len(devs))
 	defer bar.end()
 	for _, p := range list {
@@ -161,6 +164,18 @@ func (t *tuning) measure(cmd *cobra.Command, specs string, list []problem.Proble
 		}
 	}
 	return rows, nil
+}
+
+// single lists devices one by one, where they stand for several.
+func single(ctx context.Context, devs []*engine.Device) (list []*engine.Device, err error) {
+	for _, d := range devs {
+		members, err := d.Members(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, members...)
+	}
+	return list, nil
 }
 
 // tuneRow is one result of `gonvolve tune`.

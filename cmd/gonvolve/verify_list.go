@@ -81,10 +81,10 @@ func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle
 func (l *listing) table(devs []*engine.Device) report.Table {
 	t := report.Table{Head: []string{"device", "passed", "failed", "unsupported", "skipped"}, Right: []bool{false, true, true, true, true}}
 	for _, d := range devs {
-		row := []string{d.Spec()}
+		row := []string{d.Name()}
 		for _, s := range []report.Status{report.Passed, report.Failed, report.Unsupported, report.Skipped} {
 			n := 0
-			if c := l.counts[d.Spec()]; c != nil {
+			if c := l.counts[d.Name()]; c != nil {
 				n = c.count[s]
 			}
 			row = append(row, fmt.Sprint(n))
@@ -125,7 +125,7 @@ func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags) error
 		for _, dev := range devs {
 			for i := range list {
 				g := &list[i]
-				bar.start(dev.Spec() + " " + g.Problem.String())
+				bar.start(dev.Name() + " " + g.Problem.String())
 				for _, alg := range algorithms(dev, g.Problem, l.alg) {
 					if err := ctx.Err(); err != nil {
 						return err
@@ -154,11 +154,11 @@ func (l *listing) onnxOn(ctx context.Context, dev *engine.Device, dir string) er
 	return onnx.RunDir(ctx, dev, dir, onnx.Operators(), func(res onnx.Result) {
 		info := dev.Info()
 		r := report.Record{
-			Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Spec(), DeviceName: info.Name, API: info.API,
+			Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Name(), DeviceName: info.Name, API: info.API,
 			Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
 			Verified: res.Status == onnx.Passed, Reason: res.Reason, Checked: res.Checked, Elements: res.Checked,
 			MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
-			Repro: "gonvolve verify --device " + dev.Spec() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
+			Repro: "gonvolve verify --device " + dev.Name() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),
 		}
 		if r.Problem == "" {
 			r.Problem = res.Name

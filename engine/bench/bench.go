@@ -62,7 +62,7 @@ func (o Options) withDefaults() Options {
 // times. When ctx ends the record is Skipped.
 func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options) report.Record {
 	r := report.New(&c.Problem, dev)
-	r.Repro = verify.Repro(&c.Problem, dev.Spec(), o.Algorithm, c.Fill)
+	r.Repro = verify.Repro(&c.Problem, dev.Name(), o.Algorithm, c.Fill)
 	err := measure(ctx, dev, c, o.withDefaults(), &r)
 	switch {
 	case err == nil:
@@ -88,6 +88,7 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 	defer func() { err = errors.Join(err, pl.Close()) }()
 	planned := time.Since(start)
 	r.Planned(pl)
+	r.Repro = verify.Repro(&c.Problem, r.On(), o.Algorithm, c.Fill)
 	p, err := c.Prepare(ctx, pl)
 	if err != nil {
 		return err
@@ -154,40 +155,44 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 			return err
 		}
 	}
-	if o.Mode != Device {
-		var out engine.Operands
-		inputs, outputs := c.Problem.Inputs(), c.Problem.Outputs()
-		for _, role := range outputs {
-			if out[role], err = engine.NewTensor(c.Problem.TypeOf(role), c.Problem.Shape(role)...); err != nil {
-				return err
-			}
-			if err := p.Stream.Poison(ctx, p.Args[role]); err != nil {
-				return err
-			}
-		}
-		var e2e []time.Duration
-		for begin := time.Now(); more(len(e2e), time.Since(begin), o); {
-			start := time.Now()
-			for _, role := range inputs {
-				if err := p.Stream.Write(ctx, p.Args[role], c.In[role]); err != nil {
-					return err
-				}
-			}
-			if _, err := pl.Run(ctx, p.Stream, p.Args); err != nil {
-				return err
-			}
-			for _, role := range outputs {
-				if err := p.Stream.Download(ctx, out[role], p.Args[role]); err != nil {
-					return err
-				}
-			}
-			e2e = append(e2e, time.Since(start))
-		}
-		r.E2EMS = report.Summarise(e2e)
-		r.Runs = max(r.Runs, len(e2e))
-		return c.Judge(ctx, r, pl.Info().Arithmetic, out)
+	if o.Mode == Device {
+		return nil
 	}
-	return nil
+	on, err := forHost(ctx, dev, c, o, pl)
+	if err != nil {
+		return err
+	}
+	if on == nil {
+		return endToEnd(ctx, &ready{plan: pl, run: p, in: c.In}, c, o, r)
+	}
+	r.ChosenE2E = on.Spec()
+	s, err := makeReady(ctx, on.PlanHere, c, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if _, err := s.wall(ctx); err != nil { // warm
+		return err
+	}
+	return endToEnd(ctx, s, c, o, r)
+}
+
+// endToEnd times runs from host to host.
+func endToEnd(ctx context.Context, s *ready, c *verify.Case, o Options, r *report.Record) error {
+	if err := s.poison(ctx); err != nil {
+		return err
+	}
+	var e2e []time.Duration
+	for begin := time.Now(); more(len(e2e), time.Since(begin), o); {
+		d, err := s.e2e(ctx)
+		if err != nil {
+			return err
+		}
+		e2e = append(e2e, d)
+	}
+	r.E2EMS = report.Summarise(e2e)
+	r.Runs = max(r.Runs, len(e2e))
+	return c.Judge(ctx, r, s.plan.Info().Arithmetic, s.out)
 }
 
 // more says whether a measurement goes on.

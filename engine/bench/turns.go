@@ -6,22 +6,16 @@ import (
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
-	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
 // InTurns times a case again on several devices, a run on each in turn, so that what else the machine does falls on all
-// alike: times that are worth comparing to the percent. They replace the records' WallMS. An error fails the record of its
-// device, and ends it.
+// alike: times that are worth comparing to the percent. They replace the records' WallMS and E2EMS, as the mode has it. An
+// error fails the record of its device, and ends it.
 func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Device, records []*report.Record) {
 	o = o.withDefaults()
-	type side struct {
-		plan *engine.Plan
-		run  *verify.Prepared
-		took []time.Duration
-	}
-	sides := make([]side, len(devs))
+	sides, hosts := make([]*ready, len(devs)), make([]*ready, len(devs)) // hosts are for runs from host to host
 	fail := func(i int, err error) {
 		if ctx.Err() != nil {
 			records[i].Status, records[i].Verified, records[i].Reason = report.Skipped, false, "interrupted"
@@ -31,51 +25,69 @@ func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Devi
 	}
 	defer func() {
 		for i, s := range sides {
-			var err error
-			if s.run != nil {
-				err = s.run.Close()
+			var errs []error
+			if hosts[i] != nil && hosts[i] != s {
+				errs = append(errs, hosts[i].close())
 			}
-			if s.plan != nil {
-				err = errors.Join(err, s.plan.Close())
+			if s != nil {
+				errs = append(errs, s.close())
 			}
-			if err != nil {
+			if err := errors.Join(errs...); err != nil {
 				fail(i, err)
 			}
 		}
 	}()
-	turn := func(i int) error {
-		s := &sides[i]
-		start := time.Now()
-		ev, err := s.plan.Run(ctx, s.run.Stream, s.run.Args)
-		if err == nil {
-			err = ev.Wait(ctx)
-		}
-		s.took = append(s.took, time.Since(start))
-		return err
-	}
 	for i, d := range devs {
 		var err error
-		if sides[i].plan, err = d.Plan(ctx, c.Problem, driver.PlanOptions{Algorithm: o.Algorithm}); err == nil {
-			sides[i].run, err = c.Prepare(ctx, sides[i].plan)
-		}
-		if err == nil {
-			err = turn(i) // warm
-			sides[i].took = nil
-		}
-		if err != nil {
+		if sides[i], hosts[i], err = bothReady(ctx, d, c, o); err != nil {
 			fail(i, err)
 			return
 		}
 	}
-	for begin := time.Now(); more(len(sides[0].took), time.Since(begin), o); {
-		for i := range sides {
-			if err := turn(i); err != nil {
-				fail(i, err)
-				return
+	inTurns := func(list []*ready, run func(*ready, context.Context) (time.Duration, error), into func(*report.Record, *report.Times)) bool {
+		took := make([][]time.Duration, len(list))
+		for begin := time.Now(); more(len(took[0]), time.Since(begin), o); {
+			for i, s := range list {
+				d, err := run(s, ctx)
+				if err != nil {
+					fail(i, err)
+					return false
+				}
+				took[i] = append(took[i], d)
 			}
 		}
+		for i, t := range took {
+			into(records[i], report.Summarise(t))
+		}
+		return true
 	}
-	for i, s := range sides {
-		records[i].WallMS = report.Summarise(s.took)
+	if o.Mode != E2E && !inTurns(sides, (*ready).wall, func(r *report.Record, t *report.Times) { r.WallMS = t }) {
+		return
 	}
+	if o.Mode != Device {
+		inTurns(hosts, (*ready).e2e, func(r *report.Record, t *report.Times) { r.E2EMS = t })
+	}
+}
+
+// bothReady makes a case ready on a device for runs with tensors there, and from host to host: mostly the same. Both are warm.
+func bothReady(ctx context.Context, d *engine.Device, c *verify.Case, o Options) (side, host *ready, err error) {
+	if side, err = makeReady(ctx, d.Plan, c, o.Algorithm); err != nil {
+		return nil, nil, err
+	}
+	host = side
+	on, err := forHost(ctx, d, c, o, side.plan)
+	if err == nil && on != nil && o.Mode != Device {
+		if host, err = makeReady(ctx, on.PlanHere, c, ""); err != nil {
+			return side, nil, err
+		}
+	}
+	if err == nil {
+		_, err = side.wall(ctx)
+	}
+	if err == nil && o.Mode != Device {
+		if err = host.poison(ctx); err == nil {
+			_, err = host.e2e(ctx)
+		}
+	}
+	return side, host, err
 }

@@ -165,7 +165,7 @@ func (r *runner) model(ctx context.Context, folder string, sets []string) error 
 			return err
 		}
 		r.cases++
-		result := Result{Name: path.Join(folder, set), Device: r.dev.Spec(), Status: Passed}
+		result := Result{Name: path.Join(folder, set), Device: r.dev.Name(), Status: Passed}
 		caseErr := err
 		if caseErr == nil {
 			result.Operator = m.Graph.operators()

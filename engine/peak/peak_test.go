@@ -1,4 +1,4 @@
-package peak
+package peak_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/peak"
 )
 
 // mountain counts how often its peaks are measured.
@@ -63,26 +64,26 @@ func TestOnce(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
 	d := open(t, "mountain")
-	if p, ok := Known(d); ok {
+	if p, ok := peak.Known(d.Info()); ok {
 		t.Errorf("known before: %+v", p)
 	}
 	for range 2 {
-		if p, err := Of(t.Context(), d); err != nil || p != fake.peaks || fake.measured != 1 {
+		if p, err := peak.Of(t.Context(), d.Driver()); err != nil || p != fake.peaks || fake.measured != 1 {
 			t.Errorf("%+v, %v, measured %d times", p, err, fake.measured)
 		}
 	}
-	if p, ok := Known(d); !ok || p != fake.peaks {
+	if p, ok := peak.Known(d.Info()); !ok || p != fake.peaks {
 		t.Errorf("known: %+v, %v", p, ok)
 	}
 	fake.peaks = driver.Peaks{GFLOPS: 4, GBPS: 8} // the more of each counts
-	if p, err := Measure(t.Context(), d); err != nil || p != (driver.Peaks{GFLOPS: 5, GBPS: 8}) {
+	if p, err := peak.Measure(t.Context(), d.Driver()); err != nil || p != (driver.Peaks{GFLOPS: 5, GBPS: 8}) {
 		t.Errorf("again: %+v, %v", p, err)
 	}
-	if p, _ := Known(d); p.GBPS != 8 {
+	if p, _ := peak.Known(d.Info()); p.GBPS != 8 {
 		t.Errorf("known after: %+v", p)
 	}
 	t.Setenv("GONVOLVE_CACHE", "off")
-	if _, ok := Known(d); ok {
+	if _, ok := peak.Known(d.Info()); ok {
 		t.Error("known without a cache")
 	}
 }
@@ -92,24 +93,24 @@ func TestRaise(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
 	d := open(t, "mountain")
-	busy, err := Of(t.Context(), d)
+	busy, err := peak.Of(t.Context(), d.Driver())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ measured, shown, want float64 }{{20, 8, 20}, {6, 25, 25}, {6, 24, 25}} {
 		fake.peaks.GFLOPS = c.measured
-		p, err := Raise(t.Context(), d, busy, c.shown)
-		if known, _ := Known(d); err != nil || p.GFLOPS != c.want || known != p {
+		p, err := peak.Raise(t.Context(), d.Driver(), busy, c.shown)
+		if known, _ := peak.Known(d.Info()); err != nil || p.GFLOPS != c.want || known != p {
 			t.Errorf("measured %v, shown %v: %+v, known %+v, %v", c.measured, c.shown, p, known, err)
 		}
 	}
 	fake.err = errors.New("broken")
-	if p, err := Raise(t.Context(), d, busy, 99); !errors.Is(err, fake.err) || p != busy {
+	if p, err := peak.Raise(t.Context(), d.Driver(), busy, 99); !errors.Is(err, fake.err) || p != busy {
 		t.Errorf("%+v, %v", p, err)
 	}
 	t.Setenv("GONVOLVE_CACHE", "off")
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
-	if p, err := Raise(t.Context(), d, driver.Peaks{GFLOPS: 9, GBPS: 9}, 8); err != nil || p != (driver.Peaks{GFLOPS: 9, GBPS: 9}) {
+	if p, err := peak.Raise(t.Context(), d.Driver(), driver.Peaks{GFLOPS: 9, GBPS: 9}, 8); err != nil || p != (driver.Peaks{GFLOPS: 9, GBPS: 9}) {
 		t.Errorf("without a cache: %+v, %v", p, err)
 	}
 }
@@ -118,22 +119,22 @@ func TestError(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	broken := errors.New("broken")
 	fake = mountain{err: broken}
-	if p, err := Of(t.Context(), open(t, "mountain")); !errors.Is(err, broken) || p != (driver.Peaks{}) {
+	if p, err := peak.Of(t.Context(), open(t, "mountain").Driver()); !errors.Is(err, broken) || p != (driver.Peaks{}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	fake = mountain{} // nothing could be measured
 	d := open(t, "mountain")
-	if p, err := Of(t.Context(), d); err != nil || p != (driver.Peaks{}) {
+	if p, err := peak.Of(t.Context(), d.Driver()); err != nil || p != (driver.Peaks{}) {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if _, ok := Known(d); ok {
+	if _, ok := peak.Known(d.Info()); ok {
 		t.Error("nothing is kept as something")
 	}
 }
 
 func TestCPU(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", "off")
-	p, err := Of(t.Context(), open(t, "cpu"))
+	p, err := peak.Of(t.Context(), open(t, "cpu").Driver())
 	if err != nil || p.GFLOPS < 0.1 || p.GFLOPS > 1e6 || p.GBPS < 0.1 || p.GBPS > 1e5 {
 		t.Errorf("%+v, %v", p, err)
 	}

@@ -191,7 +191,7 @@ func (p *Problem) Terms() int64 {
 	switch {
 	case p.Op == Unpool || p.Op == Im2col && p.Dir == Forward || p.Op == Col2im && p.Dir == BackwardData:
 		return 1
-	case !p.weighted():
+	case !p.Weighted():
 		return taps
 	case p.Dir == BackwardWeights || p.Dir == BackwardBias:
 		positions := int64(p.N)
@@ -216,7 +216,7 @@ func (p *Problem) FLOPs() float64 {
 	for _, a := range p.Axes {
 		out *= float64(a.Out)
 	}
-	if !p.weighted() {
+	if !p.Weighted() {
 		return float64(p.N) * float64(p.IC) * out * float64(p.Taps())
 	}
 	if p.Dir == BackwardBias {

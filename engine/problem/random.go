@@ -21,7 +21,7 @@ func Random(r *rand.Rand, size int) Problem {
 		p.randomKind(r)
 		p.randomAxes(r, size)
 		p.randomStorage(r)
-		if p.weighted() && p.Dir == Forward {
+		if p.Weighted() && p.Dir == Forward {
 			p.randomPost(r)
 		}
 		if p.Validate() == nil {
@@ -37,7 +37,7 @@ func RandomLarge(r *rand.Rand) Problem {
 	for {
 		p := Random(r, 8)
 		want := 2e6 * math.Pow(10, r.Float64())
-		if !p.weighted() {
+		if !p.Weighted() {
 			want /= 10
 		}
 		dims := 1 + r.IntN(1<<(3+p.Rank)-1) // which may grow: batch, channels, axes
@@ -72,7 +72,7 @@ func (p *Problem) grow(r *rand.Rand, dims int) {
 	default:
 		p.resize(5-d, func(a *Axis) { a.In = more(a.In) })
 	}
-	if !p.weighted() {
+	if !p.Weighted() {
 		p.IC = max(p.IC, p.OC)
 		p.OC = p.IC
 	}
@@ -84,7 +84,7 @@ func (p *Problem) grow(r *rand.Rand, dims int) {
 func (p *Problem) randomChannels(r *rand.Rand, size int) {
 	p.IC = 1 + r.IntN(max(1, size/2))
 	p.OC = p.IC
-	if !p.weighted() {
+	if !p.Weighted() {
 		return
 	}
 	if p.Groups = 1 + r.IntN(3); r.IntN(2) == 0 {
@@ -181,7 +181,7 @@ func (p *Problem) randomStorage(r *rand.Rand) {
 	case r.IntN(2) == 0:
 	case p.Op == Conv && p.Dir == Forward:
 		p.Type = Types{eight(), eight(), []DataType{S32, S8, U8, F32}[r.IntN(4)]}
-	case !p.weighted():
+	case !p.Weighted():
 		p.Type = All(eight())
 	}
 }

@@ -32,11 +32,11 @@ func (r Role) String() string {
 
 // Integer says whether the problem is an integer convolution, which sums in s32 and has a Quant.
 func (p *Problem) Integer() bool {
-	return p.Op != Pool && p.weighted() && p.Type.Src != F32 && p.Type.Src != F16
+	return p.Op != Pool && p.Weighted() && p.Type.Src != F32 && p.Type.Src != F16
 }
 
-// weighted says whether the operation has weights.
-func (p *Problem) weighted() bool { return p.Op == Conv || p.Op == Deconv || p.Op == Deform }
+// Weighted says whether the operation has weights.
+func (p *Problem) Weighted() bool { return p.Op == Conv || p.Op == Deconv || p.Op == Deform }
 
 // PostRows is the number of rows of PostParams.
 func (p *Problem) PostRows() int {
@@ -73,7 +73,7 @@ func (p *Problem) Fused() bool { return p.Then.Axes[2].Kernel != 0 }
 // Constants are the tensors that a plan takes once and keeps packed.
 func (p *Problem) Constants() []Role {
 	var r []Role
-	if !p.weighted() || p.Dir != Forward && p.Dir != BackwardData {
+	if !p.Weighted() || p.Dir != Forward && p.Dir != BackwardData {
 		return nil
 	}
 	r = append(r, Wei)
@@ -190,14 +190,14 @@ func (p *Problem) Shape(r Role) []int {
 		return p.shape(p.DstLayout, p.N, p.OC, axes, out)
 	case Wei, DiffWei:
 		switch {
-		case !p.weighted():
+		case !p.Weighted():
 			return nil
 		case p.Op == Deconv:
 			return p.shape(NCHW, p.IC, p.OC/p.Groups, axes, taps)
 		}
 		return p.shape(NCHW, p.OC, p.IC/p.Groups, axes, taps)
 	case Bia, DiffBia:
-		if p.weighted() && (p.Bias || p.Dir == BackwardBias) {
+		if p.Weighted() && (p.Bias || p.Dir == BackwardBias) {
 			return []int{p.OC}
 		}
 	case Ind:

@@ -98,7 +98,7 @@ func (p *Problem) simplerOptions(try func(func(*Problem))) {
 
 // simplerChannels takes groups away, and channels of each group.
 func (p *Problem) simplerChannels(try func(func(*Problem))) {
-	if !p.weighted() {
+	if !p.Weighted() {
 		for _, n := range less(p.IC, 1) {
 			try(func(q *Problem) { q.IC, q.OC = n, n })
 		}

@@ -88,7 +88,7 @@ func TestRandomLarge(t *testing.T) {
 		if back, err := Parse(p.String()); err != nil || back != p {
 			t.Fatalf("%s reads as %s, %v", p.String(), back.String(), err)
 		}
-		if p.weighted() {
+		if p.Weighted() {
 			weighted++
 			if p.Terms() > 1000 {
 				terms++

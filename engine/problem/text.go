@@ -100,7 +100,7 @@ func (r raw) fill(p *Problem) error {
 		}
 		return def
 	}
-	if !p.weighted() {
+	if !p.Weighted() {
 		for _, k := range []string{"g", "oc"} {
 			if _, ok := r[k]; ok {
 				return fmt.Errorf("%w: %s has no %s", ErrInvalid, p.Op, k)
@@ -109,7 +109,7 @@ func (r raw) fill(p *Problem) error {
 	}
 	p.N, p.Groups, p.IC = get("mb", 2), get("g", 1), get("ic", 0)
 	p.OC = get("oc", 0)
-	if !p.weighted() {
+	if !p.Weighted() {
 		p.OC = p.IC
 	}
 	var given [3]bool
@@ -221,7 +221,7 @@ func (p *Problem) String() string {
 	}
 	put("mb", p.N)
 	put("ic", p.IC)
-	if p.weighted() {
+	if p.Weighted() {
 		put("oc", p.OC)
 	}
 	writeAxes(put, p.Op, p.Adaptive, true, p.Spatial())

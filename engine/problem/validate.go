@@ -112,7 +112,7 @@ func (p *Problem) validateOptions() error {
 	}
 	forward := p.Dir == Forward
 	switch {
-	case !p.weighted() && (p.IC != p.OC || p.Groups != 1 || p.Bias):
+	case !p.Weighted() && (p.IC != p.OC || p.Groups != 1 || p.Bias):
 		return bad("%s has no groups, output channels or bias", p.Op)
 	case p.Dir > BackwardData && p.Op != Conv && p.Op != Deconv:
 		return bad("%s has no weights, so no direction %s", p.Op, p.Dir)
@@ -160,7 +160,7 @@ func (p *Problem) validatePost() error {
 			return bad("unknown post-op %d", o.Kind)
 		case ended:
 			return bad("post-op %s follows an empty one", o)
-		case !p.weighted() || p.Dir != Forward:
+		case !p.Weighted() || p.Dir != Forward:
 			return bad("post-ops follow forward convolutions")
 		case o.Kind.scalars() < 2 && o.Beta != 0 || o.Kind.scalars() < 1 && o.Alpha != 0:
 			return bad("post-op %s takes fewer scalars", o.Kind)

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -57,6 +58,9 @@ type Record struct {
 	Dir            string   `json:"dir"`
 	Type           string   `json:"dt"`
 	Device         string   `json:"device"`
+	Chosen         string   `json:"chosen,omitempty"`     // the device that ran, where Device stands for several …
+	ChosenE2E      string   `json:"chosen_e2e,omitempty"` // … and that of E2EMS, if it is another
+	Why            string   `json:"why,omitempty"`        // what the choice goes by
 	DeviceName     string   `json:"device_name"`
 	API            string   `json:"api"`
 	Driver         string   `json:"driver"`
@@ -83,6 +87,8 @@ type Record struct {
 	MaxULP         float64  `json:"max_ulp"`     // error in units of the last place of the true value
 	BoundUsed      float64  `json:"bound_used"`  // largest share of the a-priori bound that an error takes
 	Speedup        *float64 `json:"speedup"`     // wall time of the cpu in the same report by this one; null without
+	VsBest         *float64 `json:"vs_best"`     // of chosen devices: wall time by that of the best in the same report; null for others
+	VsBestE2E      *float64 `json:"vs_best_e2e"` // the same of E2EMS
 	VsBuiltIn      *float64 `json:"vs_builtin"`  // time with the built-in kernels by this one, with changed ones; null without
 	Fallback       *string  `json:"fallback"`    // null, or the device that ran instead and why
 	Status         Status   `json:"status"`
@@ -120,7 +126,7 @@ func New(p *problem.Problem, dev *engine.Device) Record {
 	info := dev.Info()
 	return Record{
 		Problem: p.String(), Op: p.Op.String(), Dir: p.Dir.String(), Type: p.Type.String(),
-		Device: dev.Spec(), DeviceName: info.Name, API: info.API, Driver: info.Driver,
+		Device: dev.Name(), DeviceName: info.Name, API: info.API, Driver: info.Driver,
 		Elements: problem.Elems(p.Shape(p.Outputs()[0])),
 	}
 }
@@ -130,11 +136,17 @@ func (r *Record) Planned(pl *engine.Plan) {
 	i := pl.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes, r.Kernels = i.Algorithm, i.Tile, i.WorkspaceBytes, i.Kernels
 	r.how, r.Arithmetic = i.Arithmetic, i.Arithmetic.String()
+	if why := pl.Choice(); why != "" {
+		r.Chosen, r.Why = pl.Device().Spec(), why
+	}
 	if f := pl.Fallback(); f != nil {
 		s := f.String()
 		r.Fallback = &s
 	}
 }
+
+// On is the device that ran.
+func (r *Record) On() string { return cmp.Or(r.Chosen, r.Device) }
 
 // Fail notes an error: what the device does not support is not a failed check.
 func (r *Record) Fail(err error) {
@@ -211,6 +223,25 @@ func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 	if r.PeakPct != nil && *r.PeakPct > 100 {
 		r.PeakPct = nil // by other arithmetic than the peak's, or the peak is too low
 	}
+}
+
+// AgainstBest fills VsBest and VsBestE2E of a chosen device's record from those of single devices, of the same problem.
+func (r *Record) AgainstBest(others []*Record) {
+	best := func(of func(*Record) *Times) *float64 {
+		mine, least := of(r), math.Inf(1)
+		for _, o := range others {
+			if t := of(o); t != nil && o.Status == Passed {
+				least = min(least, t.Median)
+			}
+		}
+		if mine == nil || r.Status != Passed || math.IsInf(least, 1) || least == 0 {
+			return nil
+		}
+		ratio := mine.Median / least
+		return &ratio
+	}
+	r.VsBest = best(func(r *Record) *Times { return r.WallMS })
+	r.VsBestE2E = best(func(r *Record) *Times { return r.E2EMS })
 }
 
 // Speedups fills Speedup of each record from the cpu's record of the same problem.

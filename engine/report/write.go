@@ -31,7 +31,7 @@ type Column struct {
 var (
 	BenchColumns = []Column{
 		{"problem", false, func(r *Record) string { return title(r) }},
-		{"device", false, func(r *Record) string { return r.Device }},
+		{"device", false, where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
 		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
@@ -43,10 +43,24 @@ var (
 		{"× cpu", true, func(r *Record) string { return optional(r.Speedup) }},
 		{"check", false, verdict},
 	}
+	// ChosenColumns are those of a benchmark in which a device is chosen for each problem.
+	ChosenColumns = []Column{
+		{"problem", false, func(r *Record) string { return title(r) }},
+		{"device", false, where},
+		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
+		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
+		{"× best", true, func(r *Record) string { return optional(r.VsBest) }},
+		{"e2e ms", true, func(r *Record) string { return median(r.E2EMS) }},
+		{"× best e2e", true, func(r *Record) string { return optional(r.VsBestE2E) }},
+		{"first ms", true, func(r *Record) string { return number(r.FirstMS) }},
+		{"GFLOP/s", true, func(r *Record) string { return number(r.GFLOPS) }},
+		{"× cpu", true, func(r *Record) string { return optional(r.Speedup) }},
+		{"check", false, verdict},
+	}
 	// KernelColumns are those of a benchmark that compares kernels.
 	KernelColumns = []Column{
 		{"problem", false, func(r *Record) string { return title(r) }},
-		{"device", false, func(r *Record) string { return r.Device }},
+		{"device", false, where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"kernels", false, func(r *Record) string { return cmp.Or(r.KernelsFrom, "built-in") }},
 		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
@@ -58,7 +72,7 @@ var (
 	}
 	VerifyColumns = []Column{
 		{"problem", false, func(r *Record) string { return r.Problem }},
-		{"device", false, func(r *Record) string { return r.Device }},
+		{"device", false, where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"checked", true, func(r *Record) string { return strconv.FormatInt(r.Checked, 10) }},
 		{"max error", true, func(r *Record) string { return strconv.FormatFloat(r.MaxAbsErr, 'g', 3, 64) }},
@@ -66,6 +80,18 @@ var (
 		{"check", false, verdict},
 	}
 )
+
+// where is the device, and which one it chose.
+func where(r *Record) string {
+	s := r.Device
+	if r.Chosen != "" {
+		s += " → " + r.Chosen
+	}
+	if r.ChosenE2E != "" {
+		s += ", e2e " + r.ChosenE2E
+	}
+	return s
+}
 
 // title is the problem's name if it has one.
 func title(r *Record) string {

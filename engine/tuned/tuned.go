@@ -73,17 +73,18 @@ func DeviceKey(i driver.Info) string {
 }
 
 // Code says what code a plan runs: the kernels that it names, or this version of the module.
-func Code(i driver.PlanInfo) string { return cmp.Or(i.Kernels, version()) }
+func Code(i driver.PlanInfo) string { return cmp.Or(i.Kernels, Version()) }
 
 // Runs says whether a device runs the code that a choice was measured with.
 func Runs(d driver.Device, e *Entry) bool {
 	if t, ok := d.(driver.Tuner); ok {
 		return t.Runs(e.Kernels)
 	}
-	return e.Kernels == version()
+	return e.Kernels == Version()
 }
 
-var version = sync.OnceValue(func() string {
+// Version is the module's version in this program, or "unknown".
+var Version = sync.OnceValue(func() string {
 	const module = "github.com/gonvolve/gonvolve"
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -166,6 +167,20 @@ func (db *DB) Own(d driver.Device, k Key) (Entry, bool) {
 	defer db.mu.RUnlock()
 	e, ok := db.own[k]
 	return e, ok && Runs(d, &e)
+}
+
+// Says is the choice for a key in words, whatever code it was measured with; empty if there is none.
+func (db *DB) Says(k Key) string {
+	if db == nil {
+		return ""
+	}
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	e, ok := db.own[k]
+	if !ok {
+		e = db.known[k]
+	}
+	return strings.TrimSpace(e.Algorithm + " " + e.Tile)
 }
 
 // Entries lists the user's choices by device and problem.

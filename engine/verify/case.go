@@ -313,10 +313,11 @@ func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) 
 func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fill, algorithm string,
 	run func(*engine.Plan, *report.Record) error) report.Record {
 	r := report.New(p, dev)
-	r.Repro = Repro(p, dev.Spec(), algorithm, fill)
+	r.Repro = Repro(p, dev.Name(), algorithm, fill)
 	pl, err := dev.Plan(ctx, *p, driver.PlanOptions{Algorithm: algorithm})
 	if err == nil {
 		r.Planned(pl)
+		r.Repro = Repro(p, r.On(), algorithm, fill)
 		err = errors.Join(run(pl, &r), pl.Close())
 	}
 	switch {

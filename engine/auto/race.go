@@ -1,0 +1,254 @@
+// Package auto chooses one of several ways to do the same, such as devices that could run a problem, by a race: each way
+// runs a few times, and those that lose are not run again. A [Choice] is kept in the cache folder, so that later processes
+// choose at once. Package engine's device "auto" is made of it.
+package auto
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Contender is one of the ways.
+type Contender struct {
+	Name string
+	// Least is what a run takes at the very least by measured rates, where the best so far takes best (0: none has run); 0 if
+	// that is not known. A contender that cannot win by it is not started. nil: nothing is known.
+	Least func(ctx context.Context, best time.Duration) time.Duration
+	// Start makes it ready.
+	Start func(ctx context.Context) (Entrant, error)
+}
+
+// Entrant is a contender that is ready.
+type Entrant interface {
+	// Run is one run, with how long it took.
+	Run(ctx context.Context) (time.Duration, error)
+	Close() error
+}
+
+// What a race costs: an entrant runs once to warm up and once for a time. It is out if that is more than beaten times the
+// best's; after a first run that takes so much and firstRun more, it does not run again. Those that end within near of the
+// best run in turns.
+const (
+	beaten   = 2
+	near     = 1.5
+	firstRun = 500 * time.Millisecond // what a driver may do late
+	turns    = 5
+	turn     = 4 * time.Millisecond // of runs, at least one …
+	mostRuns = 64                   // … at most so many
+	enough   = 2 * time.Second      // no further turn after so much time in turns
+)
+
+// Result is how a contender fared.
+type Result struct {
+	Name string  `json:"name"`
+	MS   float64 `json:"ms,omitempty"`   // median of its runs; 0 if there was none
+	Runs int     `json:"runs,omitempty"` // that were timed
+	Out  string  `json:"out,omitempty"`  // why it was given up; empty: it ran to the end
+
+	err error
+}
+
+// Err is nil, or the error that the contender was given up for.
+func (r *Result) Err() error { return r.err }
+
+// entry is a contender that runs.
+type entry struct {
+	*Result
+	e    Entrant
+	took []time.Duration
+}
+
+func (e *entry) median() time.Duration {
+	s := slices.Sorted(slices.Values(e.took))
+	return s[len(s)/2]
+}
+
+// run runs for a turn. Where runs are short one comes first that does not count: it finds the caches as others left them.
+func (e *entry) run(ctx context.Context, warm bool) error {
+	for sum, n := time.Duration(0), 0; n < mostRuns && (n == 0 || sum < turn); n++ {
+		d, err := e.e.Run(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 && warm && d < turn {
+			warm = false
+			n--
+			sum++ // whatever the clock says, this ends
+			continue
+		}
+		sum += max(d, 1)
+		e.took = append(e.took, d)
+	}
+	e.MS, e.Runs = float64(e.median())/1e6, len(e.took)
+	return nil
+}
+
+// Race finds the fastest. Results are in the contenders' order; winner is -1 if none of them runs. The error is ctx's.
+func Race(ctx context.Context, list []Contender) (winner int, results []Result, err error) {
+	results = make([]Result, len(list))
+	for i, c := range list {
+		results[i].Name = c.Name
+	}
+	var field []*entry
+	defer func() {
+		for _, e := range field {
+			if cerr := e.e.Close(); cerr != nil && e.err == nil {
+				e.err = cerr
+			}
+		}
+	}()
+	best := time.Duration(0)
+	for _, i := range byLeast(ctx, list) {
+		r := &results[i]
+		e, err := heat(ctx, &list[i], r, best)
+		if ctx.Err() != nil {
+			return -1, results, ctx.Err()
+		}
+		if err != nil {
+			r.err, r.Out = err, err.Error()
+		}
+		if e == nil {
+			continue
+		}
+		field = append(field, e)
+		if best == 0 || e.median() < best {
+			best = e.median()
+		}
+	}
+	if err := inTurns(ctx, field, best); err != nil {
+		return -1, results, err
+	}
+	winner = -1
+	for i, r := range results {
+		if r.Out == "" && (winner < 0 || r.MS < results[winner].MS) {
+			winner = i
+		}
+	}
+	return winner, results, nil
+}
+
+// byLeast is the order in which contenders start: what promises most first, and what promises nothing after that.
+func byLeast(ctx context.Context, list []Contender) []int {
+	order, least := make([]int, len(list)), make([]time.Duration, len(list))
+	for i, c := range list {
+		if order[i] = i; c.Least != nil {
+			least[i] = c.Least(ctx, 0)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		if known := cmp.Compare(min(least[b], 1), min(least[a], 1)); known != 0 {
+			return known
+		}
+		return cmp.Compare(least[a], least[b])
+	})
+	return order
+}
+
+// heat runs a contender for a first time. It is nil if the contender is out.
+func heat(ctx context.Context, c *Contender, r *Result, best time.Duration) (e *entry, err error) {
+	if c.Least != nil && best > 0 {
+		if least := c.Least(ctx, best); least > best {
+			r.Out = fmt.Sprintf("its peaks allow no less than %v", round(least))
+			return nil, nil
+		}
+	}
+	started, err := c.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e = &entry{Result: r, e: started}
+	out := func(why string) (*entry, error) {
+		r.Out = why
+		return nil, e.e.Close()
+	}
+	first, err := e.e.Run(ctx)
+	if err != nil {
+		_ = e.e.Close() // the run's error says more
+		return nil, err
+	}
+	if best > 0 && first > beaten*best+firstRun {
+		r.MS, r.Runs = float64(first)/1e6, 1
+		return out(fmt.Sprintf("a first run of %v", round(first)))
+	}
+	if err := e.run(ctx, false); err != nil {
+		_ = e.e.Close()
+		return nil, err
+	}
+	if best > 0 && e.median() > beaten*best {
+		return out(fmt.Sprintf("over %d times the best", beaten))
+	}
+	return e, nil
+}
+
+// inTurns runs those that are near the best again, so that what else the machine does falls on all alike.
+func inTurns(ctx context.Context, field []*entry, best time.Duration) error {
+	var last []*entry
+	for _, e := range field {
+		if float64(e.median()) <= near*float64(best) {
+			e.took = nil // of the turns alone
+			last = append(last, e)
+		} else {
+			e.Out = "behind in its first runs"
+		}
+	}
+	if len(last) < 2 {
+		return nil
+	}
+	for n, sum := 0, time.Duration(0); n < turns && sum < enough; n++ {
+		for _, e := range last {
+			if e.Out != "" {
+				continue
+			}
+			before := len(e.took)
+			if err := e.run(ctx, true); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				e.err, e.Out = err, err.Error()
+			}
+			for _, d := range e.took[before:] {
+				sum += d
+			}
+		}
+	}
+	return nil
+}
+
+// round is d with three digits or so.
+func round(d time.Duration) time.Duration {
+	for unit := time.Duration(1); ; unit *= 10 {
+		if d < 1000*unit {
+			return d.Round(unit)
+		}
+	}
+}
+
+// times is what contenders took, in words, the winner first.
+func times(winner string, results []Result) string {
+	list := slices.Clone(results)
+	slices.SortStableFunc(list, func(a, b Result) int {
+		rank := func(r Result) int {
+			switch {
+			case r.Name == winner:
+				return 0
+			case r.MS > 0:
+				return 1
+			}
+			return 2
+		}
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.MS, b.MS))
+	})
+	var words []string
+	for _, r := range list {
+		if r.MS > 0 {
+			words = append(words, fmt.Sprintf("%s %.4g ms", r.Name, r.MS))
+		} else {
+			words = append(words, fmt.Sprintf("%s not: %s", r.Name, r.Out))
+		}
+	}
+	return strings.Join(words, ", ")
+}
