@@ -30,7 +30,7 @@ const (
 // group is what a Device has that stands for several: "auto", or a list such as "cpu+opencl:0".
 type group struct {
 	spec    string
-	members []*member // the first is the Device itself
+	members []*member // the first is open
 
 	choosing sync.Mutex // held while devices race: one race at a time
 	mu       sync.RWMutex
@@ -70,7 +70,7 @@ func openGroup(ctx context.Context, spec string, list []Listing, o options) (*De
 			if m.dev, m.err = openDevice(ctx, l.Spec, o); m.err != nil {
 				slog.WarnContext(ctx, "device left out", "of", spec, "device", l.Spec, "reason", m.err)
 				refused = append(refused, m.err)
-				if ctx.Err() != nil {
+				if ctx.Err() != nil || spec != autoSpec {
 					break
 				}
 				continue
@@ -82,11 +82,10 @@ func openGroup(ctx context.Context, spec string, list []Listing, o options) (*De
 	if home == nil {
 		return nil, errors.Join(refused...)
 	}
-	home.group = s
-	return home, nil
+	return &Device{home.single, s}, nil
 }
 
-// Members are the devices that the device stands for, opened if need be, itself first: of "auto" all that open, of
+// Members are the devices that the device stands for, opened if need be and closed with it: of "auto" all that open, of
 // "cpu+opencl:0" the two. A device by itself is its only member.
 func (d *Device) Members(ctx context.Context) ([]*Device, error) {
 	if d.group == nil {
@@ -102,6 +101,14 @@ func (d *Device) Members(ctx context.Context) ([]*Device, error) {
 		}
 	}
 	return list, nil
+}
+
+// First is the device itself, or the first of those that it stands for: it chooses nothing.
+func (d *Device) First() *Device {
+	if d.group == nil {
+		return d
+	}
+	return d.group.members[0].dev
 }
 
 // Divides says whether the device is a list of devices, "cpu+opencl:0", among which problems are to be divided. Package
@@ -124,7 +131,7 @@ func (d *Device) opened() (list []*Device) {
 	}
 	for _, m := range d.group.members {
 		m.mu.Lock()
-		if m.dev != nil && m.dev != d {
+		if m.dev != nil && m.dev.single != d.single {
 			list = append(list, m.dev)
 		}
 		m.mu.Unlock()
@@ -220,11 +227,11 @@ const mostTried = 1 << 30
 func (d *Device) choice(ctx context.Context, q question) (*choice, error) {
 	s := d.group
 	if len(s.members) == 1 {
-		return &choice{auto.Unmeasured(d.spec, "there is no other device"), d}, nil
+		return &choice{auto.Unmeasured(d.spec, "there is no other device"), s.members[0].dev}, nil
 	}
 	if q.p.Bytes() > mostTried {
 		why := fmt.Sprintf("a problem of %d bytes is not tried whole; package tiling tries a tile of it", q.p.Bytes())
-		return &choice{auto.Unmeasured(d.spec, why), d}, nil
+		return &choice{auto.Unmeasured(d.spec, why), s.members[0].dev}, nil
 	}
 	kept, key := d.keeps(q)
 	if c := auto.Load(kept, key); c != nil {
@@ -245,7 +252,7 @@ func (d *Device) choice(ctx context.Context, q question) (*choice, error) {
 	if winner < 0 {
 		// The home's own error, and what it falls back to, is what the user is to see.
 		slog.WarnContext(ctx, "no device runs the problem", "of", s.spec, "problem", q.p.String(), "reason", results[0].Out)
-		return &choice{auto.Unmeasured(d.spec, "no device runs the problem"), d}, nil
+		return &choice{auto.Unmeasured(d.spec, "no device runs the problem"), s.members[0].dev}, nil
 	}
 	c := auto.New(winner, results, codes[winner])
 	slog.InfoContext(ctx, "device chosen", "of", s.spec, "problem", q.p.String(), "data", string(q.data), "device", c.Name, "why", c.Why())

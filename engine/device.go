@@ -17,6 +17,12 @@ import (
 
 // Device is an open device. It is safe for concurrent use. Close it after everything that was made by it.
 type Device struct {
+	*single
+	group *group // nil for a device by itself; else the device is the first of a group in all that knows no problem
+}
+
+// single is a device by itself.
+type single struct {
 	spec       string
 	o          options
 	fallbackTo string // spec of the device to fall back to, "" for none
@@ -35,7 +41,6 @@ type Device struct {
 
 	checker checker
 	kept    kept
-	group   *group // nil for a device by itself
 }
 
 // Option is an option of Open.
@@ -98,7 +103,7 @@ func Open(ctx context.Context, spec string, opts ...Option) (*Device, error) {
 
 // openDevice opens the device of a resolved spec.
 func openDevice(ctx context.Context, spec string, o options) (*Device, error) {
-	d := &Device{spec: spec}
+	d := &Device{single: &single{spec: spec}}
 	if _, ok := lookup(o.fallback); ok && o.fallback != spec {
 		d.fallbackTo = o.fallback
 	}

@@ -27,6 +27,11 @@
 // writes. [Device.Compute] takes constants and inputs together. Shape and TypeOf of the problem say what each tensor must
 // be, in the order of its memory: [N, C, spatial…], or [N, spatial…, C] where the problem has channels last.
 //
+// # The fastest device
+//
+// The device "auto" stands for all: Plan, Compute and their like run on the one that is measured to be fastest for the
+// problem ([Device.For], [Device.Why], [Plan.Choice]), and what is made for a plan is made by [Plan.Device].
+//
 // # Fallback
 //
 // A device that cannot run a problem falls back to the cpu visibly: the plan says so ([Plan.Fallback]), the device

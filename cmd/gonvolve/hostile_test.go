@@ -181,7 +181,7 @@ func TestInterrupt(t *testing.T) {
 	save(t, dir, "x.npy", iota32(16), 1, 1, 4, 4)
 	t.Chdir(dir)
 	for _, args := range []string{
-		"bench --device cpu --min-time 1h mb1ic1ih4oc1oh4kh3ph1",
+		"bench --device cpu --min-time 1h mb1ic64ih56oc64oh56kh3ph1",
 		"verify --device cpu --suite smoke",
 		"run conv --device cpu --src x.npy --wei box --dst y.npy",
 	} {

@@ -18,7 +18,8 @@ any GPU through Vulkan or OpenCL, or the CPU. Every result can be checked
 against a float64 reference.
 
 Devices are named cpu, vulkan:0, opencl:1, by a pattern over their names
-(vulkan:*H100*), auto (the first real GPU, else the cpu) or all.
+(vulkan:*H100*), auto (for each problem the one that is measured to be fastest)
+or all.
 GONVOLVE_DEVICE is the default of --device.
 
 Problems are written in the grammar of oneDNN's benchdnn, such as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -160,7 +161,7 @@ func (f *runFlags) finish(cmd *cobra.Command, j runJob) error {
 	}
 	return f.out.records(cmd, []report.Record{record}, []report.Column{
 		{Title: "problem", Value: func(r *report.Record) string { return r.Problem }},
-		{Title: "device", Value: func(r *report.Record) string { return r.Device }},
+		{Title: "device", Value: (*report.Record).Where},
 		{Title: "algorithm", Value: func(r *report.Record) string { return r.Algorithm }},
 		{Title: "first run ms", Right: true, Value: func(r *report.Record) string { return fmt.Sprintf("%.3g", r.FirstMS) }},
 		{Title: "written", Value: func(*report.Record) string { return written }},
@@ -189,17 +190,25 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	}()
 	r = report.New(&j.problem, dev)
 	start := time.Now()
+	on, why, err := forRun(ctx, dev, &j.problem)
+	if err != nil {
+		return r, err
+	}
+	if several(dev) {
+		r.Chosen, r.Why = on.Spec(), why
+		slog.InfoContext(ctx, "device", "of", dev.Name(), "device", on.Spec(), "why", why)
+	}
 	if f.outOfCore(&j) {
-		return f.stream(cmd, dev, j, r, start)
+		return f.stream(cmd, on, j, r, start)
 	}
 	in, err := j.load()
 	if err != nil {
 		return r, err
 	}
-	if f.memLimit != "" || f.trace != "" || tiling.TooLarge(dev, j.problem) {
+	if f.memLimit != "" || f.trace != "" || tiling.TooLarge(on, j.problem) {
 		var results engine.Operands
-		job, err := f.cut(cmd, dev, j, func(o tiling.Options) (*cutJob, error) {
-			job, err := tiling.Prepare(ctx, dev, j.problem, o)
+		job, err := f.cut(cmd, on, j, func(o tiling.Options) (*cutJob, error) {
+			job, err := tiling.Prepare(ctx, on, j.problem, o)
 			if err != nil {
 				return nil, err
 			}
@@ -218,7 +227,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 			return r, err
 		} // else the whole may do elsewhere
 	}
-	plan, err := f.plan(ctx, dev, j)
+	plan, err := f.plan(ctx, on, j)
 	run := time.Now()
 	var results engine.Operands
 	if err == nil {
@@ -229,7 +238,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 		}
 	}
 	if errors.Is(err, engine.ErrDeviceLost) || errors.Is(err, engine.ErrOutOfMemory) {
-		results, err = f.rescue(ctx, dev, j, in, &r)
+		results, err = f.rescue(ctx, on, j, in, &r)
 	}
 	if err != nil {
 		return r, err
@@ -239,6 +248,24 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
 	return r, j.save(results)
+}
+
+// worthTrying is how many operations or bytes a problem has to have for a single run of it to be worth other devices being
+// opened and tried: a core does them in a tenth of a second.
+const (
+	worthTryingFLOPs = 2e9
+	worthTryingBytes = 256 << 20
+)
+
+// forRun is the device for a problem that runs once, and why.
+func forRun(ctx context.Context, dev *engine.Device, p *problem.Problem) (*engine.Device, string, error) {
+	switch {
+	case !several(dev):
+		return dev, "", nil
+	case p.FLOPs() < worthTryingFLOPs && p.Bytes() < worthTryingBytes:
+		return dev.First(), "one run of so little is not worth to try others", nil
+	}
+	return tiling.For(ctx, dev, *p)
 }
 
 // save writes the results that have files.

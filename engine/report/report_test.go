@@ -397,3 +397,18 @@ func TestRecord(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestAgainstBest(t *testing.T) {
+	times := func(v float64) *Times { return &Times{v, v, v} }
+	fast, slow := &Record{Status: Passed, WallMS: times(2), E2EMS: times(9)}, &Record{Status: Passed, WallMS: times(3), E2EMS: times(4)}
+	wrong := &Record{Status: Failed, WallMS: times(1), E2EMS: times(1)}
+	r := &Record{Device: "auto", Chosen: "cpu", Status: Passed, WallMS: times(2.5), E2EMS: times(3)}
+	r.AgainstBest([]*Record{wrong, slow, fast})
+	if *r.VsBest != 1.25 || *r.VsBestE2E != 0.75 || r.Where() != "auto → cpu" || r.On() != "cpu" {
+		t.Errorf("%v, %v of the best, %s", *r.VsBest, *r.VsBestE2E, r.Where())
+	}
+	r = &Record{Device: "auto", Status: Passed, WallMS: times(2.5)}
+	if r.AgainstBest([]*Record{wrong}); r.VsBest != nil || r.VsBestE2E != nil {
+		t.Error("a ratio to nothing")
+	}
+}

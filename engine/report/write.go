@@ -31,7 +31,7 @@ type Column struct {
 var (
 	BenchColumns = []Column{
 		{"problem", false, func(r *Record) string { return title(r) }},
-		{"device", false, where},
+		{"device", false, (*Record).Where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
 		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
@@ -46,7 +46,7 @@ var (
 	// ChosenColumns are those of a benchmark in which a device is chosen for each problem.
 	ChosenColumns = []Column{
 		{"problem", false, func(r *Record) string { return title(r) }},
-		{"device", false, where},
+		{"device", false, (*Record).Where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"wall ms", true, func(r *Record) string { return median(r.WallMS) }},
 		{"× best", true, func(r *Record) string { return optional(r.VsBest) }},
@@ -60,7 +60,7 @@ var (
 	// KernelColumns are those of a benchmark that compares kernels.
 	KernelColumns = []Column{
 		{"problem", false, func(r *Record) string { return title(r) }},
-		{"device", false, where},
+		{"device", false, (*Record).Where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"kernels", false, func(r *Record) string { return cmp.Or(r.KernelsFrom, "built-in") }},
 		{"device ms", true, func(r *Record) string { return median(r.DeviceMS) }},
@@ -72,7 +72,7 @@ var (
 	}
 	VerifyColumns = []Column{
 		{"problem", false, func(r *Record) string { return r.Problem }},
-		{"device", false, where},
+		{"device", false, (*Record).Where},
 		{"algorithm", false, func(r *Record) string { return r.Algorithm }},
 		{"checked", true, func(r *Record) string { return strconv.FormatInt(r.Checked, 10) }},
 		{"max error", true, func(r *Record) string { return strconv.FormatFloat(r.MaxAbsErr, 'g', 3, 64) }},
@@ -81,8 +81,8 @@ var (
 	}
 )
 
-// where is the device, and which one it chose.
-func where(r *Record) string {
+// Where is the device, and which one it chose.
+func (r *Record) Where() string {
 	s := r.Device
 	if r.Chosen != "" {
 		s += " → " + r.Chosen
@@ -290,10 +290,10 @@ func colour(s Status) text.Colors {
 // writeCSV writes the fields of the JSON record, times flattened.
 func writeCSV(w io.Writer, records []Record) error {
 	out := csv.NewWriter(w)
-	head := []string{"problem", "op", "dir", "dt", "device", "device_name", "api", "driver", "algorithm", "tile", "arithmetic",
+	head := []string{"problem", "op", "dir", "dt", "device", "chosen", "chosen_e2e", "why", "device_name", "api", "driver", "algorithm", "tile", "arithmetic",
 		"workspace_bytes", "kernels", "kernels_from", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
 		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "peak_bw_pct", "verified",
-		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "vs_builtin", "fallback", "status", "reason", "repro",
+		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "vs_best", "vs_best_e2e", "vs_builtin", "fallback", "status", "reason", "repro",
 		"ulp_histogram", "worst", "verdict"}
 	rows := [][]string{head}
 	f := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -305,7 +305,7 @@ func writeCSV(w io.Writer, records []Record) error {
 	}
 	for i := range records {
 		r := &records[i]
-		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile, r.Arithmetic,
+		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.Chosen, r.ChosenE2E, r.Why, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile, r.Arithmetic,
 			strconv.FormatInt(r.WorkspaceBytes, 10), r.Kernels, r.KernelsFrom, strconv.Itoa(r.Runs)}
 		for _, t := range []*Times{r.DeviceMS, r.WallMS, r.E2EMS} {
 			if t == nil {
@@ -328,7 +328,7 @@ func writeCSV(w io.Writer, records []Record) error {
 		}
 		rows = append(rows, append(row, f(r.FirstMS), f(r.GFLOPS), f(r.GBPS), ptr(r.PeakPct), ptr(r.PeakBWPct), strconv.FormatBool(r.Verified),
 			r.Check, strconv.FormatInt(r.Checked, 10), strconv.FormatInt(r.Elements, 10), f(r.MaxAbsErr), f(r.MaxULP),
-			f(r.BoundUsed), ptr(r.Speedup), ptr(r.VsBuiltIn), fallback, string(r.Status), r.Reason, r.Repro,
+			f(r.BoundUsed), ptr(r.Speedup), ptr(r.VsBest), ptr(r.VsBestE2E), ptr(r.VsBuiltIn), fallback, string(r.Status), r.Reason, r.Repro,
 			strings.Trim(fmt.Sprint(r.ULPs), "[]"), worst, r.Verdict))
 	}
 	return out.WriteAll(rows)

@@ -60,9 +60,10 @@ type Job struct {
 
 	reading sync.Mutex // held while sources are read
 
-	info driver.PlanInfo // of the largest tile
-	why  string
-	fell *engine.Fallback
+	info   driver.PlanInfo // of the largest tile
+	why    string
+	choice string
+	fell   *engine.Fallback
 }
 
 // attempts limits how often a cut is made smaller because the device refuses it or takes more workspace than there is.
@@ -70,10 +71,25 @@ const attempts = 12
 
 // Prepare cuts a problem for a device, such that it holds the tiles and they keep to the memory limit with all that the
 // device's algorithms take, and compiles them. A problem that is small enough becomes one tile.
+//
+// Where the device stands for several the job is for the one of them that For says.
 func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
 	}
+	on, choice, err := For(ctx, dev, p)
+	if err != nil {
+		return nil, err
+	}
+	j, err := prepareOne(ctx, on, p, o)
+	if err == nil {
+		j.choice = choice
+	}
+	return j, err
+}
+
+// prepareOne is Prepare for one device.
+func prepareOne(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit > 0 {
 		_ = dev.Trim() // the limit is a promise for all of the device's memory; a lost device says so in the next call
 	}
@@ -284,6 +300,9 @@ func (j *Job) Info() driver.PlanInfo {
 
 // Why is empty, or why tiles are smaller than the limits alone would have them.
 func (j *Job) Why() string { return j.why }
+
+// Choice is empty, or why the job is for its device, if there were several to choose from.
+func (j *Job) Choice() string { return j.choice }
 
 // Device is where the tiles run: the device that was asked for, or what took its place.
 func (j *Job) Device() *engine.Device { return j.dev }

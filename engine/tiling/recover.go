@@ -157,7 +157,7 @@ func (r *runner) divide(ctx context.Context) error {
 		return &stopped{Reading, err}
 	}
 	o := Options{MemLimit: r.recovery.limit, Algorithm: r.o.Algorithm, Exact: r.o.Exact, part: true}
-	j, err := Prepare(ctx, r.dev, t.Problem, o)
+	j, err := prepareOne(ctx, r.dev, t.Problem, o)
 	if errors.Is(err, driver.ErrUnsupported) {
 		return &smallest{err}
 	}
