@@ -15,7 +15,7 @@ import (
 // and overflow earlier than the sums that they stand for.
 var errNotFinite = errors.New("a sum of a transformed tile is not finite")
 
-// winogradProduct is the sums of a lattice of 3×3 taps by F(4×4, 3×3), see package simd. Rows of tiles are taken in strips whose
+// winogradProduct is the sums of a lattice of 3×3 taps by F(4×4, 3×3), see package simd. Tiles are taken in strips whose
 // transforms fit the cache: each strip is one worker's work or, where there are few, all share it, first its channels and
 // then the blocks of what it makes.
 type winogradProduct struct {
@@ -27,22 +27,25 @@ type winogradProduct struct {
 	n, groups int
 	from, to  int // channels of a group
 	down, row int // tiles
-	rows      int // of tiles in the largest strips, which the others have one less of
-	strips    int
-	shared    bool
-	block     int // channels that are made at a time
-	gemms     [2][2]*simd.Gemm
-	planes    [2]int // floats from plane to plane of the source's and of the products'
-	sweeps    sync.Pool
+	// The strips are parts of lines, of one tile more or less, which are rows or all rows.
+	line, parts int
+	shared      bool
+	far         bool // results are too many for the caches
+	block       int  // channels that are made at a time
+	gemms       [2][2]*simd.Gemm
+	planes      [2]int // floats from plane to plane of the source's and of the products'
+	sweeps      sync.Pool
 }
 
 // Budgets of elements, of the transformed source and of products, for a worker's cache; the transformed source that all
-// share may be larger.
+// share may be larger. The weights come from farther away: the more tiles they are multiplied with, the better.
 const (
-	winogradSource   = 160 << 10
-	winogradProducts = 64 << 10
-	winogradShared   = 512 << 10
-	winogradChunk    = 8 // channels that are parted at a time
+	winogradSource   = 224 << 10
+	winogradProducts = 80 << 10
+	winogradShared   = 600 << 10
+	winogradTiles    = 20      // so many are a strip of one worker
+	winogradFar      = 2 << 20 // more results go past the caches
+	winogradChunk    = 8       // channels that are parted at a time
 )
 
 // window is the first offset of taps that fill 3×3 cells, and the tap of each cell.
@@ -65,63 +68,109 @@ func newWinogradProduct(d *Device, l *lattice, n, groups, from, to int) *winogra
 	w := &winogradProduct{isa: d.isa, pool: workers(), l: l, n: n, groups: groups, from: from, to: to}
 	w.base, w.order = l.window()
 	w.down, w.row = (l.out[1]+tile-1)/tile, (l.out[2]+tile-1)/tile
-	perRow := simd.WinogradPlanes * from * w.row
 	several, images := w.pool.Workers(), n*groups
-	w.rows = max(1, min(w.down, winogradSource/perRow))
-	w.strips = (w.down + w.rows - 1) / w.rows
-	for w.strips*images%several != 0 && w.strips < w.down && w.strips*images < 8*several {
-		w.strips++
+	w.divide(winogradSource)
+	for w.strips()*images%several != 0 && w.parts < w.line && w.strips()*images < 8*several {
+		w.parts++
 	}
-	if w.strips*images < several || w.down/w.strips*w.row < 28 && images%several != 0 {
+	if w.strips()*images < several || w.line/w.parts < winogradTiles && images%several != 0 {
 		w.shared = true
-		w.strips = (w.down + max(1, winogradShared/perRow) - 1) / max(1, winogradShared/perRow)
+		w.divide(winogradShared)
 	}
-	w.rows = (w.down + w.strips - 1) / w.strips
-	columns := w.rows * w.row
+	w.far = n*groups*to*volume(l.out) > winogradFar && l.out[2]%16 == 0 // whole cache lines
+	columns := w.columns()
 	blocks := max(1, (simd.WinogradPlanes*to*columns+winogradProducts-1)/winogradProducts)
 	if w.shared {
 		blocks = (blocks + several - 1) / several * several
 	}
 	w.block = (to + blocks - 1) / blocks
-	w.block = min(to, (w.block+7)/8*8)
+	w.block = min(to, (w.block+31)&^31) // whole panels of all kernels
 	for i, m := range []int{w.block, to % w.block} {
-		g, err := simd.NewGemm(w.isa, m, columns, from, simd.Hints{Workers: 1, Direct: true})
+		g, err := simd.NewGemm(w.isa, m, columns, from, simd.Hints{Workers: 1, Direct: true, Columns: true})
 		if err != nil {
 			panic(err) // sizes below zero: a mistake here
 		}
 		w.gemms[i] = [2]*simd.Gemm{g, g}
-		if w.down%w.strips != 0 {
-			w.gemms[i][1] = g.WithColumns((w.rows - 1) * w.row)
+		if w.line%w.parts != 0 {
+			w.gemms[i][1] = g.WithColumns(columns - 1)
 		}
 	}
-	for i, channels := range []int{from, w.block} {
+	for i, elems := range []int{from * columns, w.ld() * columns} {
 		// An odd number of cache lines apart, the planes' elements do not share a set of the cache.
-		lines := (channels*columns + 15) / 16
+		lines := (elems + 15) / 16
 		w.planes[i] = 16 * (lines | 1)
 	}
 	return w
 }
 
-// stripAt is where the tiles of a strip are in the source.
-func (w *winogradProduct) stripAt(i int) simd.WinogradSrc {
-	first, end := i*w.down/w.strips, (i+1)*w.down/w.strips
-	return simd.WinogradSrc{
-		Rows: end - first, Tiles: w.row, Height: w.l.in[1], Width: w.l.in[2],
-		Y: w.base[1] + first*simd.WinogradTile, X: w.base[2],
+// columns is the tiles of the largest strips, which come first.
+func (w *winogradProduct) columns() int { return (w.line + w.parts - 1) / w.parts }
+
+// ld is from tile to tile of the products, whole vectors of channels.
+func (w *winogradProduct) ld() int { return (w.block + 15) &^ 15 }
+
+// divide cuts the tiles into strips whose transformed source has so many elements at most. What strips of several rows
+// read beyond their tiles is little if rows are short.
+func (w *winogradProduct) divide(most int) {
+	tiles := max(1, most/(simd.WinogradPlanes*max(1, w.from)))
+	if w.line = w.row; 2*w.row <= tiles {
+		w.line *= w.down
 	}
+	w.parts = max(1, (w.line+tiles-1)/tiles)
+}
+
+func (w *winogradProduct) strips() int { return w.down * w.row / max(1, w.line) * w.parts }
+
+// strip is some tiles of an image, one after the other, and the rows that they are in.
+type strip struct{ first, tiles, row, rows int }
+
+func (w *winogradProduct) stripAt(i int) (s strip) {
+	n, larger := w.line/w.parts, w.line%w.parts
+	part := i % w.parts
+	if s.tiles = n; part < larger {
+		s.tiles++
+	}
+	s.first = i/w.parts*w.line + part*n + min(part, larger)
+	s.row = s.first / w.row
+	s.rows = (s.first+s.tiles-1)/w.row - s.row + 1
+	return s
+}
+
+// within is the tiles of a strip that are in row r, which is none of theirs if r is out of range.
+func (w *winogradProduct) within(s strip, r int) (first, end int) {
+	return max(0, s.first-r*w.row), min(w.row, s.first+s.tiles-r*w.row)
+}
+
+// source is where the tiles of a strip are in the source.
+func (w *winogradProduct) tilesOf(s strip) simd.WinogradSrc {
+	src := simd.WinogradSrc{
+		Rows: s.rows, Tiles: w.row, First: s.first - s.row*w.row, Count: s.tiles, Height: w.l.in[1], Width: w.l.in[2],
+		Y: w.base[1] + s.row*simd.WinogradTile, X: w.base[2],
+	}
+	if s.rows == 1 {
+		src.X += simd.WinogradTile * src.First
+		src.Tiles, src.First = s.tiles, 0
+	}
+	return src
 }
 
 func (w *winogradProduct) interleaves() bool { return false }
 func (w *winogradProduct) pads() bool        { return true }
 
 func (w *winogradProduct) String() string {
-	return fmt.Sprintf("%s F(4×4, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.strips, w.rows*w.row, w.block)
+	return fmt.Sprintf("%s F(4×4, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.strips(), w.columns(), w.block)
 }
 
 // weights is how many elements the packed weights of all groups take.
 func (w *winogradProduct) weights() int { return w.groups * w.groupWeights() }
 
-func (w *winogradProduct) groupWeights() int { return simd.WinogradPlanes * w.to * w.from }
+func (w *winogradProduct) groupWeights() int {
+	n := w.to / w.block * w.gemms[0][0].PackedA()
+	if w.to%w.block != 0 {
+		n += w.gemms[1][0].PackedA()
+	}
+	return simd.WinogradPlanes * n
+}
 
 // pack transforms a group's weights wei[m][c][tap], and packs each plane of each block.
 func (w *winogradProduct) pack(packed, wei []float32, group int) {
@@ -142,8 +191,8 @@ func (w *winogradProduct) pack(packed, wei []float32, group int) {
 		}
 		gemm := w.gemms[w.short(m)][0]
 		for p := range simd.WinogradPlanes {
-			gemm.PackA(packed[:m*w.from], plane[p*m*w.from:][:m*w.from], w.from, 1)
-			packed = packed[m*w.from:]
+			gemm.PackA(packed[:gemm.PackedA()], plane[p*m*w.from:][:m*w.from], w.from, 1)
+			packed = packed[gemm.PackedA():]
 		}
 	}
 }
@@ -162,8 +211,12 @@ func (w *winogradProduct) transformed() int {
 }
 func (w *winogradProduct) products() int { return simd.WinogradPlanes*w.planes[1] + simd.WinogradSlack }
 func (w *winogradProduct) parted() int {
-	s := simd.WinogradSrc{Rows: w.rows, Tiles: w.row}
-	return (winogradChunk*s.Channel() + simd.WinogradSlack + 15) &^ 15
+	most := 0
+	for i := range w.strips() {
+		s := w.tilesOf(w.stripAt(i))
+		most = max(most, s.Channel())
+	}
+	return (winogradChunk*most + simd.WinogradSlack + 15) &^ 15
 }
 func (w *winogradProduct) workspace() int {
 	return (max(w.gemms[0][0].Workspace(), w.gemms[0][1].Workspace(), w.gemms[1][0].Workspace()) + 15) &^ 15
@@ -212,10 +265,10 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 		t = &transformation{winogradProduct: w, workers: make([]transformer, w.pool.Workers()), zeros: make([]float32, w.to)}
 		off := make([]int, w.from)
 		for i := range off {
-			off[i] = i * w.rows * w.row
+			off[i] = i * w.columns()
 		}
 		for i := range t.workers {
-			t.workers[i].rows = simd.NewRows(w.isa, off, w.rows*w.row)
+			t.workers[i].rows = simd.NewRows(w.isa, off, w.columns())
 		}
 	}
 	memory := a.get(w.scratch())
@@ -241,13 +294,13 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 	}
 	if w.shared {
 		for t.image = range w.n * w.groups {
-			for t.strip = range w.strips {
+			for t.strip = range w.strips() {
 				w.pool.Run((w.from+winogradChunk-1)/winogradChunk, (*transforming)(t))
 				w.pool.Run((w.to+w.block-1)/w.block, (*multiplying)(t))
 			}
 		}
 	} else {
-		w.pool.Run(w.n*w.groups*w.strips, (*stripping)(t))
+		w.pool.Run(w.n*w.groups*w.strips(), (*stripping)(t))
 	}
 	a.put(memory)
 	t.ctx, t.source, t.packed, t.target, t.chain = nil, nil, nil, nil, nil
@@ -283,7 +336,7 @@ type stripping transformation
 
 func (t *stripping) Do(worker, i int) {
 	c, w := (*transformation)(t), &t.workers[worker]
-	image, strip := i/t.strips, i%t.strips
+	image, strip := i/t.strips(), i%t.strips()
 	for first := 0; first < t.from && t.ctx.Err() == nil; first += winogradChunk {
 		c.transform(w, image, strip, first, min(t.from, first+winogradChunk))
 	}
@@ -294,7 +347,7 @@ func (t *stripping) Do(worker, i int) {
 
 // transform writes the planes of some channels of a strip.
 func (t *transformation) transform(w *transformer, image, strip, first, end int) {
-	s := t.stripAt(strip)
+	s := t.tilesOf(t.stripAt(strip))
 	plane := s.Height * s.Width
 	if s.Y < 0 || s.Y+simd.WinogradTile*s.Rows+2 > s.Height {
 		clear(w.parted)
@@ -302,7 +355,7 @@ func (t *transformation) transform(w *transformer, image, strip, first, end int)
 	for c := first; c < end; c++ {
 		w.planes.Fill(&s, w.parted[(c-first)*s.Channel():], t.source[(image*t.from+c)*plane:][:plane])
 	}
-	columns := t.rows * t.row
+	columns := t.columns()
 	w.planes.Channels, w.planes.Plane, w.planes.LD = end-first, t.planes[0], columns
 	w.planes.Planes = w.source[first*columns:]
 	w.planes.Source(&s, w.parted)
@@ -310,20 +363,24 @@ func (t *transformation) transform(w *transformer, image, strip, first, end int)
 
 // multiply makes a block of channels of a strip.
 func (t *transformation) multiply(w *transformer, image, strip, block int) {
-	start := strip * t.down / t.strips
-	rows, columns := (strip+1)*t.down/t.strips-start, t.rows*t.row
+	s := t.stripAt(strip)
 	first := block * t.block
 	m := min(t.block, t.to-first)
 	gemm := t.gemms[t.short(m)][0]
-	if rows < t.rows {
+	if s.tiles < t.columns() {
 		gemm = t.gemms[t.short(m)][1]
 	}
 	group := image % t.groups
-	packed := t.packed[group*t.groupWeights()+simd.WinogradPlanes*first*t.from:]
+	packed := t.packed[group*t.groupWeights()+simd.WinogradPlanes*block*t.gemms[0][0].PackedA():]
 	w.rows = w.rows.On(w.source)
-	w.call = simd.Call{A: packed, B: &w.rows, C: w.products, LDC: columns}
-	gemm.Batch(w.ws, &w.call, simd.WinogradPlanes, m*t.from, t.planes[0], t.planes[1])
 	plane := volume(t.l.out)
+	width := t.l.out[2]
+	to := t.target[(image*t.to+first)*plane:][:m*plane]
+	w.call = simd.Call{A: packed, B: &w.rows, C: w.products, LDC: t.ld()}
+	if !t.far {
+		w.call.Later = t.lines(s, to)
+	}
+	gemm.Batch(w.ws, &w.call, simd.WinogradPlanes, gemm.PackedA(), t.planes[0], t.planes[1])
 	d := &w.dst
 	d.Bias, d.Lo, d.Hi = t.zeros[:m], float32(math.Inf(-1)), float32(math.Inf(1))
 	var rest *chain
@@ -336,19 +393,38 @@ func (t *transformation) multiply(w *transformer, image, strip, block int) {
 		}
 		rest = c.rest
 	}
-	d.Channel, d.LD = plane, t.l.out[2]
-	w.planes.Channels, w.planes.Plane, w.planes.LD = m, t.planes[1], columns
-	for r := range rows {
-		y := (start + r) * simd.WinogradTile
-		at := y * t.l.out[2]
-		d.Rows, d.Cols = min(simd.WinogradTile, t.l.out[1]-y), t.l.out[2]
-		d.C = t.target[(image*t.to+first)*plane+at:][:(m-1)*plane+d.Rows*d.Cols]
-		w.planes.Planes = w.products[r*t.row:]
+	d.Channel, d.LD, d.Far = plane, width, t.far
+	w.planes.Channels, w.planes.Plane, w.planes.LD = m, t.planes[1], t.ld()
+	for r := s.row; r < s.row+s.rows; r++ {
+		start, end := t.within(s, r)
+		y, x := r*simd.WinogradTile, start*simd.WinogradTile
+		d.Rows, d.Cols = min(simd.WinogradTile, t.l.out[1]-y), min(end*simd.WinogradTile, width)-x
+		d.C = to[y*width+x:]
+		w.planes.Planes = w.products[(r*t.row+start-s.first)*t.ld():]
 		if !w.planes.Results(d) {
 			t.infinite.Store(true)
 		}
-		if rest != nil {
-			rest.block(image/t.groups, group*t.to+first, at, d.C, plane, m, d.Rows*d.Cols)
+		for i := range d.Rows {
+			if rest != nil {
+				at := (y+i)*width + x
+				rest.block(image/t.groups, group*t.to+first, at, to[at:], plane, m, d.Cols)
+			}
 		}
 	}
+}
+
+// lines is where the results of a strip go, or a bit more.
+func (w *winogradProduct) lines(s strip, to []float32) simd.Lines {
+	height, width := w.l.out[1], w.l.out[2]
+	y := s.row * simd.WinogradTile
+	l := simd.Lines{Rows: min(s.rows*simd.WinogradTile, height-y), N: width, LD: width, Plane: height * width}
+	if s.rows > 1 || s.tiles == w.row { // whole lines, which are one
+		l.Rows, l.N = 1, l.Rows*width
+		l.Data = to[y*width:]
+		return l
+	}
+	x := simd.WinogradTile * (s.first - s.row*w.row)
+	l.N = min(s.tiles*simd.WinogradTile, width-x)
+	l.Data = to[y*width+x:]
+	return l
 }

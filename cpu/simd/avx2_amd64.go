@@ -257,7 +257,7 @@ func winogradPart256(t *tile)
 //go:noescape
 func winogradSrc256(t *tile)
 
-// winogradDst256 transforms a vector of tiles of products back, for some channels.
+// winogradDst256 transforms a row of tiles of products back, for a vector of channels.
 //
 //go:noescape
 func winogradDst256(t *tile)

@@ -7426,19 +7426,31 @@ channel:
 	RET
 
 // func winogradDst256(t *tile)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·winogradDst256(SB), NOSPLIT, $0-8
-	MOVQ         t+0(FP), DI
-	MOVQ         (DI), SI
-	MOVQ         24(DI), DX
-	MOVQ         48(DI), R8
-	MOVQ         96(DI), CX
-	MOVQ         72(DI), R9
-	MOVQ         104(DI), R10
-	SHLQ         $0x02, R10
-	MOVQ         136(DI), R11
-	SHLQ         $0x02, R11
-	LEAQ         laneMask<>+32(SB), R11
+	MOVQ       t+0(FP), DI
+	MOVQ       (DI), SI
+	MOVQ       24(DI), DX
+	MOVQ       48(DI), R8
+	MOVQ       96(DI), CX
+	MOVQ       168(DI), BX
+	MOVQ       112(DI), R11
+	NEGQ       R11
+	LEAQ       laneMask<>+32(SB), R9
+	VMOVUPS    (R9)(R11*4), Y1
+	VMASKMOVPS (BX), Y1, Y0
+	VMOVUPS    Y0, 1824(SI)
+	VXORPS     Y0, Y0, Y0
+	VMOVUPS    Y0, 1792(SI)
+	MOVQ       72(DI), R9
+	MOVQ       104(DI), R10
+	SHLQ       $0x02, R10
+	MOVQ       (R8), R13
+	SHLQ       $0x02, R13
+	LEAQ       (R13)(R13*2), R12
+	SHLQ       $0x01, R12
+
+tiles:
 	MOVL         $0x40000000, AX
 	VMOVD        AX, X13
 	VBROADCASTSS X13, Y13
@@ -7448,14 +7460,14 @@ TEXT ·winogradDst256(SB), NOSPLIT, $0-8
 	MOVL         $0x41000000, AX
 	VMOVD        AX, X15
 	VBROADCASTSS X15, Y15
-	VXORPS       Y12, Y12, Y12
-	MOVQ         (R8), R13
-	SHLQ         $0x02, R13
-	LEAQ         (R13)(R13*2), R12
-	SHLQ         $0x01, R12
-	MOVQ         168(DI), R14
+	VMOVUPS      1792(SI), Y12
+	MOVQ         $0x00000002, R11
+	CMPQ         CX, R11
+	CMOVQLT      CX, R11
+	SUBQ         R11, CX
+	LEAQ         768(SI), R14
 
-channel:
+tile:
 	MOVQ         DX, BX
 	MOVQ         BX, AX
 	VMOVUPS      (AX), Y0
@@ -7624,9 +7636,6 @@ channel:
 	VMOVUPS      Y7, 352(SI)
 	VMOVUPS      Y8, 544(SI)
 	VMOVUPS      Y9, 736(SI)
-	MOVQ         R9, BX
-	CMPQ         128(DI), $0x00
-	JLE          rows
 	VMOVUPS      (SI), Y0
 	VMOVUPS      32(SI), Y1
 	VMOVUPS      64(SI), Y2
@@ -7646,18 +7655,11 @@ channel:
 	VADDPS       Y5, Y9, Y9
 	VFMADD231PS  Y13, Y2, Y7
 	VXORPS       Y10, Y10, Y10
-	MOVQ         112(DI), AX
-	NEGQ         AX
-	VMOVUPS      (R11)(AX*4), Y11
-	VANDPS       Y11, Y6, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y7, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y8, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y9, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VBROADCASTSS (R14), Y10
+	VFMADD231PS  Y10, Y6, Y12
+	VFMADD231PS  Y10, Y7, Y12
+	VFMADD231PS  Y10, Y8, Y12
+	VFMADD231PS  Y10, Y9, Y12
+	VMOVUPS      1824(SI), Y10
 	VADDPS       Y10, Y6, Y6
 	VADDPS       Y10, Y7, Y7
 	VADDPS       Y10, Y8, Y8
@@ -7672,73 +7674,10 @@ channel:
 	VMINPS       Y7, Y10, Y7
 	VMINPS       Y8, Y10, Y8
 	VMINPS       Y9, Y10, Y9
-	VUNPCKLPS    Y8, Y6, Y10
-	VUNPCKHPS    Y8, Y6, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y0
-	VPERM2F128   $0x31, Y11, Y10, Y1
-	VUNPCKLPS    Y9, Y7, Y10
-	VUNPCKHPS    Y9, Y7, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y2
-	VPERM2F128   $0x31, Y11, Y10, Y3
-	VUNPCKLPS    Y2, Y0, Y10
-	VUNPCKHPS    Y2, Y0, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y6
-	VPERM2F128   $0x31, Y11, Y10, Y7
-	VUNPCKLPS    Y3, Y1, Y10
-	VUNPCKHPS    Y3, Y1, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y8
-	VPERM2F128   $0x31, Y11, Y10, Y9
-	CMPQ         16(R8), $0x08
-	JNE          part00
-	VMOVUPS      Y6, (BX)
-	JMP          done00
-
-part00:
-	MOVQ       16(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y6, Y0, (BX)
-
-done00:
-	CMPQ    24(R8), $0x08
-	JNE     part01
-	VMOVUPS Y7, 32(BX)
-	JMP     done01
-
-part01:
-	MOVQ       24(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y7, Y0, 32(BX)
-
-done01:
-	CMPQ    32(R8), $0x08
-	JNE     part02
-	VMOVUPS Y8, 64(BX)
-	JMP     done02
-
-part02:
-	MOVQ       32(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y8, Y0, 64(BX)
-
-done02:
-	CMPQ    40(R8), $0x08
-	JNE     part03
-	VMOVUPS Y9, 96(BX)
-	JMP     done03
-
-part03:
-	MOVQ       40(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y9, Y0, 96(BX)
-
-done03:
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x01
-	JLE          rows
+	VMOVUPS      Y6, (R14)
+	VMOVUPS      Y7, 32(R14)
+	VMOVUPS      Y8, 64(R14)
+	VMOVUPS      Y9, 96(R14)
 	VMOVUPS      192(SI), Y0
 	VMOVUPS      224(SI), Y1
 	VMOVUPS      256(SI), Y2
@@ -7758,18 +7697,11 @@ done03:
 	VADDPS       Y5, Y9, Y9
 	VFMADD231PS  Y13, Y2, Y7
 	VXORPS       Y10, Y10, Y10
-	MOVQ         112(DI), AX
-	NEGQ         AX
-	VMOVUPS      (R11)(AX*4), Y11
-	VANDPS       Y11, Y6, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y7, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y8, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y9, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VBROADCASTSS (R14), Y10
+	VFMADD231PS  Y10, Y6, Y12
+	VFMADD231PS  Y10, Y7, Y12
+	VFMADD231PS  Y10, Y8, Y12
+	VFMADD231PS  Y10, Y9, Y12
+	VMOVUPS      1824(SI), Y10
 	VADDPS       Y10, Y6, Y6
 	VADDPS       Y10, Y7, Y7
 	VADDPS       Y10, Y8, Y8
@@ -7784,73 +7716,10 @@ done03:
 	VMINPS       Y7, Y10, Y7
 	VMINPS       Y8, Y10, Y8
 	VMINPS       Y9, Y10, Y9
-	VUNPCKLPS    Y8, Y6, Y10
-	VUNPCKHPS    Y8, Y6, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y0
-	VPERM2F128   $0x31, Y11, Y10, Y1
-	VUNPCKLPS    Y9, Y7, Y10
-	VUNPCKHPS    Y9, Y7, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y2
-	VPERM2F128   $0x31, Y11, Y10, Y3
-	VUNPCKLPS    Y2, Y0, Y10
-	VUNPCKHPS    Y2, Y0, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y6
-	VPERM2F128   $0x31, Y11, Y10, Y7
-	VUNPCKLPS    Y3, Y1, Y10
-	VUNPCKHPS    Y3, Y1, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y8
-	VPERM2F128   $0x31, Y11, Y10, Y9
-	CMPQ         16(R8), $0x08
-	JNE          part10
-	VMOVUPS      Y6, (BX)
-	JMP          done10
-
-part10:
-	MOVQ       16(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y6, Y0, (BX)
-
-done10:
-	CMPQ    24(R8), $0x08
-	JNE     part11
-	VMOVUPS Y7, 32(BX)
-	JMP     done11
-
-part11:
-	MOVQ       24(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y7, Y0, 32(BX)
-
-done11:
-	CMPQ    32(R8), $0x08
-	JNE     part12
-	VMOVUPS Y8, 64(BX)
-	JMP     done12
-
-part12:
-	MOVQ       32(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y8, Y0, 64(BX)
-
-done12:
-	CMPQ    40(R8), $0x08
-	JNE     part13
-	VMOVUPS Y9, 96(BX)
-	JMP     done13
-
-part13:
-	MOVQ       40(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y9, Y0, 96(BX)
-
-done13:
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x02
-	JLE          rows
+	VMOVUPS      Y6, 256(R14)
+	VMOVUPS      Y7, 288(R14)
+	VMOVUPS      Y8, 320(R14)
+	VMOVUPS      Y9, 352(R14)
 	VMOVUPS      384(SI), Y0
 	VMOVUPS      416(SI), Y1
 	VMOVUPS      448(SI), Y2
@@ -7870,18 +7739,11 @@ done13:
 	VADDPS       Y5, Y9, Y9
 	VFMADD231PS  Y13, Y2, Y7
 	VXORPS       Y10, Y10, Y10
-	MOVQ         112(DI), AX
-	NEGQ         AX
-	VMOVUPS      (R11)(AX*4), Y11
-	VANDPS       Y11, Y6, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y7, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y8, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y9, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VBROADCASTSS (R14), Y10
+	VFMADD231PS  Y10, Y6, Y12
+	VFMADD231PS  Y10, Y7, Y12
+	VFMADD231PS  Y10, Y8, Y12
+	VFMADD231PS  Y10, Y9, Y12
+	VMOVUPS      1824(SI), Y10
 	VADDPS       Y10, Y6, Y6
 	VADDPS       Y10, Y7, Y7
 	VADDPS       Y10, Y8, Y8
@@ -7896,73 +7758,10 @@ done13:
 	VMINPS       Y7, Y10, Y7
 	VMINPS       Y8, Y10, Y8
 	VMINPS       Y9, Y10, Y9
-	VUNPCKLPS    Y8, Y6, Y10
-	VUNPCKHPS    Y8, Y6, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y0
-	VPERM2F128   $0x31, Y11, Y10, Y1
-	VUNPCKLPS    Y9, Y7, Y10
-	VUNPCKHPS    Y9, Y7, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y2
-	VPERM2F128   $0x31, Y11, Y10, Y3
-	VUNPCKLPS    Y2, Y0, Y10
-	VUNPCKHPS    Y2, Y0, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y6
-	VPERM2F128   $0x31, Y11, Y10, Y7
-	VUNPCKLPS    Y3, Y1, Y10
-	VUNPCKHPS    Y3, Y1, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y8
-	VPERM2F128   $0x31, Y11, Y10, Y9
-	CMPQ         16(R8), $0x08
-	JNE          part20
-	VMOVUPS      Y6, (BX)
-	JMP          done20
-
-part20:
-	MOVQ       16(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y6, Y0, (BX)
-
-done20:
-	CMPQ    24(R8), $0x08
-	JNE     part21
-	VMOVUPS Y7, 32(BX)
-	JMP     done21
-
-part21:
-	MOVQ       24(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y7, Y0, 32(BX)
-
-done21:
-	CMPQ    32(R8), $0x08
-	JNE     part22
-	VMOVUPS Y8, 64(BX)
-	JMP     done22
-
-part22:
-	MOVQ       32(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y8, Y0, 64(BX)
-
-done22:
-	CMPQ    40(R8), $0x08
-	JNE     part23
-	VMOVUPS Y9, 96(BX)
-	JMP     done23
-
-part23:
-	MOVQ       40(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y9, Y0, 96(BX)
-
-done23:
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x03
-	JLE          rows
+	VMOVUPS      Y6, 512(R14)
+	VMOVUPS      Y7, 544(R14)
+	VMOVUPS      Y8, 576(R14)
+	VMOVUPS      Y9, 608(R14)
 	VMOVUPS      576(SI), Y0
 	VMOVUPS      608(SI), Y1
 	VMOVUPS      640(SI), Y2
@@ -7982,18 +7781,11 @@ done23:
 	VADDPS       Y5, Y9, Y9
 	VFMADD231PS  Y13, Y2, Y7
 	VXORPS       Y10, Y10, Y10
-	MOVQ         112(DI), AX
-	NEGQ         AX
-	VMOVUPS      (R11)(AX*4), Y11
-	VANDPS       Y11, Y6, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y7, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y8, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VANDPS       Y11, Y9, Y0
-	VFMADD231PS  Y10, Y0, Y12
-	VBROADCASTSS (R14), Y10
+	VFMADD231PS  Y10, Y6, Y12
+	VFMADD231PS  Y10, Y7, Y12
+	VFMADD231PS  Y10, Y8, Y12
+	VFMADD231PS  Y10, Y9, Y12
+	VMOVUPS      1824(SI), Y10
 	VADDPS       Y10, Y6, Y6
 	VADDPS       Y10, Y7, Y7
 	VADDPS       Y10, Y8, Y8
@@ -8008,81 +7800,459 @@ done23:
 	VMINPS       Y7, Y10, Y7
 	VMINPS       Y8, Y10, Y8
 	VMINPS       Y9, Y10, Y9
-	VUNPCKLPS    Y8, Y6, Y10
-	VUNPCKHPS    Y8, Y6, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y0
-	VPERM2F128   $0x31, Y11, Y10, Y1
-	VUNPCKLPS    Y9, Y7, Y10
-	VUNPCKHPS    Y9, Y7, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y2
-	VPERM2F128   $0x31, Y11, Y10, Y3
-	VUNPCKLPS    Y2, Y0, Y10
-	VUNPCKHPS    Y2, Y0, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y6
-	VPERM2F128   $0x31, Y11, Y10, Y7
-	VUNPCKLPS    Y3, Y1, Y10
-	VUNPCKHPS    Y3, Y1, Y11
-	VPERM2F128   $0x20, Y11, Y10, Y8
-	VPERM2F128   $0x31, Y11, Y10, Y9
+	VMOVUPS      Y6, 768(R14)
+	VMOVUPS      Y7, 800(R14)
+	VMOVUPS      Y8, 832(R14)
+	VMOVUPS      Y9, 864(R14)
+	MOVQ         136(DI), AX
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $0x00000080, R14
+	DECQ         R11
+	JNZ          tile
+	VMOVUPS      Y12, 1792(SI)
+	MOVQ         8(R8), R11
+	SHLQ         $0x02, R11
+	MOVQ         R9, BX
+	CMPQ         128(DI), $0x00
+	JLE          stored
+	VMOVUPS      768(SI), Y0
+	VMOVUPS      800(SI), Y1
+	VMOVUPS      832(SI), Y2
+	VMOVUPS      864(SI), Y3
+	VMOVUPS      896(SI), Y4
+	VMOVUPS      928(SI), Y5
+	VMOVUPS      960(SI), Y6
+	VMOVUPS      992(SI), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y9
+	VUNPCKLPS    Y3, Y2, Y10
+	VUNPCKHPS    Y3, Y2, Y11
+	VUNPCKLPS    Y5, Y4, Y12
+	VUNPCKHPS    Y5, Y4, Y13
+	VUNPCKLPS    Y7, Y6, Y14
+	VUNPCKHPS    Y7, Y6, Y15
+	VUNPCKLPD    Y10, Y8, Y0
+	VUNPCKHPD    Y10, Y8, Y1
+	VUNPCKLPD    Y11, Y9, Y2
+	VUNPCKHPD    Y11, Y9, Y3
+	VUNPCKLPD    Y14, Y12, Y4
+	VUNPCKHPD    Y14, Y12, Y5
+	VUNPCKLPD    Y15, Y13, Y6
+	VUNPCKHPD    Y15, Y13, Y7
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y12
+	VPERM2F128   $0x20, Y5, Y1, Y9
+	VPERM2F128   $0x31, Y5, Y1, Y13
+	VPERM2F128   $0x20, Y6, Y2, Y10
+	VPERM2F128   $0x31, Y6, Y2, Y14
+	VPERM2F128   $0x20, Y7, Y3, Y11
+	VPERM2F128   $0x31, Y7, Y3, Y15
 	CMPQ         16(R8), $0x08
-	JNE          part30
-	VMOVUPS      Y6, (BX)
-	JMP          done30
+	JLT          part0
+	MOVQ         BX, AX
+	VMOVUPS      Y8, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x01
+	JLE          done0
+	VMOVUPS      Y9, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x02
+	JLE          done0
+	VMOVUPS      Y10, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x03
+	JLE          done0
+	VMOVUPS      Y11, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x04
+	JLE          done0
+	VMOVUPS      Y12, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x05
+	JLE          done0
+	VMOVUPS      Y13, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x06
+	JLE          done0
+	VMOVUPS      Y14, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x07
+	JLE          done0
+	VMOVUPS      Y15, (AX)
+	ADDQ         R11, AX
+	JMP          done0
 
-part30:
-	MOVQ       16(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y6, Y0, (BX)
+part0:
+	MOVQ       16(R8), R14
+	NEGQ       R14
+	LEAQ       laneMask<>+32(SB), AX
+	VMOVUPS    (AX)(R14*4), Y0
+	MOVQ       BX, AX
+	VMASKMOVPS Y8, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done0
+	VMASKMOVPS Y9, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done0
+	VMASKMOVPS Y10, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done0
+	VMASKMOVPS Y11, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done0
+	VMASKMOVPS Y12, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done0
+	VMASKMOVPS Y13, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done0
+	VMASKMOVPS Y14, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done0
+	VMASKMOVPS Y15, Y0, (AX)
+	ADDQ       R11, AX
 
-done30:
-	CMPQ    24(R8), $0x08
-	JNE     part31
-	VMOVUPS Y7, 32(BX)
-	JMP     done31
+done0:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x01
+	JLE        stored
+	VMOVUPS    1024(SI), Y0
+	VMOVUPS    1056(SI), Y1
+	VMOVUPS    1088(SI), Y2
+	VMOVUPS    1120(SI), Y3
+	VMOVUPS    1152(SI), Y4
+	VMOVUPS    1184(SI), Y5
+	VMOVUPS    1216(SI), Y6
+	VMOVUPS    1248(SI), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VUNPCKLPD  Y10, Y8, Y0
+	VUNPCKHPD  Y10, Y8, Y1
+	VUNPCKLPD  Y11, Y9, Y2
+	VUNPCKHPD  Y11, Y9, Y3
+	VUNPCKLPD  Y14, Y12, Y4
+	VUNPCKHPD  Y14, Y12, Y5
+	VUNPCKLPD  Y15, Y13, Y6
+	VUNPCKHPD  Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	CMPQ       16(R8), $0x08
+	JLT        part1
+	MOVQ       BX, AX
+	VMOVUPS    Y8, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done1
+	VMOVUPS    Y9, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done1
+	VMOVUPS    Y10, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done1
+	VMOVUPS    Y11, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done1
+	VMOVUPS    Y12, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done1
+	VMOVUPS    Y13, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done1
+	VMOVUPS    Y14, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done1
+	VMOVUPS    Y15, (AX)
+	ADDQ       R11, AX
+	JMP        done1
 
-part31:
-	MOVQ       24(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y7, Y0, 32(BX)
+part1:
+	MOVQ       16(R8), R14
+	NEGQ       R14
+	LEAQ       laneMask<>+32(SB), AX
+	VMOVUPS    (AX)(R14*4), Y0
+	MOVQ       BX, AX
+	VMASKMOVPS Y8, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done1
+	VMASKMOVPS Y9, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done1
+	VMASKMOVPS Y10, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done1
+	VMASKMOVPS Y11, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done1
+	VMASKMOVPS Y12, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done1
+	VMASKMOVPS Y13, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done1
+	VMASKMOVPS Y14, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done1
+	VMASKMOVPS Y15, Y0, (AX)
+	ADDQ       R11, AX
 
-done31:
-	CMPQ    32(R8), $0x08
-	JNE     part32
-	VMOVUPS Y8, 64(BX)
-	JMP     done32
+done1:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x02
+	JLE        stored
+	VMOVUPS    1280(SI), Y0
+	VMOVUPS    1312(SI), Y1
+	VMOVUPS    1344(SI), Y2
+	VMOVUPS    1376(SI), Y3
+	VMOVUPS    1408(SI), Y4
+	VMOVUPS    1440(SI), Y5
+	VMOVUPS    1472(SI), Y6
+	VMOVUPS    1504(SI), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VUNPCKLPD  Y10, Y8, Y0
+	VUNPCKHPD  Y10, Y8, Y1
+	VUNPCKLPD  Y11, Y9, Y2
+	VUNPCKHPD  Y11, Y9, Y3
+	VUNPCKLPD  Y14, Y12, Y4
+	VUNPCKHPD  Y14, Y12, Y5
+	VUNPCKLPD  Y15, Y13, Y6
+	VUNPCKHPD  Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	CMPQ       16(R8), $0x08
+	JLT        part2
+	MOVQ       BX, AX
+	VMOVUPS    Y8, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done2
+	VMOVUPS    Y9, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done2
+	VMOVUPS    Y10, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done2
+	VMOVUPS    Y11, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done2
+	VMOVUPS    Y12, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done2
+	VMOVUPS    Y13, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done2
+	VMOVUPS    Y14, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done2
+	VMOVUPS    Y15, (AX)
+	ADDQ       R11, AX
+	JMP        done2
 
-part32:
-	MOVQ       32(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y8, Y0, 64(BX)
+part2:
+	MOVQ       16(R8), R14
+	NEGQ       R14
+	LEAQ       laneMask<>+32(SB), AX
+	VMOVUPS    (AX)(R14*4), Y0
+	MOVQ       BX, AX
+	VMASKMOVPS Y8, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done2
+	VMASKMOVPS Y9, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done2
+	VMASKMOVPS Y10, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done2
+	VMASKMOVPS Y11, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done2
+	VMASKMOVPS Y12, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done2
+	VMASKMOVPS Y13, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done2
+	VMASKMOVPS Y14, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done2
+	VMASKMOVPS Y15, Y0, (AX)
+	ADDQ       R11, AX
 
-done32:
-	CMPQ    40(R8), $0x08
-	JNE     part33
-	VMOVUPS Y9, 96(BX)
-	JMP     done33
+done2:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x03
+	JLE        stored
+	VMOVUPS    1536(SI), Y0
+	VMOVUPS    1568(SI), Y1
+	VMOVUPS    1600(SI), Y2
+	VMOVUPS    1632(SI), Y3
+	VMOVUPS    1664(SI), Y4
+	VMOVUPS    1696(SI), Y5
+	VMOVUPS    1728(SI), Y6
+	VMOVUPS    1760(SI), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VUNPCKLPD  Y10, Y8, Y0
+	VUNPCKHPD  Y10, Y8, Y1
+	VUNPCKLPD  Y11, Y9, Y2
+	VUNPCKHPD  Y11, Y9, Y3
+	VUNPCKLPD  Y14, Y12, Y4
+	VUNPCKHPD  Y14, Y12, Y5
+	VUNPCKLPD  Y15, Y13, Y6
+	VUNPCKHPD  Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	CMPQ       16(R8), $0x08
+	JLT        part3
+	MOVQ       BX, AX
+	VMOVUPS    Y8, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done3
+	VMOVUPS    Y9, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done3
+	VMOVUPS    Y10, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done3
+	VMOVUPS    Y11, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done3
+	VMOVUPS    Y12, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done3
+	VMOVUPS    Y13, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done3
+	VMOVUPS    Y14, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done3
+	VMOVUPS    Y15, (AX)
+	ADDQ       R11, AX
+	JMP        done3
 
-part33:
-	MOVQ       40(R8), AX
-	NEGQ       AX
-	VMOVUPS    (R11)(AX*4), Y0
-	VMASKMOVPS Y9, Y0, 96(BX)
+part3:
+	MOVQ       16(R8), R14
+	NEGQ       R14
+	LEAQ       laneMask<>+32(SB), AX
+	VMOVUPS    (AX)(R14*4), Y0
+	MOVQ       BX, AX
+	VMASKMOVPS Y8, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done3
+	VMASKMOVPS Y9, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done3
+	VMASKMOVPS Y10, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done3
+	VMASKMOVPS Y11, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done3
+	VMASKMOVPS Y12, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done3
+	VMASKMOVPS Y13, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done3
+	VMASKMOVPS Y14, Y0, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done3
+	VMASKMOVPS Y15, Y0, (AX)
+	ADDQ       R11, AX
 
-done33:
+done3:
 	ADDQ R10, BX
 
-rows:
-	MOVQ    136(DI), AX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    8(R8), AX
-	LEAQ    (R9)(AX*4), R9
-	ADDQ    $0x04, R14
-	DECQ    CX
-	JNZ     channel
-	VMOVUPS Y12, (SI)
+stored:
+	ADDQ    $0x20, R9
+	SUBQ    $0x08, 16(R8)
+	TESTQ   CX, CX
+	JNZ     tiles
+	VMOVUPS 1792(SI), Y0
+	VMOVUPS Y0, (SI)
 	VZEROUPPER
 	RET
 

@@ -437,7 +437,7 @@ func winogradPart512(t *tile)
 //go:noescape
 func winogradSrc512(t *tile)
 
-// winogradDst512 transforms a vector of tiles of products back, for some channels.
+// winogradDst512 transforms a row of tiles of products back, for a vector of channels.
 //
 //go:noescape
 func winogradDst512(t *tile)

@@ -38,42 +38,6 @@ DATA oddLanes<>+56(SB)/4, $0x0000001d
 DATA oddLanes<>+60(SB)/4, $0x0000001f
 GLOBL oddLanes<>(SB), RODATA|NOPTR, $64
 
-DATA weaveLow<>+0(SB)/4, $0x00000000
-DATA weaveLow<>+4(SB)/4, $0x00000010
-DATA weaveLow<>+8(SB)/4, $0x00000001
-DATA weaveLow<>+12(SB)/4, $0x00000011
-DATA weaveLow<>+16(SB)/4, $0x00000002
-DATA weaveLow<>+20(SB)/4, $0x00000012
-DATA weaveLow<>+24(SB)/4, $0x00000003
-DATA weaveLow<>+28(SB)/4, $0x00000013
-DATA weaveLow<>+32(SB)/4, $0x00000004
-DATA weaveLow<>+36(SB)/4, $0x00000014
-DATA weaveLow<>+40(SB)/4, $0x00000005
-DATA weaveLow<>+44(SB)/4, $0x00000015
-DATA weaveLow<>+48(SB)/4, $0x00000006
-DATA weaveLow<>+52(SB)/4, $0x00000016
-DATA weaveLow<>+56(SB)/4, $0x00000007
-DATA weaveLow<>+60(SB)/4, $0x00000017
-GLOBL weaveLow<>(SB), RODATA|NOPTR, $64
-
-DATA weaveHigh<>+0(SB)/4, $0x00000008
-DATA weaveHigh<>+4(SB)/4, $0x00000018
-DATA weaveHigh<>+8(SB)/4, $0x00000009
-DATA weaveHigh<>+12(SB)/4, $0x00000019
-DATA weaveHigh<>+16(SB)/4, $0x0000000a
-DATA weaveHigh<>+20(SB)/4, $0x0000001a
-DATA weaveHigh<>+24(SB)/4, $0x0000000b
-DATA weaveHigh<>+28(SB)/4, $0x0000001b
-DATA weaveHigh<>+32(SB)/4, $0x0000000c
-DATA weaveHigh<>+36(SB)/4, $0x0000001c
-DATA weaveHigh<>+40(SB)/4, $0x0000000d
-DATA weaveHigh<>+44(SB)/4, $0x0000001d
-DATA weaveHigh<>+48(SB)/4, $0x0000000e
-DATA weaveHigh<>+52(SB)/4, $0x0000001e
-DATA weaveHigh<>+56(SB)/4, $0x0000000f
-DATA weaveHigh<>+60(SB)/4, $0x0000001f
-GLOBL weaveHigh<>(SB), RODATA|NOPTR, $64
-
 // func gemm512x1x1(t *tile)
 // Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·gemm512x1x1(SB), NOSPLIT, $0-8
@@ -15978,46 +15942,32 @@ channel:
 	RET
 
 // func winogradDst512(t *tile)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·winogradDst512(SB), NOSPLIT, $0-8
-	MOVQ         t+0(FP), DI
-	MOVQ         (DI), SI
-	MOVQ         24(DI), DX
-	MOVQ         48(DI), R8
-	MOVQ         96(DI), CX
-	MOVQ         72(DI), R9
-	MOVQ         104(DI), R10
-	SHLQ         $0x02, R10
-	MOVQ         136(DI), R11
-	SHLQ         $0x02, R11
-	VMOVUPS      weaveLow<>+0(SB), Z16
-	VMOVUPS      weaveHigh<>+0(SB), Z17
-	MOVQ         112(DI), R11
-	MOVQ         $0x00000001, R9
-	SHLXQ        R11, R9, R9
-	DECQ         R9
-	KMOVW        R9, K1
-	MOVQ         16(R8), R11
-	MOVQ         $0x00000001, R9
-	SHLXQ        R11, R9, R9
-	DECQ         R9
-	KMOVW        R9, K2
-	MOVQ         24(R8), R11
-	MOVQ         $0x00000001, R9
-	SHLXQ        R11, R9, R9
-	DECQ         R9
-	KMOVW        R9, K3
-	MOVQ         32(R8), R11
-	MOVQ         $0x00000001, R9
-	SHLXQ        R11, R9, R9
-	DECQ         R9
-	KMOVW        R9, K4
-	MOVQ         40(R8), R11
-	MOVQ         $0x00000001, R9
-	SHLXQ        R11, R9, R9
-	DECQ         R9
-	KMOVW        R9, K5
-	MOVQ         72(DI), R9
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      168(DI), BX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS   Z0, 5696(SI)
+	VPXORD    Z0, Z0, Z0
+	VMOVUPS   Z0, 5632(SI)
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      (R8), R13
+	SHLQ      $0x02, R13
+	LEAQ      (R13)(R13*2), R12
+	SHLQ      $0x01, R12
+
+tiles:
 	MOVL         $0x40000000, AX
 	VMOVD        AX, X13
 	VBROADCASTSS X13, Z13
@@ -16027,14 +15977,14 @@ TEXT ·winogradDst512(SB), NOSPLIT, $0-8
 	MOVL         $0x41000000, AX
 	VMOVD        AX, X15
 	VBROADCASTSS X15, Z15
-	VPXORD       Z12, Z12, Z12
-	MOVQ         (R8), R13
-	SHLQ         $0x02, R13
-	LEAQ         (R13)(R13*2), R12
-	SHLQ         $0x01, R12
-	MOVQ         168(DI), R14
+	VMOVUPS      5632(SI), Z12
+	MOVQ         $0x00000004, R11
+	CMPQ         CX, R11
+	CMOVQLT      CX, R11
+	SUBQ         R11, CX
+	LEAQ         1536(SI), R14
 
-channel:
+tile:
 	MOVQ         DX, BX
 	MOVQ         BX, AX
 	VMOVUPS      (AX), Z0
@@ -16203,9 +16153,6 @@ channel:
 	VMOVUPS      Z7, 704(SI)
 	VMOVUPS      Z8, 1088(SI)
 	VMOVUPS      Z9, 1472(SI)
-	MOVQ         R9, BX
-	CMPQ         128(DI), $0x00
-	JLE          rows
 	VMOVUPS      (SI), Z0
 	VMOVUPS      64(SI), Z1
 	VMOVUPS      128(SI), Z2
@@ -16225,11 +16172,11 @@ channel:
 	VADDPS       Z5, Z9, Z9
 	VFMADD231PS  Z13, Z2, Z7
 	VPXORD       Z10, Z10, Z10
-	VFMADD231PS  Z10, Z6, K1, Z12
-	VFMADD231PS  Z10, Z7, K1, Z12
-	VFMADD231PS  Z10, Z8, K1, Z12
-	VFMADD231PS  Z10, Z9, K1, Z12
-	VBROADCASTSS (R14), Z10
+	VFMADD231PS  Z10, Z6, Z12
+	VFMADD231PS  Z10, Z7, Z12
+	VFMADD231PS  Z10, Z8, Z12
+	VFMADD231PS  Z10, Z9, Z12
+	VMOVUPS      5696(SI), Z10
 	VADDPS       Z10, Z6, Z6
 	VADDPS       Z10, Z7, Z7
 	VADDPS       Z10, Z8, Z8
@@ -16244,29 +16191,10 @@ channel:
 	VMINPS       Z7, Z10, Z7
 	VMINPS       Z8, Z10, Z8
 	VMINPS       Z9, Z10, Z9
-	VMOVAPS      Z6, Z0
-	VPERMT2PS    Z8, Z16, Z0
-	VMOVAPS      Z6, Z1
-	VPERMT2PS    Z8, Z17, Z1
-	VMOVAPS      Z7, Z2
-	VPERMT2PS    Z9, Z16, Z2
-	VMOVAPS      Z7, Z3
-	VPERMT2PS    Z9, Z17, Z3
-	VMOVAPS      Z0, Z6
-	VPERMT2PS    Z2, Z16, Z6
-	VMOVAPS      Z0, Z7
-	VPERMT2PS    Z2, Z17, Z7
-	VMOVAPS      Z1, Z8
-	VPERMT2PS    Z3, Z16, Z8
-	VMOVAPS      Z1, Z9
-	VPERMT2PS    Z3, Z17, Z9
-	VMOVUPS      Z6, K2, (BX)
-	VMOVUPS      Z7, K3, 64(BX)
-	VMOVUPS      Z8, K4, 128(BX)
-	VMOVUPS      Z9, K5, 192(BX)
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x01
-	JLE          rows
+	VMOVUPS      Z6, (R14)
+	VMOVUPS      Z7, 64(R14)
+	VMOVUPS      Z8, 128(R14)
+	VMOVUPS      Z9, 192(R14)
 	VMOVUPS      384(SI), Z0
 	VMOVUPS      448(SI), Z1
 	VMOVUPS      512(SI), Z2
@@ -16286,11 +16214,11 @@ channel:
 	VADDPS       Z5, Z9, Z9
 	VFMADD231PS  Z13, Z2, Z7
 	VPXORD       Z10, Z10, Z10
-	VFMADD231PS  Z10, Z6, K1, Z12
-	VFMADD231PS  Z10, Z7, K1, Z12
-	VFMADD231PS  Z10, Z8, K1, Z12
-	VFMADD231PS  Z10, Z9, K1, Z12
-	VBROADCASTSS (R14), Z10
+	VFMADD231PS  Z10, Z6, Z12
+	VFMADD231PS  Z10, Z7, Z12
+	VFMADD231PS  Z10, Z8, Z12
+	VFMADD231PS  Z10, Z9, Z12
+	VMOVUPS      5696(SI), Z10
 	VADDPS       Z10, Z6, Z6
 	VADDPS       Z10, Z7, Z7
 	VADDPS       Z10, Z8, Z8
@@ -16305,29 +16233,10 @@ channel:
 	VMINPS       Z7, Z10, Z7
 	VMINPS       Z8, Z10, Z8
 	VMINPS       Z9, Z10, Z9
-	VMOVAPS      Z6, Z0
-	VPERMT2PS    Z8, Z16, Z0
-	VMOVAPS      Z6, Z1
-	VPERMT2PS    Z8, Z17, Z1
-	VMOVAPS      Z7, Z2
-	VPERMT2PS    Z9, Z16, Z2
-	VMOVAPS      Z7, Z3
-	VPERMT2PS    Z9, Z17, Z3
-	VMOVAPS      Z0, Z6
-	VPERMT2PS    Z2, Z16, Z6
-	VMOVAPS      Z0, Z7
-	VPERMT2PS    Z2, Z17, Z7
-	VMOVAPS      Z1, Z8
-	VPERMT2PS    Z3, Z16, Z8
-	VMOVAPS      Z1, Z9
-	VPERMT2PS    Z3, Z17, Z9
-	VMOVUPS      Z6, K2, (BX)
-	VMOVUPS      Z7, K3, 64(BX)
-	VMOVUPS      Z8, K4, 128(BX)
-	VMOVUPS      Z9, K5, 192(BX)
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x02
-	JLE          rows
+	VMOVUPS      Z6, 1024(R14)
+	VMOVUPS      Z7, 1088(R14)
+	VMOVUPS      Z8, 1152(R14)
+	VMOVUPS      Z9, 1216(R14)
 	VMOVUPS      768(SI), Z0
 	VMOVUPS      832(SI), Z1
 	VMOVUPS      896(SI), Z2
@@ -16347,11 +16256,11 @@ channel:
 	VADDPS       Z5, Z9, Z9
 	VFMADD231PS  Z13, Z2, Z7
 	VPXORD       Z10, Z10, Z10
-	VFMADD231PS  Z10, Z6, K1, Z12
-	VFMADD231PS  Z10, Z7, K1, Z12
-	VFMADD231PS  Z10, Z8, K1, Z12
-	VFMADD231PS  Z10, Z9, K1, Z12
-	VBROADCASTSS (R14), Z10
+	VFMADD231PS  Z10, Z6, Z12
+	VFMADD231PS  Z10, Z7, Z12
+	VFMADD231PS  Z10, Z8, Z12
+	VFMADD231PS  Z10, Z9, Z12
+	VMOVUPS      5696(SI), Z10
 	VADDPS       Z10, Z6, Z6
 	VADDPS       Z10, Z7, Z7
 	VADDPS       Z10, Z8, Z8
@@ -16366,29 +16275,10 @@ channel:
 	VMINPS       Z7, Z10, Z7
 	VMINPS       Z8, Z10, Z8
 	VMINPS       Z9, Z10, Z9
-	VMOVAPS      Z6, Z0
-	VPERMT2PS    Z8, Z16, Z0
-	VMOVAPS      Z6, Z1
-	VPERMT2PS    Z8, Z17, Z1
-	VMOVAPS      Z7, Z2
-	VPERMT2PS    Z9, Z16, Z2
-	VMOVAPS      Z7, Z3
-	VPERMT2PS    Z9, Z17, Z3
-	VMOVAPS      Z0, Z6
-	VPERMT2PS    Z2, Z16, Z6
-	VMOVAPS      Z0, Z7
-	VPERMT2PS    Z2, Z17, Z7
-	VMOVAPS      Z1, Z8
-	VPERMT2PS    Z3, Z16, Z8
-	VMOVAPS      Z1, Z9
-	VPERMT2PS    Z3, Z17, Z9
-	VMOVUPS      Z6, K2, (BX)
-	VMOVUPS      Z7, K3, 64(BX)
-	VMOVUPS      Z8, K4, 128(BX)
-	VMOVUPS      Z9, K5, 192(BX)
-	ADDQ         R10, BX
-	CMPQ         128(DI), $0x03
-	JLE          rows
+	VMOVUPS      Z6, 2048(R14)
+	VMOVUPS      Z7, 2112(R14)
+	VMOVUPS      Z8, 2176(R14)
+	VMOVUPS      Z9, 2240(R14)
 	VMOVUPS      1152(SI), Z0
 	VMOVUPS      1216(SI), Z1
 	VMOVUPS      1280(SI), Z2
@@ -16408,11 +16298,11 @@ channel:
 	VADDPS       Z5, Z9, Z9
 	VFMADD231PS  Z13, Z2, Z7
 	VPXORD       Z10, Z10, Z10
-	VFMADD231PS  Z10, Z6, K1, Z12
-	VFMADD231PS  Z10, Z7, K1, Z12
-	VFMADD231PS  Z10, Z8, K1, Z12
-	VFMADD231PS  Z10, Z9, K1, Z12
-	VBROADCASTSS (R14), Z10
+	VFMADD231PS  Z10, Z6, Z12
+	VFMADD231PS  Z10, Z7, Z12
+	VFMADD231PS  Z10, Z8, Z12
+	VFMADD231PS  Z10, Z9, Z12
+	VMOVUPS      5696(SI), Z10
 	VADDPS       Z10, Z6, Z6
 	VADDPS       Z10, Z7, Z7
 	VADDPS       Z10, Z8, Z8
@@ -16427,37 +16317,895 @@ channel:
 	VMINPS       Z7, Z10, Z7
 	VMINPS       Z8, Z10, Z8
 	VMINPS       Z9, Z10, Z9
-	VMOVAPS      Z6, Z0
-	VPERMT2PS    Z8, Z16, Z0
-	VMOVAPS      Z6, Z1
-	VPERMT2PS    Z8, Z17, Z1
-	VMOVAPS      Z7, Z2
-	VPERMT2PS    Z9, Z16, Z2
-	VMOVAPS      Z7, Z3
-	VPERMT2PS    Z9, Z17, Z3
-	VMOVAPS      Z0, Z6
-	VPERMT2PS    Z2, Z16, Z6
-	VMOVAPS      Z0, Z7
-	VPERMT2PS    Z2, Z17, Z7
-	VMOVAPS      Z1, Z8
-	VPERMT2PS    Z3, Z16, Z8
-	VMOVAPS      Z1, Z9
-	VPERMT2PS    Z3, Z17, Z9
-	VMOVUPS      Z6, K2, (BX)
-	VMOVUPS      Z7, K3, 64(BX)
-	VMOVUPS      Z8, K4, 128(BX)
-	VMOVUPS      Z9, K5, 192(BX)
-	ADDQ         R10, BX
+	VMOVUPS      Z6, 3072(R14)
+	VMOVUPS      Z7, 3136(R14)
+	VMOVUPS      Z8, 3200(R14)
+	VMOVUPS      Z9, 3264(R14)
+	MOVQ         136(DI), AX
+	LEAQ         (DX)(AX*4), DX
+	ADDQ         $0x00000100, R14
+	DECQ         R11
+	JNZ          tile
+	VMOVUPS      Z12, 5632(SI)
+	MOVQ         $0x00000010, BX
+	CMPQ         16(R8), BX
+	CMOVQLT      16(R8), BX
+	MOVQ         $0x00000001, AX
+	SHLXQ        BX, AX, AX
+	DECQ         AX
+	KMOVW        AX, K2
+	MOVQ         8(R8), R11
+	SHLQ         $0x02, R11
+	MOVQ         R9, BX
+	CMPQ         128(DI), $0x00
+	JLE          stored
+	VMOVUPS      1536(SI), Z0
+	VMOVUPS      1600(SI), Z1
+	VMOVUPS      1664(SI), Z2
+	VMOVUPS      1728(SI), Z3
+	VMOVUPS      1792(SI), Z4
+	VMOVUPS      1856(SI), Z5
+	VMOVUPS      1920(SI), Z6
+	VMOVUPS      1984(SI), Z7
+	VMOVUPS      2048(SI), Z8
+	VMOVUPS      2112(SI), Z9
+	VMOVUPS      2176(SI), Z10
+	VMOVUPS      2240(SI), Z11
+	VMOVUPS      2304(SI), Z12
+	VMOVUPS      2368(SI), Z13
+	VMOVUPS      2432(SI), Z14
+	VMOVUPS      2496(SI), Z15
+	VUNPCKLPS    Z1, Z0, Z16
+	VUNPCKHPS    Z1, Z0, Z17
+	VUNPCKLPS    Z3, Z2, Z18
+	VUNPCKHPS    Z3, Z2, Z19
+	VUNPCKLPS    Z5, Z4, Z20
+	VUNPCKHPS    Z5, Z4, Z21
+	VUNPCKLPS    Z7, Z6, Z22
+	VUNPCKHPS    Z7, Z6, Z23
+	VUNPCKLPS    Z9, Z8, Z24
+	VUNPCKHPS    Z9, Z8, Z25
+	VUNPCKLPS    Z11, Z10, Z26
+	VUNPCKHPS    Z11, Z10, Z27
+	VUNPCKLPS    Z13, Z12, Z28
+	VUNPCKHPS    Z13, Z12, Z29
+	VUNPCKLPS    Z15, Z14, Z30
+	VUNPCKHPS    Z15, Z14, Z31
+	VUNPCKLPD    Z18, Z16, Z0
+	VUNPCKHPD    Z18, Z16, Z1
+	VUNPCKLPD    Z19, Z17, Z2
+	VUNPCKHPD    Z19, Z17, Z3
+	VUNPCKLPD    Z22, Z20, Z4
+	VUNPCKHPD    Z22, Z20, Z5
+	VUNPCKLPD    Z23, Z21, Z6
+	VUNPCKHPD    Z23, Z21, Z7
+	VUNPCKLPD    Z26, Z24, Z8
+	VUNPCKHPD    Z26, Z24, Z9
+	VUNPCKLPD    Z27, Z25, Z10
+	VUNPCKHPD    Z27, Z25, Z11
+	VUNPCKLPD    Z30, Z28, Z12
+	VUNPCKHPD    Z30, Z28, Z13
+	VUNPCKLPD    Z31, Z29, Z14
+	VUNPCKHPD    Z31, Z29, Z15
+	VSHUFF32X4   $0x88, Z4, Z0, Z16
+	VSHUFF32X4   $0xdd, Z4, Z0, Z20
+	VSHUFF32X4   $0x88, Z5, Z1, Z17
+	VSHUFF32X4   $0xdd, Z5, Z1, Z21
+	VSHUFF32X4   $0x88, Z6, Z2, Z18
+	VSHUFF32X4   $0xdd, Z6, Z2, Z22
+	VSHUFF32X4   $0x88, Z7, Z3, Z19
+	VSHUFF32X4   $0xdd, Z7, Z3, Z23
+	VSHUFF32X4   $0x88, Z12, Z8, Z24
+	VSHUFF32X4   $0xdd, Z12, Z8, Z28
+	VSHUFF32X4   $0x88, Z13, Z9, Z25
+	VSHUFF32X4   $0xdd, Z13, Z9, Z29
+	VSHUFF32X4   $0x88, Z14, Z10, Z26
+	VSHUFF32X4   $0xdd, Z14, Z10, Z30
+	VSHUFF32X4   $0x88, Z15, Z11, Z27
+	VSHUFF32X4   $0xdd, Z15, Z11, Z31
+	VSHUFF32X4   $0x88, Z24, Z16, Z0
+	VSHUFF32X4   $0xdd, Z24, Z16, Z8
+	VSHUFF32X4   $0x88, Z25, Z17, Z1
+	VSHUFF32X4   $0xdd, Z25, Z17, Z9
+	VSHUFF32X4   $0x88, Z26, Z18, Z2
+	VSHUFF32X4   $0xdd, Z26, Z18, Z10
+	VSHUFF32X4   $0x88, Z27, Z19, Z3
+	VSHUFF32X4   $0xdd, Z27, Z19, Z11
+	VSHUFF32X4   $0x88, Z28, Z20, Z4
+	VSHUFF32X4   $0xdd, Z28, Z20, Z12
+	VSHUFF32X4   $0x88, Z29, Z21, Z5
+	VSHUFF32X4   $0xdd, Z29, Z21, Z13
+	VSHUFF32X4   $0x88, Z30, Z22, Z6
+	VSHUFF32X4   $0xdd, Z30, Z22, Z14
+	VSHUFF32X4   $0x88, Z31, Z23, Z7
+	VSHUFF32X4   $0xdd, Z31, Z23, Z15
+	MOVQ         BX, AX
+	CMPQ         120(DI), $0x00
+	JNE          part0
+	VMOVUPS      Z0, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x01
+	JLE          done0
+	VMOVUPS      Z1, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x02
+	JLE          done0
+	VMOVUPS      Z2, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x03
+	JLE          done0
+	VMOVUPS      Z3, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x04
+	JLE          done0
+	VMOVUPS      Z4, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x05
+	JLE          done0
+	VMOVUPS      Z5, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x06
+	JLE          done0
+	VMOVUPS      Z6, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x07
+	JLE          done0
+	VMOVUPS      Z7, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x08
+	JLE          done0
+	VMOVUPS      Z8, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x09
+	JLE          done0
+	VMOVUPS      Z9, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0a
+	JLE          done0
+	VMOVUPS      Z10, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0b
+	JLE          done0
+	VMOVUPS      Z11, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0c
+	JLE          done0
+	VMOVUPS      Z12, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0d
+	JLE          done0
+	VMOVUPS      Z13, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0e
+	JLE          done0
+	VMOVUPS      Z14, K2, (AX)
+	ADDQ         R11, AX
+	CMPQ         112(DI), $0x0f
+	JLE          done0
+	VMOVUPS      Z15, K2, (AX)
+	ADDQ         R11, AX
+	JMP          done0
 
-rows:
-	MOVQ    136(DI), AX
-	LEAQ    (DX)(AX*4), DX
-	MOVQ    8(R8), AX
-	LEAQ    (R9)(AX*4), R9
-	ADDQ    $0x04, R14
-	DECQ    CX
-	JNZ     channel
-	VMOVUPS Z12, (SI)
+part0:
+	VMOVNTPS Z0, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x01
+	JLE      done0
+	VMOVNTPS Z1, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x02
+	JLE      done0
+	VMOVNTPS Z2, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x03
+	JLE      done0
+	VMOVNTPS Z3, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x04
+	JLE      done0
+	VMOVNTPS Z4, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x05
+	JLE      done0
+	VMOVNTPS Z5, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x06
+	JLE      done0
+	VMOVNTPS Z6, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x07
+	JLE      done0
+	VMOVNTPS Z7, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x08
+	JLE      done0
+	VMOVNTPS Z8, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x09
+	JLE      done0
+	VMOVNTPS Z9, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0a
+	JLE      done0
+	VMOVNTPS Z10, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0b
+	JLE      done0
+	VMOVNTPS Z11, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0c
+	JLE      done0
+	VMOVNTPS Z12, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0d
+	JLE      done0
+	VMOVNTPS Z13, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0e
+	JLE      done0
+	VMOVNTPS Z14, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0f
+	JLE      done0
+	VMOVNTPS Z15, (AX)
+	ADDQ     R11, AX
+
+done0:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x01
+	JLE        stored
+	VMOVUPS    2560(SI), Z0
+	VMOVUPS    2624(SI), Z1
+	VMOVUPS    2688(SI), Z2
+	VMOVUPS    2752(SI), Z3
+	VMOVUPS    2816(SI), Z4
+	VMOVUPS    2880(SI), Z5
+	VMOVUPS    2944(SI), Z6
+	VMOVUPS    3008(SI), Z7
+	VMOVUPS    3072(SI), Z8
+	VMOVUPS    3136(SI), Z9
+	VMOVUPS    3200(SI), Z10
+	VMOVUPS    3264(SI), Z11
+	VMOVUPS    3328(SI), Z12
+	VMOVUPS    3392(SI), Z13
+	VMOVUPS    3456(SI), Z14
+	VMOVUPS    3520(SI), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z20
+	VSHUFF32X4 $0x88, Z5, Z1, Z17
+	VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z6, Z2, Z18
+	VSHUFF32X4 $0xdd, Z6, Z2, Z22
+	VSHUFF32X4 $0x88, Z7, Z3, Z19
+	VSHUFF32X4 $0xdd, Z7, Z3, Z23
+	VSHUFF32X4 $0x88, Z12, Z8, Z24
+	VSHUFF32X4 $0xdd, Z12, Z8, Z28
+	VSHUFF32X4 $0x88, Z13, Z9, Z25
+	VSHUFF32X4 $0xdd, Z13, Z9, Z29
+	VSHUFF32X4 $0x88, Z14, Z10, Z26
+	VSHUFF32X4 $0xdd, Z14, Z10, Z30
+	VSHUFF32X4 $0x88, Z15, Z11, Z27
+	VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z24, Z16, Z0
+	VSHUFF32X4 $0xdd, Z24, Z16, Z8
+	VSHUFF32X4 $0x88, Z25, Z17, Z1
+	VSHUFF32X4 $0xdd, Z25, Z17, Z9
+	VSHUFF32X4 $0x88, Z26, Z18, Z2
+	VSHUFF32X4 $0xdd, Z26, Z18, Z10
+	VSHUFF32X4 $0x88, Z27, Z19, Z3
+	VSHUFF32X4 $0xdd, Z27, Z19, Z11
+	VSHUFF32X4 $0x88, Z28, Z20, Z4
+	VSHUFF32X4 $0xdd, Z28, Z20, Z12
+	VSHUFF32X4 $0x88, Z29, Z21, Z5
+	VSHUFF32X4 $0xdd, Z29, Z21, Z13
+	VSHUFF32X4 $0x88, Z30, Z22, Z6
+	VSHUFF32X4 $0xdd, Z30, Z22, Z14
+	VSHUFF32X4 $0x88, Z31, Z23, Z7
+	VSHUFF32X4 $0xdd, Z31, Z23, Z15
+	MOVQ       BX, AX
+	CMPQ       120(DI), $0x00
+	JNE        part1
+	VMOVUPS    Z0, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done1
+	VMOVUPS    Z1, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done1
+	VMOVUPS    Z2, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done1
+	VMOVUPS    Z3, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done1
+	VMOVUPS    Z4, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done1
+	VMOVUPS    Z5, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done1
+	VMOVUPS    Z6, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done1
+	VMOVUPS    Z7, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x08
+	JLE        done1
+	VMOVUPS    Z8, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x09
+	JLE        done1
+	VMOVUPS    Z9, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0a
+	JLE        done1
+	VMOVUPS    Z10, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0b
+	JLE        done1
+	VMOVUPS    Z11, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0c
+	JLE        done1
+	VMOVUPS    Z12, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0d
+	JLE        done1
+	VMOVUPS    Z13, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0e
+	JLE        done1
+	VMOVUPS    Z14, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0f
+	JLE        done1
+	VMOVUPS    Z15, K2, (AX)
+	ADDQ       R11, AX
+	JMP        done1
+
+part1:
+	VMOVNTPS Z0, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x01
+	JLE      done1
+	VMOVNTPS Z1, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x02
+	JLE      done1
+	VMOVNTPS Z2, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x03
+	JLE      done1
+	VMOVNTPS Z3, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x04
+	JLE      done1
+	VMOVNTPS Z4, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x05
+	JLE      done1
+	VMOVNTPS Z5, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x06
+	JLE      done1
+	VMOVNTPS Z6, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x07
+	JLE      done1
+	VMOVNTPS Z7, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x08
+	JLE      done1
+	VMOVNTPS Z8, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x09
+	JLE      done1
+	VMOVNTPS Z9, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0a
+	JLE      done1
+	VMOVNTPS Z10, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0b
+	JLE      done1
+	VMOVNTPS Z11, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0c
+	JLE      done1
+	VMOVNTPS Z12, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0d
+	JLE      done1
+	VMOVNTPS Z13, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0e
+	JLE      done1
+	VMOVNTPS Z14, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0f
+	JLE      done1
+	VMOVNTPS Z15, (AX)
+	ADDQ     R11, AX
+
+done1:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x02
+	JLE        stored
+	VMOVUPS    3584(SI), Z0
+	VMOVUPS    3648(SI), Z1
+	VMOVUPS    3712(SI), Z2
+	VMOVUPS    3776(SI), Z3
+	VMOVUPS    3840(SI), Z4
+	VMOVUPS    3904(SI), Z5
+	VMOVUPS    3968(SI), Z6
+	VMOVUPS    4032(SI), Z7
+	VMOVUPS    4096(SI), Z8
+	VMOVUPS    4160(SI), Z9
+	VMOVUPS    4224(SI), Z10
+	VMOVUPS    4288(SI), Z11
+	VMOVUPS    4352(SI), Z12
+	VMOVUPS    4416(SI), Z13
+	VMOVUPS    4480(SI), Z14
+	VMOVUPS    4544(SI), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z20
+	VSHUFF32X4 $0x88, Z5, Z1, Z17
+	VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z6, Z2, Z18
+	VSHUFF32X4 $0xdd, Z6, Z2, Z22
+	VSHUFF32X4 $0x88, Z7, Z3, Z19
+	VSHUFF32X4 $0xdd, Z7, Z3, Z23
+	VSHUFF32X4 $0x88, Z12, Z8, Z24
+	VSHUFF32X4 $0xdd, Z12, Z8, Z28
+	VSHUFF32X4 $0x88, Z13, Z9, Z25
+	VSHUFF32X4 $0xdd, Z13, Z9, Z29
+	VSHUFF32X4 $0x88, Z14, Z10, Z26
+	VSHUFF32X4 $0xdd, Z14, Z10, Z30
+	VSHUFF32X4 $0x88, Z15, Z11, Z27
+	VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z24, Z16, Z0
+	VSHUFF32X4 $0xdd, Z24, Z16, Z8
+	VSHUFF32X4 $0x88, Z25, Z17, Z1
+	VSHUFF32X4 $0xdd, Z25, Z17, Z9
+	VSHUFF32X4 $0x88, Z26, Z18, Z2
+	VSHUFF32X4 $0xdd, Z26, Z18, Z10
+	VSHUFF32X4 $0x88, Z27, Z19, Z3
+	VSHUFF32X4 $0xdd, Z27, Z19, Z11
+	VSHUFF32X4 $0x88, Z28, Z20, Z4
+	VSHUFF32X4 $0xdd, Z28, Z20, Z12
+	VSHUFF32X4 $0x88, Z29, Z21, Z5
+	VSHUFF32X4 $0xdd, Z29, Z21, Z13
+	VSHUFF32X4 $0x88, Z30, Z22, Z6
+	VSHUFF32X4 $0xdd, Z30, Z22, Z14
+	VSHUFF32X4 $0x88, Z31, Z23, Z7
+	VSHUFF32X4 $0xdd, Z31, Z23, Z15
+	MOVQ       BX, AX
+	CMPQ       120(DI), $0x00
+	JNE        part2
+	VMOVUPS    Z0, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done2
+	VMOVUPS    Z1, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done2
+	VMOVUPS    Z2, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done2
+	VMOVUPS    Z3, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done2
+	VMOVUPS    Z4, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done2
+	VMOVUPS    Z5, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done2
+	VMOVUPS    Z6, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done2
+	VMOVUPS    Z7, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x08
+	JLE        done2
+	VMOVUPS    Z8, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x09
+	JLE        done2
+	VMOVUPS    Z9, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0a
+	JLE        done2
+	VMOVUPS    Z10, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0b
+	JLE        done2
+	VMOVUPS    Z11, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0c
+	JLE        done2
+	VMOVUPS    Z12, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0d
+	JLE        done2
+	VMOVUPS    Z13, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0e
+	JLE        done2
+	VMOVUPS    Z14, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0f
+	JLE        done2
+	VMOVUPS    Z15, K2, (AX)
+	ADDQ       R11, AX
+	JMP        done2
+
+part2:
+	VMOVNTPS Z0, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x01
+	JLE      done2
+	VMOVNTPS Z1, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x02
+	JLE      done2
+	VMOVNTPS Z2, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x03
+	JLE      done2
+	VMOVNTPS Z3, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x04
+	JLE      done2
+	VMOVNTPS Z4, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x05
+	JLE      done2
+	VMOVNTPS Z5, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x06
+	JLE      done2
+	VMOVNTPS Z6, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x07
+	JLE      done2
+	VMOVNTPS Z7, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x08
+	JLE      done2
+	VMOVNTPS Z8, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x09
+	JLE      done2
+	VMOVNTPS Z9, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0a
+	JLE      done2
+	VMOVNTPS Z10, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0b
+	JLE      done2
+	VMOVNTPS Z11, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0c
+	JLE      done2
+	VMOVNTPS Z12, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0d
+	JLE      done2
+	VMOVNTPS Z13, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0e
+	JLE      done2
+	VMOVNTPS Z14, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0f
+	JLE      done2
+	VMOVNTPS Z15, (AX)
+	ADDQ     R11, AX
+
+done2:
+	ADDQ       R10, BX
+	CMPQ       128(DI), $0x03
+	JLE        stored
+	VMOVUPS    4608(SI), Z0
+	VMOVUPS    4672(SI), Z1
+	VMOVUPS    4736(SI), Z2
+	VMOVUPS    4800(SI), Z3
+	VMOVUPS    4864(SI), Z4
+	VMOVUPS    4928(SI), Z5
+	VMOVUPS    4992(SI), Z6
+	VMOVUPS    5056(SI), Z7
+	VMOVUPS    5120(SI), Z8
+	VMOVUPS    5184(SI), Z9
+	VMOVUPS    5248(SI), Z10
+	VMOVUPS    5312(SI), Z11
+	VMOVUPS    5376(SI), Z12
+	VMOVUPS    5440(SI), Z13
+	VMOVUPS    5504(SI), Z14
+	VMOVUPS    5568(SI), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z20
+	VSHUFF32X4 $0x88, Z5, Z1, Z17
+	VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z6, Z2, Z18
+	VSHUFF32X4 $0xdd, Z6, Z2, Z22
+	VSHUFF32X4 $0x88, Z7, Z3, Z19
+	VSHUFF32X4 $0xdd, Z7, Z3, Z23
+	VSHUFF32X4 $0x88, Z12, Z8, Z24
+	VSHUFF32X4 $0xdd, Z12, Z8, Z28
+	VSHUFF32X4 $0x88, Z13, Z9, Z25
+	VSHUFF32X4 $0xdd, Z13, Z9, Z29
+	VSHUFF32X4 $0x88, Z14, Z10, Z26
+	VSHUFF32X4 $0xdd, Z14, Z10, Z30
+	VSHUFF32X4 $0x88, Z15, Z11, Z27
+	VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z24, Z16, Z0
+	VSHUFF32X4 $0xdd, Z24, Z16, Z8
+	VSHUFF32X4 $0x88, Z25, Z17, Z1
+	VSHUFF32X4 $0xdd, Z25, Z17, Z9
+	VSHUFF32X4 $0x88, Z26, Z18, Z2
+	VSHUFF32X4 $0xdd, Z26, Z18, Z10
+	VSHUFF32X4 $0x88, Z27, Z19, Z3
+	VSHUFF32X4 $0xdd, Z27, Z19, Z11
+	VSHUFF32X4 $0x88, Z28, Z20, Z4
+	VSHUFF32X4 $0xdd, Z28, Z20, Z12
+	VSHUFF32X4 $0x88, Z29, Z21, Z5
+	VSHUFF32X4 $0xdd, Z29, Z21, Z13
+	VSHUFF32X4 $0x88, Z30, Z22, Z6
+	VSHUFF32X4 $0xdd, Z30, Z22, Z14
+	VSHUFF32X4 $0x88, Z31, Z23, Z7
+	VSHUFF32X4 $0xdd, Z31, Z23, Z15
+	MOVQ       BX, AX
+	CMPQ       120(DI), $0x00
+	JNE        part3
+	VMOVUPS    Z0, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x01
+	JLE        done3
+	VMOVUPS    Z1, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x02
+	JLE        done3
+	VMOVUPS    Z2, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x03
+	JLE        done3
+	VMOVUPS    Z3, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x04
+	JLE        done3
+	VMOVUPS    Z4, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x05
+	JLE        done3
+	VMOVUPS    Z5, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x06
+	JLE        done3
+	VMOVUPS    Z6, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x07
+	JLE        done3
+	VMOVUPS    Z7, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x08
+	JLE        done3
+	VMOVUPS    Z8, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x09
+	JLE        done3
+	VMOVUPS    Z9, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0a
+	JLE        done3
+	VMOVUPS    Z10, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0b
+	JLE        done3
+	VMOVUPS    Z11, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0c
+	JLE        done3
+	VMOVUPS    Z12, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0d
+	JLE        done3
+	VMOVUPS    Z13, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0e
+	JLE        done3
+	VMOVUPS    Z14, K2, (AX)
+	ADDQ       R11, AX
+	CMPQ       112(DI), $0x0f
+	JLE        done3
+	VMOVUPS    Z15, K2, (AX)
+	ADDQ       R11, AX
+	JMP        done3
+
+part3:
+	VMOVNTPS Z0, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x01
+	JLE      done3
+	VMOVNTPS Z1, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x02
+	JLE      done3
+	VMOVNTPS Z2, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x03
+	JLE      done3
+	VMOVNTPS Z3, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x04
+	JLE      done3
+	VMOVNTPS Z4, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x05
+	JLE      done3
+	VMOVNTPS Z5, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x06
+	JLE      done3
+	VMOVNTPS Z6, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x07
+	JLE      done3
+	VMOVNTPS Z7, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x08
+	JLE      done3
+	VMOVNTPS Z8, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x09
+	JLE      done3
+	VMOVNTPS Z9, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0a
+	JLE      done3
+	VMOVNTPS Z10, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0b
+	JLE      done3
+	VMOVNTPS Z11, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0c
+	JLE      done3
+	VMOVNTPS Z12, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0d
+	JLE      done3
+	VMOVNTPS Z13, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0e
+	JLE      done3
+	VMOVNTPS Z14, (AX)
+	ADDQ     R11, AX
+	CMPQ     112(DI), $0x0f
+	JLE      done3
+	VMOVNTPS Z15, (AX)
+	ADDQ     R11, AX
+
+done3:
+	ADDQ R10, BX
+
+stored:
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, 16(R8)
+	TESTQ   CX, CX
+	JNZ     tiles
+	VMOVUPS 5632(SI), Z0
+	VMOVUPS Z0, (SI)
+	SFENCE
 	VZEROUPPER
 	RET
 

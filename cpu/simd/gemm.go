@@ -87,6 +87,31 @@ type Call struct {
 	Clip   bool
 	Lo, Hi float32
 	Post   Post // and then, while it is in the cache; nil: nothing
+	// Later is what will be needed when a batch is done: it is fetched while there is nothing nearer to fetch.
+	Later Lines
+}
+
+// Lines are Rows lines of N elements in planes: those of a plane are LD apart, and the planes Plane.
+type Lines struct {
+	Data               []float32
+	Rows, N, LD, Plane int
+
+	plane, row, at int // of what is next
+}
+
+// take returns what begins with the next elements, of which n are looked at, and nil in the end.
+func (l *Lines) take(n int) []float32 {
+	start := l.plane*l.Plane + l.row*l.LD + l.at
+	if start >= len(l.Data) {
+		return nil
+	}
+	if l.at += n; l.at >= l.N {
+		l.at, l.row = 0, l.row+1
+		if l.row >= l.Rows {
+			l.row, l.plane = 0, l.plane+1
+		}
+	}
+	return l.Data[start:]
 }
 
 // Post is what happens to results while they are in the cache.
@@ -114,8 +139,9 @@ type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
 	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
-	Direct  bool // B is Placed, one line, and read where it is, by vectors along it, instead of being packed
-	Line    int  // B is Placed in lines of so many columns, so that it need not be packed; 0: it isn't
+	// Direct: B is Placed, one line, and read where it is instead of being packed, with vectors along C's lines.
+	Direct bool
+	Line   int // B is Placed in lines of so many columns, so that it need not be packed; 0: it isn't
 }
 
 // PackedA is the number of elements that PackA writes.
@@ -255,6 +281,7 @@ type job struct {
 	*Gemm
 	*Call
 	placed       Placed    // B, if it is read in place
+	later        Lines     // what is left of Call.Later
 	panel        []float32 // of B, packed
 	scratch      []float32 // tiles that are to be transposed
 	row0, row1   int       // panels
@@ -292,7 +319,9 @@ func (j *job) block(b, k0, kc int) {
 			} else {
 				j.t.a = j.rowPanel(r0, nrows, k0, kc)
 			}
-			j.t.next = j.ahead(l, r, k0, kc)
+			if j.t.next = j.ahead(l, r, k0, kc); j.t.next == nil {
+				j.t.next = j.later.take(16 * kc)
+			}
 			j.tile(l, r, r0, nrows, x0, nx, first, last)
 		}
 	}

@@ -50,7 +50,7 @@ func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
 	}
 	for way := range 4 {
 		swapped, inPlace := way&1 != 0, way&2 != 0
-		if h.Direct && (swapped || !inPlace) || inPlace && !h.Direct && h.Line == 0 {
+		if h.Direct && (swapped != h.Columns || !inPlace) || inPlace && !h.Direct && h.Line == 0 {
 			continue
 		}
 		for v := range kern.products(swapped && inPlace) {
@@ -112,7 +112,7 @@ func (g *Gemm) shape(v, workers int) {
 	// these are bounded by the cache.
 	most := max(1, blockElems/max(1, g.blocks.widest()*g.rows.split.widest()))
 	if g.swapped && g.inPlace {
-		most = g.rows.parts()
+		most = max(1, g.rows.parts())
 	}
 	least := -1.0
 	var rowJobs, laneJobs split

@@ -1,5 +1,7 @@
 package simd
 
+import "unsafe"
+
 // The transforms of Winograd's F(4×4, 3×3) (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016), which
 // makes tiles of 4×4 results of tiles of 6×6 elements of the source that overlap by 2:
 //
@@ -13,7 +15,8 @@ package simd
 //	     0  4  0 −5  0  1              0     0    1
 //
 // The 36 elements of a transformed tile lie in as many planes, of a row for each channel and a column for each tile, so that
-// the sum over the channels is 36 matrix products.
+// the sum over the channels is 36 matrix products. Their results lie in planes the other way about: vectors are of channels,
+// of which there are whole ones more often than of tiles.
 
 // The sizes of F(4×4, 3×3).
 const (
@@ -28,7 +31,8 @@ const (
 //
 //	(4i + x mod 4)·part + r·(Tiles + 1) + x/4,   part = Rows·(Tiles + 1)
 type WinogradSrc struct {
-	Rows, Tiles int // rows of tiles, and tiles in a row
+	Rows, Tiles  int // rows of tiles, and tiles in a row
+	First, Count int // the tiles that are transformed, row by row
 	// Of the source's plane of Height×Width elements, the first tile's first element is at (Y, X).
 	Height, Width, Y, X int
 }
@@ -41,8 +45,11 @@ func (w *WinogradSrc) part() int { return w.Rows * (w.Tiles + 1) }
 // WinogradSlack is how many elements after the last one may be loaded.
 const WinogradSlack = 16
 
+// winogradDstScratch is how many vectors of scratch memory the transform of results takes beside the results of a row.
+const winogradDstScratch = 4*WinogradSource + 2
+
 // WinogradScratch is how many elements of scratch memory the transforms take.
-const WinogradScratch = WinogradPlanes * 16
+const WinogradScratch = (winogradDstScratch + 4*16) * 16
 
 // WinogradCall is what transforms work on: planes of some channels.
 type WinogradCall struct {
@@ -84,7 +91,7 @@ func (c *WinogradCall) Fill(w *WinogradSrc, dst, src []float32) {
 	}
 }
 
-// Source writes the planes of the source's tiles, row after row.
+// Source writes the planes of the source's tiles, one after the other.
 func (c *WinogradCall) Source(w *WinogradSrc, src []float32) {
 	k := kernelsOf(c.ISA)
 	t := &c.t
@@ -100,9 +107,11 @@ func (c *WinogradCall) Source(w *WinogradSrc, src []float32) {
 		done += lanes
 	}
 	if !k.compresses {
-		for r := range w.Rows {
-			for x := 0; x < w.Tiles; x += k.lanes {
-				vector(r*(w.Tiles+1)+x, min(k.lanes, w.Tiles-x), 0)
+		for r := w.First / w.Tiles; done < w.Count; r++ {
+			start := max(0, w.First-r*w.Tiles)
+			end := min(w.Tiles, w.First+w.Count-r*w.Tiles)
+			for x := start; x < end; x += k.lanes {
+				vector(r*(w.Tiles+1)+x, min(k.lanes, end-x), 0)
 			}
 		}
 		return
@@ -110,7 +119,8 @@ func (c *WinogradCall) Source(w *WinogradSrc, src []float32) {
 	for x := 0; x < c.off[0]; x += k.lanes {
 		lanes, bits := 0, 0
 		for i := range min(k.lanes, c.off[0]-x) {
-			if (x+i)%(w.Tiles+1) < w.Tiles {
+			r, n := (x+i)/(w.Tiles+1), (x+i)%(w.Tiles+1)
+			if at := r*w.Tiles + n - w.First; n < w.Tiles && at >= 0 && at < w.Count {
 				bits |= 1 << i
 				lanes++
 			}
@@ -129,31 +139,40 @@ type WinogradDst struct {
 	C           []float32 // from the row of tiles on
 	Channel, LD int
 	Rows, Cols  int
+	Far         bool // the results are not to stay in the cache
 }
 
-// Results reads the planes of a row of tiles, of which whole vectors are loaded. It reports whether all results are finite
-// before bias and limits.
+// Results reads the planes of a row of tiles, each with a row of channels, of which whole vectors are loaded. It reports
+// whether all results are finite before bias and limits.
 func (c *WinogradCall) Results(d *WinogradDst) (finite bool) {
 	k := kernelsOf(c.ISA)
 	t := &c.t
-	t.off, t.a, t.bias = c.off[:], c.Scratch[:WinogradPlanes*k.lanes], d.Bias[:c.Channels]
-	t.k, t.ldb, t.ldc, t.rows, t.limits = c.Channels, c.LD, d.LD, d.Rows, [2]float32{d.Lo, d.Hi}
-	c.off[0], c.off[1] = c.Plane, d.Channel
+	t.off, t.a = c.off[:], c.Scratch[:(winogradDstScratch+WinogradTile*k.lanes)*k.lanes]
+	t.k = (d.Cols + WinogradTile - 1) / WinogradTile
+	t.ldb, t.ldc, t.rows, t.limits = c.LD, d.LD, d.Rows, [2]float32{d.Lo, d.Hi}
 	finite = true
-	for x := 0; 4*x < d.Cols; x += k.lanes {
-		n := min(4*k.lanes, d.Cols-4*x)
-		t.lanes = (n + 3) / 4
-		for i := range 4 {
-			c.off[2+i] = max(0, min(k.lanes, n-i*k.lanes))
-		}
-		t.b = c.Planes[x:][:(WinogradPlanes-1)*c.Plane+(c.Channels-1)*c.LD+k.lanes]
-		t.c = d.C[4*x:][:(c.Channels-1)*d.Channel+(d.Rows-1)*d.LD+n]
+	if t.add = 0; d.Far && d.lines() {
+		t.add = 1
+	}
+	for o := 0; o < c.Channels; o += k.lanes {
+		t.lanes = min(k.lanes, c.Channels-o)
+		c.off[0], c.off[1], c.off[2] = c.Plane, d.Channel, d.Cols
+		t.bias = d.Bias[o:][:t.lanes]
+		t.b = c.Planes[o:][:(WinogradPlanes-1)*c.Plane+(t.k-1)*c.LD+k.lanes]
+		t.c = d.C[o*d.Channel:][:(t.lanes-1)*d.Channel+(d.Rows-1)*d.LD+d.Cols]
 		k.winogradDst(t)
-		for _, v := range t.a[:k.lanes] {
+		for _, v := range t.a[:t.lanes] {
 			finite = finite && v == v
 		}
 	}
 	return finite
+}
+
+// lines says that the results are whole cache lines.
+func (d *WinogradDst) lines() bool {
+	const line = 64 / 4
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(d.C))) / 4
+	return (start|uintptr(d.Channel)|uintptr(d.LD)|uintptr(d.Cols))%line == 0
 }
 
 // WinogradWei is G wei Gᵀ of one channel's weights, in float64 and rounded once.
@@ -222,15 +241,15 @@ func transposedB(d [WinogradSource]float32) [WinogradSource]float32 {
 }
 
 func winogradDstGo(t *tile) {
-	plane, channel, cols := t.off[0], t.off[1], t.off[2]+t.off[3]+t.off[4]+t.off[5]
-	mark := float32(0)
-	for c := range t.k {
-		for x := range t.lanes {
+	plane, channel, cols := t.off[0], t.off[1], t.off[2]
+	for c := range t.lanes {
+		mark := float32(0)
+		for tile := range t.k {
 			var m [WinogradTile][WinogradSource]float32
 			for j := range WinogradSource {
 				var v [WinogradSource]float32
 				for i := range v {
-					v[i] = t.b[(WinogradSource*i+j)*plane+c*t.ldb+x]
+					v[i] = t.b[(WinogradSource*i+j)*plane+tile*t.ldb+c]
 				}
 				for y, v := range transposedA(v) {
 					m[y][j] = v
@@ -239,15 +258,13 @@ func winogradDstGo(t *tile) {
 			for y := range t.rows {
 				for i, v := range transposedA(m[y]) {
 					mark += v * 0
-					if 4*x+i < cols {
-						t.c[c*channel+y*t.ldc+4*x+i] = limit(v+t.bias[c], t.limits[0], t.limits[1])
+					if x := WinogradTile*tile + i; x < cols {
+						t.c[c*channel+y*t.ldc+x] = limit(v+t.bias[c], t.limits[0], t.limits[1])
 					}
 				}
 			}
 		}
-	}
-	for i := range t.a[:len(t.a)/WinogradPlanes] {
-		t.a[i] = mark
+		t.a[c] = mark
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -32,8 +33,10 @@ func TestWinograd(t *testing.T) {
 	}
 }
 
+func isNot0(v float32) bool { return v != 0 }
+
 func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
-	const channels = 3
+	const channels = 19
 	height, width := min(4*s.Rows, s.Height-2-2*s.Y), min(4*s.Tiles, s.Width-2-2*s.X) // as much padding at the end
 	height, width = max(4*s.Rows-3, height), max(4*s.Tiles-3, width)
 	r := rand.New(rand.NewPCG(uint64(s.Tiles), uint64(s.Rows)))
@@ -53,8 +56,25 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 	for c := range channels {
 		call.Fill(&s, parted[c*s.Channel():], source[c*s.Height*s.Width:][:s.Height*s.Width])
 	}
+	s.Count = columns
 	call.Source(&s, parted)
+	// Some of the tiles are the same as of all.
+	some := call
+	some.Planes, s.First, s.Count = make([]float32, len(call.Planes)), columns/3, columns-columns/3-columns/5
+	some.Source(&s, parted)
+	for row := range WinogradPlanes * channels {
+		all, part := call.Planes[row*columns:][:columns], some.Planes[row*columns:][:columns]
+		if !slices.Equal(all[s.First:][:s.Count], part[:s.Count]) || slices.ContainsFunc(part[s.Count:], isNot0) {
+			t.Fatalf("row %d of tiles %d and %d more: %v of %v", row, s.First, s.Count, part, all)
+		}
+	}
 	// A depthwise convolution: each channel's planes times its weights.
+	const ld = channels + 1
+	plane := columns*ld + 3
+	products := make([]float32, WinogradPlanes*plane+WinogradSlack)
+	for i := range products {
+		products[i] = float32(math.NaN())
+	}
 	weights := make([][9]float32, channels)
 	for c := range channels {
 		for i, v := range integers(r, 9) {
@@ -67,8 +87,8 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 				t.Fatalf("plane %d of the weights: %v", p, f)
 			}
 			row := call.Planes[p*call.Plane+c*columns:][:columns]
-			for i := range row {
-				row[i] *= f
+			for i, v := range row {
+				products[p*plane+i*ld+c] = v * f
 			}
 		}
 	}
@@ -78,10 +98,10 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 		got[i] = float32(math.NaN())
 	}
 	lo, hi := float32(math.Inf(-1)), float32(20000)
-	dst := WinogradDst{Bias: []float32{1, 2, 3}, Lo: lo, Hi: hi, Channel: channel, LD: stride, Cols: width}
-	planes := call.Planes
+	dst := WinogradDst{Bias: integers(r, channels), Lo: lo, Hi: hi, Channel: channel, LD: stride, Cols: width}
+	call.Plane, call.LD = plane, ld
 	for r := range s.Rows {
-		call.Planes = planes[r*s.Tiles:]
+		call.Planes = products[r*s.Tiles*ld:]
 		dst.C, dst.Rows = got[4*r*stride:], min(4, height-4*r)
 		if !call.Results(&dst) {
 			t.Error("finite results are not")
@@ -110,7 +130,7 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 	if written != 0 {
 		t.Errorf("%d elements beyond the results were written", -written)
 	}
-	planes[7*call.Plane+2*columns+columns-1] = float32(math.Inf(1))
+	products[7*plane+(columns-1)*ld+2] = float32(math.Inf(1))
 	if call.Results(&dst) {
 		t.Error("an infinity is not reported")
 	}
@@ -119,7 +139,7 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 func BenchmarkWinograd(b *testing.B) {
 	const channels, tiles = 64, 56
 	columns := tiles
-	s := WinogradSrc{Rows: 1, Tiles: tiles, Height: 100, Width: 224, X: -1}
+	s := WinogradSrc{Rows: 1, Tiles: tiles, Height: 100, Width: 4 * tiles, X: -1}
 	src, parted := Aligned(s.Height*s.Width), Aligned(channels*s.Channel()+WinogradSlack)
 	plane := channels*columns + 16
 	call := WinogradCall{
@@ -141,7 +161,8 @@ func BenchmarkWinograd(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/channels/tiles, "ns/tile")
 	})
 	dst := WinogradDst{Bias: make([]float32, channels), Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
-		C: Aligned(channels * 4 * 224), Channel: 4 * 224, LD: 224, Rows: 4, Cols: 224}
+		C: Aligned(channels * 16 * tiles), Channel: 16 * tiles, LD: 4 * tiles, Rows: 4, Cols: 4 * tiles}
+	call.Plane, call.LD = tiles*channels+16, channels
 	b.Run("dst", func(b *testing.B) {
 		for b.Loop() {
 			call.Results(&dst)

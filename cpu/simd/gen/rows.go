@@ -106,7 +106,6 @@ func (a asm) peak(name string, chains int, vec func(int) reg.VecPhysical) {
 
 func avx512(a asm) {
 	a.laneLists()
-	a.weaveLists()
 	for nv, rows := range []int{14, 14, 8} {
 		for mr := 1; mr <= rows; mr++ {
 			a.gemm512(floats, mr, nv+1)

@@ -29,6 +29,31 @@ func (a asm) interleave(n int, vec func(int) reg.VecPhysical) {
 	}
 }
 
+// square512 transposes the 16×16 of the first 16 vectors, and takes the others.
+func (a asm) square512() {
+	a.interleave(16, zmm)
+	for half := range 2 {
+		for i := range 4 {
+			x, y := zmm(8*half+i), zmm(8*half+i+4)
+			a.VSHUFF32X4(evenQuarters, y, x, zmm(16+8*half+i))
+			a.VSHUFF32X4(oddQuarters, y, x, zmm(16+8*half+i+4))
+		}
+	}
+	for i := range 8 {
+		a.VSHUFF32X4(evenQuarters, zmm(24+i), zmm(16+i), zmm(i))
+		a.VSHUFF32X4(oddQuarters, zmm(24+i), zmm(16+i), zmm(8+i))
+	}
+}
+
+// square256 transposes the 8×8 of the first 8 vectors to the others.
+func (a asm) square256() {
+	a.interleave(8, ymm)
+	for i := range 4 {
+		a.VPERM2F128(lowHalves, ymm(4+i), ymm(i), ymm(8+i))
+		a.VPERM2F128(highHalves, ymm(4+i), ymm(i), ymm(12+i))
+	}
+}
+
 // transpose512 transposes up to 16×16.
 func (a asm) transpose512() {
 	a.tileFunc("transpose512", "transpose512 transposes a block of up to 16×16.")
@@ -42,18 +67,7 @@ func (a asm) transpose512() {
 		a.ADDQ(regRow, regB)
 	}
 	a.Label("loaded")
-	a.interleave(16, zmm)
-	for half := range 2 {
-		for i := range 4 {
-			x, y := zmm(8*half+i), zmm(8*half+i+4)
-			a.VSHUFF32X4(evenQuarters, y, x, zmm(16+8*half+i))
-			a.VSHUFF32X4(oddQuarters, y, x, zmm(16+8*half+i+4))
-		}
-	}
-	for i := range 8 {
-		a.VSHUFF32X4(evenQuarters, zmm(24+i), zmm(16+i), zmm(i))
-		a.VSHUFF32X4(oddQuarters, zmm(24+i), zmm(16+i), zmm(8+i))
-	}
+	a.square512()
 	a.MOVQ(at(regTile, tileLanes), regK)
 	for x := range 16 {
 		a.CMPQ(regK, operand.Imm(uint64(x)))
@@ -97,11 +111,7 @@ func (a asm) transpose256() {
 		a.ADDQ(regRow, regB)
 	}
 	a.Label("loaded")
-	a.interleave(8, ymm)
-	for i := range 4 {
-		a.VPERM2F128(lowHalves, ymm(4+i), ymm(i), ymm(8+i))
-		a.VPERM2F128(highHalves, ymm(4+i), ymm(i), ymm(12+i))
-	}
+	a.square256()
 	a.CMPQ(regTmp, operand.Imm(8))
 	a.JNE(operand.LabelRef("partStore"))
 	for x := range 8 {

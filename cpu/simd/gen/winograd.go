@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -262,46 +261,52 @@ func (a asm) between(s isa, first int) {
 	}
 }
 
-// winogradDst transforms tiles of products back, for tile.k channels, tile.lanes of a row of tiles:
+// winogradDst transforms a row of tile.k tiles of products back, for the tile.lanes channels of a vector:
 //
-//	c[channel·off[1] + y·ldc + 4t + x] = clip(Aᵀ m A [y, x] + bias[channel]),  m[i, j] = b[(6i + j)·off[0] + channel·ldb + t]
+//	c[channel·off[1] + y·ldc + 4t + x] = clip(Aᵀ m A [y, x] + bias[channel]),  m[i, j] = b[(6i + j)·off[0] + t·ldb + channel]
 //
-// for y < rows. Of the four vectors of a row, off[2] … off[5] lanes are there to be stored. In the end a begins with a
-// vector that has NaN if a result, before bias and limits, is not finite.
+// for y < rows and 4t + x < off[2]; of 512 bits, if add is not 0, past the caches, by whole vectors at addresses that are
+// multiples of theirs. It works on as many tiles at a time as have a vector of results in a row, which is then
+// transposed. off[2] is used up. In the end a begins with a vector that has NaN where a result of a channel, before bias
+// and limits, is not finite; lanes beyond the channels may have it as well.
 func (a asm) winogradDst(s isa) {
 	name := fmt.Sprintf("winogradDst%d", s.bits)
-	a.tileFunc(name, name+" transforms a vector of tiles of products back, for some channels.")
-	a.strides()
-	a.tables(s, weaveLowName, weaveHighName)
-	stores := []reg.Register{reg.K2, reg.K3, reg.K4, reg.K5}
-	bias, masks := reg.R14, reg.R11
-	switch s.bits {
-	case 512:
-		a.mask(s)
-		for i, k := range stores {
-			a.mask16(at(regOff, 16+8*i), k)
-		}
-		a.MOVQ(at(regTile, tileC), regC)
-	default:
-		a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), masks)
+	a.tileFunc(name, name+" transforms a row of tiles of products back, for a vector of channels.")
+	bytes := s.bits / 8
+	// Vectors of tile.a: those between the passes, results to be transposed, the mark and the biases.
+	const between = 24
+	mark, bias := at(regA, (between+4*s.lanes)*bytes), at(regA, (between+4*s.lanes+1)*bytes)
+	tiles, results := reg.R11, reg.R14
+	a.MOVQ(at(regTile, tileBias), wPoint)
+	if s.bits == 512 {
+		a.mask16(at(regTile, tileLanes), reg.K1)
+		a.VMOVUPS_Z(at(wPoint, 0), reg.K1, s.vec(0))
+	} else {
+		a.mask8(at(regTile, tileLanes), s.vec(1))
+		a.VMASKMOVPS(at(wPoint, 0), s.vec(1), s.vec(0))
 	}
-	a.constant(s, two, wTwo)
-	a.constant(s, four, wFour)
-	a.constant(s, eight, wEight)
-	a.zero(s, wMark)
+	a.VMOVUPS(s.vec(0), bias)
+	a.zero(s, 0)
+	a.VMOVUPS(s.vec(0), mark)
+	a.MOVQ(at(regTile, tileC), regC)
+	a.MOVQ(at(regTile, tileLdc), regLdc)
+	a.SHLQ(operand.Imm(2), regLdc)
 	a.MOVQ(at(regOff, 0), wPart)
 	a.SHLQ(operand.Imm(2), wPart) // from plane to plane
 	a.LEAQ(operand.Mem{Base: wPart, Index: wPart, Scale: 2}, wLine)
 	a.SHLQ(operand.Imm(1), wLine)
-	a.MOVQ(at(regTile, tileBias), bias)
-	bytes := s.bits / 8
-	// lanesOf loads the mask of as many lanes as memory says.
-	lanesOf := func(m operand.Mem, v int) {
-		a.MOVQ(m, regTmp)
-		a.NEGQ(regTmp)
-		a.VMOVUPS(row(masks, regTmp, 0), s.vec(v))
-	}
-	a.Label("channel")
+
+	a.Label("tiles")
+	a.constant(s, two, wTwo)
+	a.constant(s, four, wFour)
+	a.constant(s, eight, wEight)
+	a.VMOVUPS(mark, s.vec(wMark))
+	a.MOVQ(operand.U32(uint64(s.lanes/4)), tiles)
+	a.CMPQ(regK, tiles)
+	a.CMOVQLT(regK, tiles)
+	a.SUBQ(tiles, regK)
+	a.LEAQ(at(regA, between*bytes), results)
+	a.Label("tile")
 	a.MOVQ(regB, wPoint)
 	for j := range 6 {
 		if j > 0 {
@@ -313,25 +318,14 @@ func (a asm) winogradDst(s isa) {
 			a.VMOVUPS(s.vec(wOut+y), at(regA, (6*y+j)*bytes))
 		}
 	}
-	a.MOVQ(regC, wPoint)
 	for y := range 4 {
-		a.CMPQ(at(regTile, tileRows), operand.Imm(uint64(y)))
-		a.JLE(operand.LabelRef("rows"))
 		a.between(s, 6*y)
 		a.transposedA(s)
 		a.zero(s, wSpare)
-		if s.bits == 256 {
-			lanesOf(at(regTile, tileLanes), wSpare+1)
-		}
 		for x := range 4 {
-			if s.bits == 512 {
-				a.VFMADD231PS(s.vec(wSpare), s.vec(wOut+x), reg.K1, s.vec(wMark))
-				continue
-			}
-			a.VANDPS(s.vec(wSpare+1), s.vec(wOut+x), s.vec(wIn))
-			a.VFMADD231PS(s.vec(wSpare), s.vec(wIn), s.vec(wMark))
+			a.VFMADD231PS(s.vec(wSpare), s.vec(wOut+x), s.vec(wMark))
 		}
-		a.VBROADCASTSS(at(bias, 0), s.vec(wSpare))
+		a.VMOVUPS(bias, s.vec(wSpare))
 		for x := range 4 {
 			a.VADDPS(s.vec(wSpare), s.vec(wOut+x), s.vec(wOut+x))
 		}
@@ -341,39 +335,98 @@ func (a asm) winogradDst(s isa) {
 				limit(s.vec(wOut+x), s.vec(wSpare), s.vec(wOut+x))
 			}
 		}
-		a.weave(s, wOut, wOut+2, wIn, wIn+1)
-		a.weave(s, wOut+1, wOut+3, wIn+2, wIn+3)
-		a.weave(s, wIn, wIn+2, wOut, wOut+1)
-		a.weave(s, wIn+1, wIn+3, wOut+2, wOut+3)
 		for x := range 4 {
-			to := at(wPoint, x*bytes)
-			if s.bits == 512 {
-				a.VMOVUPS(s.vec(wOut+x), stores[x], to)
-				continue
-			}
-			lanes, part, done := at(regOff, 16+8*x), fmt.Sprintf("part%d%d", y, x), fmt.Sprintf("done%d%d", y, x)
-			a.CMPQ(lanes, operand.Imm(8))
-			a.JNE(operand.LabelRef(part))
-			a.VMOVUPS(s.vec(wOut+x), to)
-			a.JMP(operand.LabelRef(done))
-			a.Label(part)
-			lanesOf(lanes, wIn)
-			a.VMASKMOVPS(s.vec(wOut+x), s.vec(wIn), to)
-			a.Label(done)
+			a.VMOVUPS(s.vec(wOut+x), at(results, (s.lanes*y+x)*bytes))
 		}
-		a.ADDQ(regLdc, wPoint)
 	}
-	a.Label("rows")
 	a.MOVQ(at(regTile, tileLdb), regTmp)
 	a.LEAQ(row(regB, regTmp, 0), regB)
-	a.MOVQ(at(regOff, 8), regTmp)
-	a.LEAQ(row(regC, regTmp, 0), regC)
-	a.ADDQ(operand.Imm(4), bias)
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("channel"))
-	a.VMOVUPS(s.vec(wMark), at(regA, 0))
+	a.ADDQ(operand.U32(uint32(4*bytes)), results)
+	a.DECQ(tiles)
+	a.JNZ(operand.LabelRef("tile"))
+	a.VMOVUPS(s.vec(wMark), mark)
+
+	a.winogradStore(s, between*bytes)
+	a.ADDQ(operand.Imm(uint64(bytes)), regC)
+	a.SUBQ(operand.Imm(uint64(s.lanes)), at(regOff, 16))
+	a.TESTQ(regK, regK)
+	a.JNZ(operand.LabelRef("tiles"))
+	a.VMOVUPS(mark, s.vec(0))
+	a.VMOVUPS(s.vec(0), at(regA, 0))
+	if s.bits == 512 {
+		a.SFENCE()
+	}
 	a.VZEROUPPER()
 	a.RET()
+}
+
+// winogradStore transposes and stores up to four rows of a vector of results, which lie from byte first of tile.a on. It
+// takes the general registers of winogradDst that work on a tile.
+func (a asm) winogradStore(s isa, first int) {
+	bytes := s.bits / 8
+	step, line, to := reg.R11, wPoint, regTmp
+	turned := 0 // the first register of the transposed
+	if s.bits == 512 {
+		a.MOVQ(operand.U32(16), line)
+		a.CMPQ(at(regOff, 16), line)
+		a.CMOVQLT(at(regOff, 16), line)
+		a.MOVQ(operand.U32(1), to)
+		a.SHLXQ(line, to, to)
+		a.DECQ(to)
+		a.KMOVW(to.As32(), reg.K2)
+	} else {
+		turned = 8
+	}
+	a.MOVQ(at(regOff, 8), step)
+	a.SHLQ(operand.Imm(2), step)
+	a.MOVQ(regC, line)
+	for y := range 4 {
+		a.CMPQ(at(regTile, tileRows), operand.Imm(uint64(y)))
+		a.JLE(operand.LabelRef("stored"))
+		for i := range s.lanes {
+			a.VMOVUPS(at(regA, first+(s.lanes*y+i)*bytes), s.vec(i))
+		}
+		part, done := fmt.Sprintf("part%d", y), fmt.Sprintf("done%d", y)
+		if s.bits == 512 {
+			a.square512()
+		} else {
+			a.square256()
+			a.CMPQ(at(regOff, 16), operand.Imm(8))
+			a.JLT(operand.LabelRef(part))
+		}
+		a.MOVQ(line, to)
+		store := func(put func(v reg.VecPhysical)) {
+			for i := range s.lanes {
+				if i > 0 {
+					a.CMPQ(at(regTile, tileLanes), operand.Imm(uint64(i)))
+					a.JLE(operand.LabelRef(done))
+				}
+				put(s.vec(turned + i))
+				a.ADDQ(step, to)
+			}
+		}
+		if s.bits == 512 {
+			a.CMPQ(at(regTile, tileAdd), operand.Imm(0))
+			a.JNE(operand.LabelRef(part))
+			store(func(v reg.VecPhysical) { a.VMOVUPS(v, reg.K2, at(to, 0)) })
+			a.JMP(operand.LabelRef(done))
+			a.Label(part)
+			store(func(v reg.VecPhysical) { a.VMOVNTPS(v, at(to, 0)) })
+		} else {
+			store(func(v reg.VecPhysical) { a.VMOVUPS(v, at(to, 0)) })
+			a.JMP(operand.LabelRef(done))
+			a.Label(part)
+			a.MOVQ(at(regOff, 16), reg.R14)
+			a.NEGQ(reg.R14)
+			a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), to)
+			a.VMOVUPS(row(to, reg.R14, 0), s.vec(0))
+			a.MOVQ(line, to)
+			store(func(v reg.VecPhysical) { a.VMASKMOVPS(v, s.vec(0), at(to, 0)) })
+		}
+		a.Label(done)
+		a.ADDQ(regLdc, line)
+	}
+	a.Label("stored")
 }
 
 // lists is where the two tables of pick and weave are, of 512 bits.
@@ -386,34 +439,5 @@ func (a asm) tables(s isa, names ...string) {
 	}
 	for i, n := range names {
 		a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(lists+i))
-	}
-}
-
-// weave makes x0 y0 x1 y1 …, in two vectors. Of 256 bits it needs 10 and 11.
-func (a asm) weave(s isa, x, y, low, high int) {
-	v := s.vec
-	if s.bits == 512 {
-		for i, to := range []int{low, high} {
-			a.VMOVAPS(v(x), v(to))
-			a.VPERMT2PS(v(y), v(lists+i), v(to))
-		}
-		return
-	}
-	a.VUNPCKLPS(v(y), v(x), v(wSpare))
-	a.VUNPCKHPS(v(y), v(x), v(wSpare+1))
-	a.VPERM2F128(lowHalves, v(wSpare+1), v(wSpare), v(low))
-	a.VPERM2F128(highHalves, v(wSpare+1), v(wSpare), v(high))
-}
-
-const weaveLowName, weaveHighName = "weaveLow", "weaveHigh"
-
-// weaveLists are the tables of weave.
-func (a asm) weaveLists() {
-	for half, name := range []string{weaveLowName, weaveHighName} {
-		a.StaticGlobal(name)
-		a.DataAttributes(attr.RODATA | attr.NOPTR)
-		for i := range 16 {
-			a.AddDatum(4*i, operand.U32(8*half+i/2+i%2*16))
-		}
 	}
 }
