@@ -22,14 +22,22 @@ type slidingProduct struct {
 	to        int // channels that a group makes
 	in, out   int // positions of a plane
 	divisors  []float32
-	planes    int // that a part of the work has
-	bands     int // or parts of a plane
+	planes    int  // that a part of the work has
+	bands     int  // or parts of a plane
+	rows      int  // of results at a time
+	far       bool // planes are in no cache
+	past      bool // nor will results be
 	pad       bool
 	sweeps    sync.Pool
 }
 
-// largestSlid is how many elements a plane may have: of larger ones, rows are fetched ahead one after the other.
-const largestSlid = 256 << 10
+// Planes of more elements than nearPlane are in no near cache. They are read in bands of bandElems or more, the next
+// meanwhile fetched. Results beyond nearResults elements in all are in no cache when somebody reads them.
+const (
+	nearPlane   = 256 << 10
+	bandElems   = 4 << 10
+	nearResults = 8 << 20
+)
 
 // windows are those of the lattice, if its taps fill a square and strides are alike; reversed says that they do so
 // backwards.
@@ -38,8 +46,7 @@ func (l *lattice) windows() (w simd.Windows, reversed, ok bool) {
 	for w.K*w.K < len(l.taps) {
 		w.K++
 	}
-	if len(l.taps) == 0 || w.K*w.K != len(l.taps) || l.in[0] != 1 || l.out[0] != 1 || l.stride[1] != w.Stride ||
-		volume(l.in) > largestSlid {
+	if len(l.taps) == 0 || w.K*w.K != len(l.taps) || l.in[0] != 1 || l.out[0] != 1 || l.stride[1] != w.Stride {
 		return w, false, false
 	}
 	first, last := l.taps[0], l.taps[len(l.taps)-1]
@@ -71,6 +78,14 @@ func newSliding(d *Device, l *lattice, n, groups, to int, kind simd.WindowKind) 
 	}
 	s.pad = w.Top > 0 || w.Left > 0 || (w.OutH-1)*w.Stride-w.Top+w.K > w.InH || (w.OutW-1)*w.Stride-w.Left+w.K > w.InW
 	s.planes, s.bands = shares(n*groups*to, s.out, w.OutH, s.pool.Workers())
+	s.rows = w.OutH
+	if s.far = s.in > nearPlane; s.far {
+		s.rows = max(1, bandElems/(w.InW*w.Stride))
+		if w.K > w.Stride { // which reads rows twice
+			s.rows = max(s.rows, 8)
+		}
+	}
+	s.past = n*groups*to*s.out > nearResults
 	return s
 }
 
@@ -143,10 +158,12 @@ func (s *sliding) Do(_, part int) {
 	first, band := part/s.bands*s.planes, part%s.bands
 	rows := s.slider.OutH
 	y0, y1 := band*rows/s.bands, (band+1)*rows/s.bands
-	at, n := y0*s.slider.OutW, (y1-y0)*s.slider.OutW
 	for i := first; i < min(first+s.planes, s.n*s.groups*s.to); i++ {
 		channel := i % (s.groups * s.to)
-		c := simd.Slide{Src: s.source[i/s.to*s.in:][:s.in], Dst: s.target[i*s.out:][:s.out], Div: s.divisors}
+		c := simd.Slide{Src: s.source[i/s.to*s.in:][:s.in], Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Past: s.past}
+		if s.far {
+			c.Ahead = s.rows
+		}
 		if taps := s.slider.K * s.slider.K; s.kind == simd.Weighted {
 			c.Wei = s.packed[channel*taps:][:taps]
 		}
@@ -156,11 +173,19 @@ func (s *sliding) Do(_, part int) {
 				c.Bias = s.chain.bias[channel]
 			}
 			c.Clip, c.Lo, c.Hi = s.chain.clips, s.chain.lo, s.chain.hi
+			c.Past = s.past && s.chain.rest == nil
 		}
-		s.slider.Rows(&c, y0, y1)
-		if s.chain != nil && s.chain.rest != nil {
-			s.chain.rest.apply(i/(s.groups*s.to), channel, at, c.Dst[at:][:n])
+		for y := y0; y < y1; y += s.rows {
+			end := min(y1, y+s.rows)
+			s.slider.Rows(&c, y, end)
+			if s.chain != nil && s.chain.rest != nil {
+				at := y * s.slider.OutW
+				s.chain.rest.apply(i/(s.groups*s.to), channel, at, c.Dst[at:end*s.slider.OutW])
+			}
 		}
+	}
+	if s.past {
+		s.slider.Fence()
 	}
 }
 

@@ -58,7 +58,7 @@ var kernels512 = kernels{
 	sumEven:  []kernel{sumEven512x1, sumEven512x2, sumEven512x3, sumEven512x4},
 	mostEven: []kernel{mostEven512x1, mostEven512x2, mostEven512x3, mostEven512x4},
 	widen:    widen512, narrow: narrow512,
-	slides: slides512, rowMeans: rowMeans512,
+	slides: slides512, fence: storeFence, rowMeans: rowMeans512,
 	peak: peak512, peakChains: 24,
 }
 
@@ -85,7 +85,7 @@ var kernels256 = kernels{
 	sumEven:  []kernel{sumEven256x1, sumEven256x2},
 	mostEven: []kernel{mostEven256x1, mostEven256x2},
 	widen:    widen256, narrow: narrow256,
-	slides: slides256, rowMeans: rowMeans256,
+	slides: slides256, fence: storeFence, rowMeans: rowMeans256,
 	peak: peak256, peakChains: 12,
 }
 

@@ -74,6 +74,7 @@ type kernels struct {
 	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
 	widen, narrow kernel
 	slides        []slideKernels // of sliding windows
+	fence         func()         // of what they store past the caches
 	rowMeans      slideKernel    // nil: as in Go
 	peak          func(n int)    // n rounds of peakChains fused multiply-adds of whole vectors
 	peakChains    int

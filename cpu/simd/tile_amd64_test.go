@@ -31,6 +31,7 @@ func TestStripLayout(t *testing.T) {
 		"skip": {unsafe.Offsetof(x.skip), 72}, "ldSrc": {unsafe.Offsetof(x.ldSrc), 80},
 		"ldDst": {unsafe.Offsetof(x.ldDst), 88}, "finish": {unsafe.Offsetof(x.finish), 96},
 		"bias": {unsafe.Offsetof(x.bias), 104}, "limits": {unsafe.Offsetof(x.limits), 108},
+		"ahead": {unsafe.Offsetof(x.ahead), 120}, "past": {unsafe.Offsetof(x.past), 128},
 	} {
 		if o[0] != o[1] {
 			t.Errorf("strip.%s is at %d, the kernels look at %d", name, o[0], o[1])

@@ -1,6 +1,9 @@
 package simd
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 // Windows are windows of K×K cells that move over a plane: result (y, x) is made of the cells from (Stride·y − Top,
 // Stride·x − Left) on, of those that exist.
@@ -26,6 +29,7 @@ type Slider struct {
 	kind    WindowKind
 	live    int // rows of results that a row of the plane can be a part of
 	columns []column
+	fence   func()
 	kernels []slideKernel
 }
 
@@ -52,6 +56,8 @@ type strip struct {
 	finish             int     // 1: add the bias; 2: and clip
 	bias               float32 // of Means: the divisor
 	limits             [2]float32
+	ahead              int // from a row to what is fetched into the cache meanwhile; 0: nothing
+	past               int // 1: whole aligned vectors are stored past the caches
 }
 
 // masks are the lanes of the last vector that are stored, in [0][0], and those that exist of the i-th load of the first and
@@ -62,6 +68,7 @@ type masks [8][2][8]int32
 type column struct {
 	x     int
 	run   slideKernel
+	whole bool // vectors
 	masks masks
 }
 
@@ -72,7 +79,7 @@ func NewSlider(isa ISA, kind WindowKind, w Windows) *Slider {
 	k := kernelsOf(isa)
 	for _, s := range k.slides {
 		if s.kind == kind && s.k == w.K && s.stride == w.Stride {
-			out := &Slider{Windows: w, kind: kind, live: (w.K + w.Stride - 1) / w.Stride, kernels: s.kernels}
+			out := &Slider{Windows: w, kind: kind, live: (w.K + w.Stride - 1) / w.Stride, kernels: s.kernels, fence: k.fence}
 			out.cut(k)
 			return out
 		}
@@ -106,6 +113,7 @@ func (s *Slider) cut(k *kernels) {
 			}
 		}
 		c := column{x: x, run: s.kernels[n-1]}
+		c.whole = x+n*k.lanes <= s.OutW
 		c.masks[0][0] = firstLanes(k, min(k.lanes, s.OutW-x-(n-1)*k.lanes))
 		for i := range s.loads() {
 			for which, v := range []int{0, n - 1} {
@@ -143,6 +151,10 @@ type Slide struct {
 	Biased, Clip bool // Clip goes with a bias
 	Bias         float32
 	Lo, Hi       float32
+	// Ahead is how many rows of results later those are for which the source is fetched into the cache meanwhile; 0: none
+	// are. Past says that results are to go to memory past the caches, where they can: Fence has to follow.
+	Ahead int
+	Past  bool
 }
 
 // Rows computes rows y0 to y1−1 of the results.
@@ -177,12 +189,18 @@ func (s *Slider) Rows(c *Slide, y0, y1 int) {
 		if s.kind == Averaged {
 			t.div = &c.Div[:len(dst)][at]
 		}
-		t.masks = &col.masks
+		t.masks, t.ahead, t.past = &col.masks, c.Ahead*s.Stride*t.ldSrc, 0
+		if c.Past && col.whole && (t.ldDst|int(uintptr(unsafe.Pointer(t.dst))))%64 == 0 {
+			t.past = 1
+		}
 		col.run(t)
 	}
 	*t = strip{}
 	strips.Put(t)
 }
+
+// Fence has all goroutines see what Rows stored past the caches, once they see what is stored after Fence.
+func (s *Slider) Fence() { s.fence() }
 
 // Means are the sums of rows of so many elements, one after the other, each divided by the same.
 type Means struct {

@@ -371,3 +371,6 @@ func most2562x2x3(t *strip)
 //
 //go:noescape
 func rowMeans256(t *strip)
+
+// storeFence has stores past the caches seen before later ones.
+func storeFence()

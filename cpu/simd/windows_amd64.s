@@ -39,7 +39,7 @@ DATA oddLanes<>+60(SB)/4, $0x0000001f
 GLOBL oddLanes<>(SB), RODATA|NOPTR, $64
 
 // func weigh5123x1x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x1x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -68,8 +68,15 @@ TEXT ·weigh5123x1x1(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z4
 	VFMADD231PS Z4, Z5, Z0
@@ -86,7 +93,7 @@ loop:
 	VFMADD231PS Z4, Z10, Z1
 	VFMADD231PS Z4, Z13, Z2
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -103,9 +110,17 @@ past0:
 	VMINPS       Z2, Z3, Z2
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z2, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z1, Z2
@@ -117,7 +132,7 @@ next:
 	RET
 
 // func weigh5123x1x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x1x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -149,8 +164,16 @@ TEXT ·weigh5123x1x2(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z7
 	KMOVW       96(R8), K1
@@ -182,7 +205,7 @@ loop:
 	VFMADD231PS Z7, Z17, Z4
 	VFMADD231PS Z8, Z17, Z5
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -202,10 +225,19 @@ past0:
 	VMINPS       Z5, Z6, Z5
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z4, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z5, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z2, Z4
@@ -220,7 +252,7 @@ next:
 	RET
 
 // func weigh5123x1x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x1x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -255,8 +287,17 @@ TEXT ·weigh5123x1x3(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z10
 	VMOVUPS     64(DX), Z11
@@ -300,7 +341,7 @@ loop:
 	VFMADD231PS Z11, Z21, Z7
 	VFMADD231PS Z12, Z21, Z8
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -323,11 +364,21 @@ past0:
 	VMINPS       Z8, Z9, Z8
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z6, (R9)
 	VMOVUPS Z7, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z8, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z6, (R9)
+	VMOVNTPS Z7, 64(R9)
+	VMOVNTPS Z8, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z3, Z6
@@ -345,7 +396,7 @@ next:
 	RET
 
 // func weigh5123x1x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x1x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -383,8 +434,18 @@ TEXT ·weigh5123x1x4(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z13
 	VMOVUPS     64(DX), Z14
@@ -440,7 +501,7 @@ loop:
 	VFMADD231PS Z15, Z25, Z10
 	VFMADD231PS Z16, Z25, Z11
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -466,12 +527,23 @@ past0:
 	VMINPS       Z11, Z12, Z11
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z8, (R9)
 	VMOVUPS Z9, 64(R9)
 	VMOVUPS Z10, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z11, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z8, (R9)
+	VMOVNTPS Z9, 64(R9)
+	VMOVNTPS Z10, 128(R9)
+	VMOVNTPS Z11, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z4, Z8
@@ -492,7 +564,7 @@ next:
 	RET
 
 // func weigh5125x1x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -514,8 +586,15 @@ TEXT ·weigh5125x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z6
 	VBROADCASTSS (SI), Z7
@@ -577,7 +656,7 @@ loop:
 	VBROADCASTSS 96(SI), Z7
 	VFMADD231PS  Z6, Z7, Z4
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -594,9 +673,17 @@ past0:
 	VMINPS       Z4, Z5, Z4
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z4, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z3, Z4
@@ -610,7 +697,7 @@ next:
 	RET
 
 // func weigh5125x1x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -637,8 +724,16 @@ TEXT ·weigh5125x1x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z11
 	KMOVW        96(R8), K1
@@ -735,7 +830,7 @@ loop:
 	VFMADD231PS  Z11, Z13, Z8
 	VFMADD231PS  Z12, Z13, Z9
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -755,10 +850,19 @@ past0:
 	VMINPS       Z9, Z10, Z9
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z8, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z9, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z8, (R9)
+	VMOVNTPS Z9, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z6, Z8
@@ -777,7 +881,7 @@ next:
 	RET
 
 // func weigh5125x1x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x1x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -809,8 +913,17 @@ TEXT ·weigh5125x1x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z16
 	VMOVUPS      64(DX), Z17
@@ -937,7 +1050,7 @@ loop:
 	VFMADD231PS  Z17, Z19, Z13
 	VFMADD231PS  Z18, Z19, Z14
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -960,11 +1073,21 @@ past0:
 	VMINPS       Z14, Z15, Z14
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z12, (R9)
 	VMOVUPS Z13, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z14, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z12, (R9)
+	VMOVNTPS Z13, 64(R9)
+	VMOVNTPS Z14, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z9, Z12
@@ -988,7 +1111,7 @@ next:
 	RET
 
 // func weigh5125x1x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x1x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -1025,8 +1148,18 @@ TEXT ·weigh5125x1x4(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z21
 	VMOVUPS      64(DX), Z22
@@ -1183,7 +1316,7 @@ loop:
 	VFMADD231PS  Z23, Z25, Z18
 	VFMADD231PS  Z24, Z25, Z19
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -1209,12 +1342,23 @@ past0:
 	VMINPS       Z19, Z20, Z19
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z16, (R9)
 	VMOVUPS Z17, 64(R9)
 	VMOVUPS Z18, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z19, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z16, (R9)
+	VMOVNTPS Z17, 64(R9)
+	VMOVNTPS Z18, 128(R9)
+	VMOVNTPS Z19, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z12, Z16
@@ -1243,7 +1387,7 @@ next:
 	RET
 
 // func weigh5127x1x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5127x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -1267,8 +1411,15 @@ TEXT ·weigh5127x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z8
 	VBROADCASTSS (SI), Z9
@@ -1382,7 +1533,7 @@ loop:
 	VBROADCASTSS 192(SI), Z9
 	VFMADD231PS  Z8, Z9, Z6
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -1399,9 +1550,17 @@ past0:
 	VMINPS       Z6, Z7, Z6
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z6, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z6, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z5, Z6
@@ -1417,7 +1576,7 @@ next:
 	RET
 
 // func weigh5127x1x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5127x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -1448,8 +1607,16 @@ TEXT ·weigh5127x1x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z15
 	KMOVW        96(R8), K1
@@ -1626,7 +1793,7 @@ loop:
 	VFMADD231PS  Z15, Z17, Z12
 	VFMADD231PS  Z16, Z17, Z13
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -1646,10 +1813,19 @@ past0:
 	VMINPS       Z13, Z14, Z13
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z12, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z13, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z12, (R9)
+	VMOVNTPS Z13, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z10, Z12
@@ -1672,7 +1848,7 @@ next:
 	RET
 
 // func weigh5127x1x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5127x1x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -1710,8 +1886,17 @@ TEXT ·weigh5127x1x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z22
 	VMOVUPS      64(DX), Z23
@@ -1944,7 +2129,7 @@ loop:
 	VFMADD231PS  Z23, Z25, Z19
 	VFMADD231PS  Z24, Z25, Z20
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -1967,11 +2152,21 @@ past0:
 	VMINPS       Z20, Z21, Z20
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z18, (R9)
 	VMOVUPS Z19, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z20, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z18, (R9)
+	VMOVNTPS Z19, 64(R9)
+	VMOVNTPS Z20, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z15, Z18
@@ -2001,7 +2196,7 @@ next:
 	RET
 
 // func weigh5123x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x2x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -2031,8 +2226,16 @@ TEXT ·weigh5123x2x1(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z6
 	KMOVW       128(R8), K1
@@ -2053,11 +2256,19 @@ loop:
 	VFMADD231PS Z5, Z9, Z0
 	VFMADD231PS Z5, Z15, Z1
 
-past0:
-	INCQ        R11
-	ADDQ        R12, DX
-	CMPQ        R11, BX
-	JAE         past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z6
 	KMOVW       128(R8), K1
@@ -2075,7 +2286,7 @@ past0:
 	VPERMT2PS   Z4, Z2, Z5
 	VFMADD231PS Z5, Z12, Z0
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -2092,9 +2303,17 @@ past1:
 	VMINPS       Z1, Z4, Z1
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z1, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z1
@@ -2105,7 +2324,7 @@ next:
 	RET
 
 // func weigh5123x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x2x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -2137,8 +2356,18 @@ TEXT ·weigh5123x2x2(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z9
 	KMOVW       128(R8), K1
@@ -2178,11 +2407,21 @@ loop:
 	VFMADD231PS Z7, Z19, Z2
 	VFMADD231PS Z8, Z19, Z3
 
-past0:
-	INCQ        R11
-	ADDQ        R12, DX
-	CMPQ        R11, BX
-	JAE         past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z9
 	KMOVW       128(R8), K1
@@ -2216,7 +2455,7 @@ past0:
 	VFMADD231PS Z7, Z16, Z0
 	VFMADD231PS Z8, Z16, Z1
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -2236,10 +2475,19 @@ past1:
 	VMINPS       Z3, Z6, Z3
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z2, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z3, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z2, (R9)
+	VMOVNTPS Z3, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z2
@@ -2252,7 +2500,7 @@ next:
 	RET
 
 // func weigh5123x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x2x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -2286,8 +2534,20 @@ TEXT ·weigh5123x2x3(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z12
 	KMOVW       128(R8), K1
@@ -2342,11 +2602,23 @@ loop:
 	VFMADD231PS Z10, Z23, Z4
 	VFMADD231PS Z11, Z23, Z5
 
-past0:
-	INCQ        R11
-	ADDQ        R12, DX
-	CMPQ        R11, BX
-	JAE         past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z12
 	KMOVW       128(R8), K1
@@ -2392,7 +2664,7 @@ past0:
 	VFMADD231PS Z10, Z20, Z1
 	VFMADD231PS Z11, Z20, Z2
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -2415,11 +2687,21 @@ past1:
 	VMINPS       Z5, Z8, Z5
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z3, (R9)
 	VMOVUPS Z4, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z5, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z3, (R9)
+	VMOVNTPS Z4, 64(R9)
+	VMOVNTPS Z5, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z3
@@ -2434,7 +2716,7 @@ next:
 	RET
 
 // func weigh5123x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5123x2x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -2470,8 +2752,22 @@ TEXT ·weigh5123x2x4(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ        R11, BX
-	JAE         past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z15
 	KMOVW       128(R8), K1
@@ -2541,11 +2837,25 @@ loop:
 	VFMADD231PS Z13, Z27, Z6
 	VFMADD231PS Z14, Z27, Z7
 
-past0:
-	INCQ        R11
-	ADDQ        R12, DX
-	CMPQ        R11, BX
-	JAE         past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW       64(R8), K1
 	VMOVUPS.Z   (DX), K1, Z15
 	KMOVW       128(R8), K1
@@ -2603,7 +2913,7 @@ past0:
 	VFMADD231PS Z13, Z24, Z2
 	VFMADD231PS Z14, Z24, Z3
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -2629,12 +2939,23 @@ past1:
 	VMINPS       Z7, Z10, Z7
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z4, (R9)
 	VMOVUPS Z5, 64(R9)
 	VMOVUPS Z6, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z7, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+	VMOVNTPS Z6, 128(R9)
+	VMOVNTPS Z7, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z4
@@ -2651,7 +2972,7 @@ next:
 	RET
 
 // func weigh5125x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -2673,8 +2994,16 @@ TEXT ·weigh5125x2x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z7
 	KMOVW        128(R8), K1
@@ -2726,11 +3055,19 @@ loop:
 	VBROADCASTSS 96(SI), Z8
 	VFMADD231PS  Z6, Z8, Z2
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z7
 	KMOVW        128(R8), K1
@@ -2772,7 +3109,7 @@ past0:
 	VBROADCASTSS 76(SI), Z8
 	VFMADD231PS  Z6, Z8, Z1
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -2789,9 +3126,17 @@ past1:
 	VMINPS       Z2, Z5, Z2
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z2, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z1, Z2
@@ -2803,7 +3148,7 @@ next:
 	RET
 
 // func weigh5125x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -2828,8 +3173,18 @@ TEXT ·weigh5125x2x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z11
 	KMOVW        128(R8), K1
@@ -2916,11 +3271,21 @@ loop:
 	VFMADD231PS  Z9, Z13, Z4
 	VFMADD231PS  Z10, Z13, Z5
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z11
 	KMOVW        128(R8), K1
@@ -2992,7 +3357,7 @@ past0:
 	VFMADD231PS  Z9, Z13, Z2
 	VFMADD231PS  Z10, Z13, Z3
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -3012,10 +3377,19 @@ past1:
 	VMINPS       Z5, Z8, Z5
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z4, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z5, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z2, Z4
@@ -3030,7 +3404,7 @@ next:
 	RET
 
 // func weigh5125x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3058,8 +3432,20 @@ TEXT ·weigh5125x2x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z15
 	KMOVW        128(R8), K1
@@ -3175,11 +3561,23 @@ loop:
 	VFMADD231PS  Z13, Z18, Z7
 	VFMADD231PS  Z14, Z18, Z8
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z15
 	KMOVW        128(R8), K1
@@ -3275,7 +3673,7 @@ past0:
 	VFMADD231PS  Z13, Z18, Z4
 	VFMADD231PS  Z14, Z18, Z5
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -3298,11 +3696,21 @@ past1:
 	VMINPS       Z8, Z11, Z8
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z6, (R9)
 	VMOVUPS Z7, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z8, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z6, (R9)
+	VMOVNTPS Z7, 64(R9)
+	VMOVNTPS Z8, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z3, Z6
@@ -3320,7 +3728,7 @@ next:
 	RET
 
 // func weigh5125x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·weigh5125x2x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3351,8 +3759,22 @@ TEXT ·weigh5125x2x4(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z19
 	KMOVW        128(R8), K1
@@ -3497,11 +3919,25 @@ loop:
 	VFMADD231PS  Z17, Z23, Z10
 	VFMADD231PS  Z18, Z23, Z11
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW        64(R8), K1
 	VMOVUPS.Z    (DX), K1, Z19
 	KMOVW        128(R8), K1
@@ -3621,7 +4057,7 @@ past0:
 	VFMADD231PS  Z17, Z23, Z6
 	VFMADD231PS  Z18, Z23, Z7
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -3647,12 +4083,23 @@ past1:
 	VMINPS       Z11, Z14, Z11
 
 store:
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z8, (R9)
 	VMOVUPS Z9, 64(R9)
 	VMOVUPS Z10, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z11, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z8, (R9)
+	VMOVNTPS Z9, 64(R9)
+	VMOVNTPS Z10, 128(R9)
+	VMOVNTPS Z11, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z4, Z8
@@ -3673,7 +4120,7 @@ next:
 	RET
 
 // func sum5123x1x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3693,8 +4140,15 @@ TEXT ·sum5123x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z5
 	KMOVW     128(R8), K1
@@ -3707,7 +4161,7 @@ loop:
 	VADDPS    Z5, Z1, Z1
 	VADDPS    Z5, Z2, Z2
 
-past0:
+skip0:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -3716,9 +4170,17 @@ past0:
 	VMOVUPS.Z (R13), K1, Z4
 	VDIVPS    Z4, Z2, Z2
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	KMOVW     (R8), K1
 	VMOVUPS   Z2, K1, (R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z1, Z2
@@ -3730,7 +4192,7 @@ next:
 	RET
 
 // func sum5123x1x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3753,8 +4215,16 @@ TEXT ·sum5123x1x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z8
 	KMOVW     128(R8), K1
@@ -3778,7 +4248,7 @@ loop:
 	VADDPS    Z8, Z3, Z3
 	VADDPS    Z8, Z5, Z5
 
-past0:
+skip0:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -3789,10 +4259,19 @@ past0:
 	VMOVUPS.Z 64(R13), K1, Z7
 	VDIVPS    Z7, Z5, Z5
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z4, (R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z5, K1, 64(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z2, Z4
@@ -3807,7 +4286,7 @@ next:
 	RET
 
 // func sum5123x1x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x1x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3833,8 +4312,17 @@ TEXT ·sum5123x1x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z11
 	KMOVW     128(R8), K1
@@ -3866,7 +4354,7 @@ loop:
 	VADDPS    Z11, Z5, Z5
 	VADDPS    Z11, Z8, Z8
 
-past0:
+skip0:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -3879,11 +4367,21 @@ past0:
 	VMOVUPS.Z 128(R13), K1, Z10
 	VDIVPS    Z10, Z8, Z8
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z6, (R9)
 	VMOVUPS   Z7, 64(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z8, K1, 128(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z6, (R9)
+	VMOVNTPS Z7, 64(R9)
+	VMOVNTPS Z8, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z3, Z6
@@ -3901,7 +4399,7 @@ next:
 	RET
 
 // func sum5123x1x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x1x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -3930,8 +4428,18 @@ TEXT ·sum5123x1x4(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z14
 	KMOVW     128(R8), K1
@@ -3971,7 +4479,7 @@ loop:
 	VADDPS    Z14, Z7, Z7
 	VADDPS    Z14, Z11, Z11
 
-past0:
+skip0:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -3986,12 +4494,23 @@ past0:
 	VMOVUPS.Z 192(R13), K1, Z13
 	VDIVPS    Z13, Z11, Z11
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z8, (R9)
 	VMOVUPS   Z9, 64(R9)
 	VMOVUPS   Z10, 128(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z11, K1, 192(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z8, (R9)
+	VMOVNTPS Z9, 64(R9)
+	VMOVNTPS Z10, 128(R9)
+	VMOVNTPS Z11, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z4, Z8
@@ -4012,7 +4531,7 @@ next:
 	RET
 
 // func sum5123x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4033,8 +4552,16 @@ TEXT ·sum5123x2x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z5
 	KMOVW     128(R8), K1
@@ -4053,11 +4580,19 @@ loop:
 	VADDPS    Z6, Z0, Z0
 	VADDPS    Z6, Z1, Z1
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z5
 	KMOVW     128(R8), K1
@@ -4075,7 +4610,7 @@ past0:
 	VADDPS    Z7, Z6, Z6
 	VADDPS    Z6, Z0, Z0
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4084,9 +4619,17 @@ past1:
 	VMOVUPS.Z (R13), K1, Z5
 	VDIVPS    Z5, Z1, Z1
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	KMOVW     (R8), K1
 	VMOVUPS   Z1, K1, (R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z1
@@ -4097,7 +4640,7 @@ next:
 	RET
 
 // func sum5123x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4120,8 +4663,18 @@ TEXT ·sum5123x2x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z7
 	KMOVW     128(R8), K1
@@ -4157,11 +4710,21 @@ loop:
 	VADDPS    Z8, Z1, Z1
 	VADDPS    Z8, Z3, Z3
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z7
 	KMOVW     128(R8), K1
@@ -4195,7 +4758,7 @@ past0:
 	VADDPS    Z9, Z8, Z8
 	VADDPS    Z8, Z1, Z1
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4206,10 +4769,19 @@ past1:
 	VMOVUPS.Z 64(R13), K1, Z7
 	VDIVPS    Z7, Z3, Z3
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z2, (R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z3, K1, 64(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z2, (R9)
+	VMOVNTPS Z3, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z2
@@ -4222,7 +4794,7 @@ next:
 	RET
 
 // func sum5123x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4247,8 +4819,20 @@ TEXT ·sum5123x2x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z9
 	KMOVW     128(R8), K1
@@ -4297,11 +4881,23 @@ loop:
 	VADDPS    Z10, Z2, Z2
 	VADDPS    Z10, Z5, Z5
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z9
 	KMOVW     128(R8), K1
@@ -4347,7 +4943,7 @@ past0:
 	VADDPS    Z11, Z10, Z10
 	VADDPS    Z10, Z2, Z2
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4360,11 +4956,21 @@ past1:
 	VMOVUPS.Z 128(R13), K1, Z9
 	VDIVPS    Z9, Z5, Z5
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z3, (R9)
 	VMOVUPS   Z4, 64(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z5, K1, 128(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z3, (R9)
+	VMOVNTPS Z4, 64(R9)
+	VMOVNTPS Z5, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z3
@@ -4379,7 +4985,7 @@ next:
 	RET
 
 // func sum5123x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5123x2x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4406,8 +5012,22 @@ TEXT ·sum5123x2x4(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z11
 	KMOVW     128(R8), K1
@@ -4469,11 +5089,25 @@ loop:
 	VADDPS    Z12, Z3, Z3
 	VADDPS    Z12, Z7, Z7
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z11
 	KMOVW     128(R8), K1
@@ -4531,7 +5165,7 @@ past0:
 	VADDPS    Z13, Z12, Z12
 	VADDPS    Z12, Z3, Z3
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4546,12 +5180,23 @@ past1:
 	VMOVUPS.Z 192(R13), K1, Z11
 	VDIVPS    Z11, Z7, Z7
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z4, (R9)
 	VMOVUPS   Z5, 64(R9)
 	VMOVUPS   Z6, 128(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z7, K1, 192(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+	VMOVNTPS Z6, 128(R9)
+	VMOVNTPS Z7, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z4
@@ -4568,7 +5213,7 @@ next:
 	RET
 
 // func sum5122x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5122x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4588,8 +5233,16 @@ TEXT ·sum5122x2x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z4
 	KMOVW     128(R8), K1
@@ -4600,11 +5253,19 @@ loop:
 	VADDPS    Z4, Z5, Z5
 	VADDPS    Z5, Z0, Z0
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z4
 	KMOVW     128(R8), K1
@@ -4615,7 +5276,7 @@ past0:
 	VADDPS    Z4, Z5, Z5
 	VADDPS    Z5, Z0, Z0
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4624,9 +5285,17 @@ past1:
 	VMOVUPS.Z (R13), K1, Z4
 	VDIVPS    Z4, Z0, Z0
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	KMOVW     (R8), K1
 	VMOVUPS   Z0, K1, (R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z0, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VPXORD Z0, Z0, Z0
@@ -4636,7 +5305,7 @@ next:
 	RET
 
 // func sum5122x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5122x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4657,8 +5326,18 @@ TEXT ·sum5122x2x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z5
 	KMOVW     128(R8), K1
@@ -4678,11 +5357,21 @@ loop:
 	VADDPS    Z5, Z6, Z6
 	VADDPS    Z6, Z1, Z1
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z5
 	KMOVW     128(R8), K1
@@ -4702,7 +5391,7 @@ past0:
 	VADDPS    Z5, Z6, Z6
 	VADDPS    Z6, Z1, Z1
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4713,10 +5402,19 @@ past1:
 	VMOVUPS.Z 64(R13), K1, Z5
 	VDIVPS    Z5, Z1, Z1
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z0, (R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z1, K1, 64(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VPXORD Z0, Z0, Z0
@@ -4727,7 +5425,7 @@ next:
 	RET
 
 // func sum5122x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5122x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4749,8 +5447,20 @@ TEXT ·sum5122x2x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z6
 	KMOVW     128(R8), K1
@@ -4777,11 +5487,23 @@ loop:
 	VADDPS    Z6, Z7, Z7
 	VADDPS    Z7, Z2, Z2
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z6
 	KMOVW     128(R8), K1
@@ -4808,7 +5530,7 @@ past0:
 	VADDPS    Z6, Z7, Z7
 	VADDPS    Z7, Z2, Z2
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4821,11 +5543,21 @@ past1:
 	VMOVUPS.Z 128(R13), K1, Z6
 	VDIVPS    Z6, Z2, Z2
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z0, (R9)
 	VMOVUPS   Z1, 64(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z2, K1, 128(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+	VMOVNTPS Z2, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VPXORD Z0, Z0, Z0
@@ -4837,7 +5569,7 @@ next:
 	RET
 
 // func sum5122x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sum5122x2x4(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -4860,8 +5592,22 @@ TEXT ·sum5122x2x4(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z7
 	KMOVW     128(R8), K1
@@ -4895,11 +5641,25 @@ loop:
 	VADDPS    Z7, Z8, Z8
 	VADDPS    Z8, Z3, Z3
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVUPS.Z (DX), K1, Z7
 	KMOVW     128(R8), K1
@@ -4933,7 +5693,7 @@ past0:
 	VADDPS    Z7, Z8, Z8
 	VADDPS    Z8, Z3, Z3
 
-past1:
+skip1:
 	INCQ      R11
 	ADDQ      R12, DX
 	SUBQ      $0x01, 72(DI)
@@ -4948,12 +5708,23 @@ past1:
 	VMOVUPS.Z 192(R13), K1, Z7
 	VDIVPS    Z7, Z3, Z3
 	ADDQ      R10, R13
+	CMPQ      128(DI), $0x00
+	JNE       past
 	VMOVUPS   Z0, (R9)
 	VMOVUPS   Z1, 64(R9)
 	VMOVUPS   Z2, 128(R9)
 	KMOVW     (R8), K1
 	VMOVUPS   Z3, K1, 192(R9)
-	ADDQ      R10, R9
+	JMP       stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+	VMOVNTPS Z2, 128(R9)
+	VMOVNTPS Z3, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VPXORD Z0, Z0, Z0
@@ -4966,7 +5737,7 @@ next:
 	RET
 
 // func most5123x1x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x1x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -4989,8 +5760,15 @@ TEXT ·most5123x1x1(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ    R11, BX
-	JAE     past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	KMOVW   64(R8), K1
 	VMOVAPS Z7, Z5
 	VMOVUPS (DX), K1, Z5
@@ -5016,14 +5794,22 @@ loop:
 	VMAXPS  Z2, Z5, Z2
 	VMOVAPS Z5, K2, Z2
 
-past0:
+skip0:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z2, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z1, Z2
@@ -5035,7 +5821,7 @@ next:
 	RET
 
 // func most5123x1x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x1x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5061,8 +5847,16 @@ TEXT ·most5123x1x2(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ    R11, BX
-	JAE     past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW   64(R8), K1
 	VMOVAPS Z10, Z8
 	VMOVUPS (DX), K1, Z8
@@ -5112,15 +5906,24 @@ loop:
 	VMAXPS  Z5, Z8, Z5
 	VMOVAPS Z8, K2, Z5
 
-past0:
+skip0:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z4, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z5, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z2, Z4
@@ -5135,7 +5938,7 @@ next:
 	RET
 
 // func most5123x1x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x1x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5164,8 +5967,17 @@ TEXT ·most5123x1x3(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ    R11, BX
-	JAE     past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	KMOVW   64(R8), K1
 	VMOVAPS Z13, Z11
 	VMOVUPS (DX), K1, Z11
@@ -5233,16 +6045,26 @@ loop:
 	VMAXPS  Z8, Z11, Z8
 	VMOVAPS Z11, K2, Z8
 
-past0:
+skip0:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z6, (R9)
 	VMOVUPS Z7, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z8, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z6, (R9)
+	VMOVNTPS Z7, 64(R9)
+	VMOVNTPS Z8, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z3, Z6
@@ -5260,7 +6082,7 @@ next:
 	RET
 
 // func most5123x1x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x1x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5292,8 +6114,18 @@ TEXT ·most5123x1x4(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ    R11, BX
-	JAE     past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW   64(R8), K1
 	VMOVAPS Z16, Z14
 	VMOVUPS (DX), K1, Z14
@@ -5379,17 +6211,28 @@ loop:
 	VMAXPS  Z11, Z14, Z11
 	VMOVAPS Z14, K2, Z11
 
-past0:
+skip0:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z8, (R9)
 	VMOVUPS Z9, 64(R9)
 	VMOVUPS Z10, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z11, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z8, (R9)
+	VMOVNTPS Z9, 64(R9)
+	VMOVNTPS Z10, 128(R9)
+	VMOVNTPS Z11, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z4, Z8
@@ -5410,7 +6253,7 @@ next:
 	RET
 
 // func most5123x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x2x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5434,8 +6277,16 @@ TEXT ·most5123x2x1(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z8, Z5
 	VMOVUPS   (DX), K1, Z5
@@ -5466,11 +6317,19 @@ loop:
 	VMAXPS    Z1, Z6, Z1
 	VMOVAPS   Z6, K2, Z1
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z8, Z5
 	VMOVUPS   (DX), K1, Z5
@@ -5498,14 +6357,22 @@ past0:
 	VMAXPS    Z0, Z6, Z0
 	VMOVAPS   Z6, K2, Z0
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z1, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z1
@@ -5516,7 +6383,7 @@ next:
 	RET
 
 // func most5123x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x2x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5542,8 +6409,18 @@ TEXT ·most5123x2x2(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z10, Z7
 	VMOVUPS   (DX), K1, Z7
@@ -5603,11 +6480,21 @@ loop:
 	VMAXPS    Z3, Z8, Z3
 	VMOVAPS   Z8, K2, Z3
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z10, Z7
 	VMOVUPS   (DX), K1, Z7
@@ -5661,15 +6548,24 @@ past0:
 	VMAXPS    Z1, Z8, Z1
 	VMOVAPS   Z8, K2, Z1
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z2, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z3, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z2, (R9)
+	VMOVNTPS Z3, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z2
@@ -5682,7 +6578,7 @@ next:
 	RET
 
 // func most5123x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x2x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5710,8 +6606,20 @@ TEXT ·most5123x2x3(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z12, Z9
 	VMOVUPS   (DX), K1, Z9
@@ -5792,11 +6700,23 @@ loop:
 	VMAXPS    Z5, Z10, Z5
 	VMOVAPS   Z10, K2, Z5
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z12, Z9
 	VMOVUPS   (DX), K1, Z9
@@ -5868,16 +6788,26 @@ past0:
 	VMAXPS    Z2, Z10, Z2
 	VMOVAPS   Z10, K2, Z2
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z3, (R9)
 	VMOVUPS Z4, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z5, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z3, (R9)
+	VMOVNTPS Z4, 64(R9)
+	VMOVNTPS Z5, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z3
@@ -5892,7 +6822,7 @@ next:
 	RET
 
 // func most5123x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5123x2x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -5922,8 +6852,22 @@ TEXT ·most5123x2x4(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z14, Z11
 	VMOVUPS   (DX), K1, Z11
@@ -6025,11 +6969,25 @@ loop:
 	VMAXPS    Z7, Z12, Z7
 	VMOVAPS   Z12, K2, Z7
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z14, Z11
 	VMOVUPS   (DX), K1, Z11
@@ -6119,17 +7077,28 @@ past0:
 	VMAXPS    Z3, Z12, Z3
 	VMOVAPS   Z12, K2, Z3
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z4, (R9)
 	VMOVUPS Z5, 64(R9)
 	VMOVUPS Z6, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z7, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z4, (R9)
+	VMOVNTPS Z5, 64(R9)
+	VMOVNTPS Z6, 128(R9)
+	VMOVNTPS Z7, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z0, Z4
@@ -6146,7 +7115,7 @@ next:
 	RET
 
 // func most5122x2x1(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5122x2x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -6169,8 +7138,16 @@ TEXT ·most5122x2x1(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z7, Z4
 	VMOVUPS   (DX), K1, Z4
@@ -6187,11 +7164,19 @@ loop:
 	VMAXPS    Z0, Z5, Z0
 	VMOVAPS   Z5, K2, Z0
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z7, Z4
 	VMOVUPS   (DX), K1, Z4
@@ -6208,14 +7193,22 @@ past0:
 	VMAXPS    Z0, Z5, Z0
 	VMOVAPS   Z5, K2, Z0
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	KMOVW   (R8), K1
 	VMOVUPS Z0, K1, (R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z0, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z7, Z0
@@ -6225,7 +7218,7 @@ next:
 	RET
 
 // func most5122x2x2(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5122x2x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -6249,8 +7242,18 @@ TEXT ·most5122x2x2(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z8, Z5
 	VMOVUPS   (DX), K1, Z5
@@ -6282,11 +7285,21 @@ loop:
 	VMAXPS    Z1, Z6, Z1
 	VMOVAPS   Z6, K2, Z1
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z8, Z5
 	VMOVUPS   (DX), K1, Z5
@@ -6318,15 +7331,24 @@ past0:
 	VMAXPS    Z1, Z6, Z1
 	VMOVAPS   Z6, K2, Z1
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z0, (R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z1, K1, 64(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z8, Z0
@@ -6337,7 +7359,7 @@ next:
 	RET
 
 // func most5122x2x3(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5122x2x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -6362,8 +7384,20 @@ TEXT ·most5122x2x3(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z9, Z6
 	VMOVUPS   (DX), K1, Z6
@@ -6406,11 +7440,23 @@ loop:
 	VMAXPS    Z2, Z7, Z2
 	VMOVAPS   Z7, K2, Z2
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z9, Z6
 	VMOVUPS   (DX), K1, Z6
@@ -6453,16 +7499,26 @@ past0:
 	VMAXPS    Z2, Z7, Z2
 	VMOVAPS   Z7, K2, Z2
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z2, K1, 128(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+	VMOVNTPS Z2, 128(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z9, Z0
@@ -6474,7 +7530,7 @@ next:
 	RET
 
 // func most5122x2x4(t *strip)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·most5122x2x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -6500,8 +7556,22 @@ TEXT ·most5122x2x4(SB), NOSPLIT, $0-8
 	PCALIGN      $0x20
 
 loop:
-	CMPQ      R11, BX
-	JAE       past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near0:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z10, Z7
 	VMOVUPS   (DX), K1, Z7
@@ -6555,11 +7625,25 @@ loop:
 	VMAXPS    Z3, Z8, Z3
 	VMOVAPS   Z8, K2, Z3
 
-past0:
-	INCQ      R11
-	ADDQ      R12, DX
-	CMPQ      R11, BX
-	JAE       past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	PREFETCHT0 256(AX)
+	PREFETCHT0 320(AX)
+	PREFETCHT0 384(AX)
+	PREFETCHT0 448(AX)
+
+near1:
 	KMOVW     64(R8), K1
 	VMOVAPS   Z10, Z7
 	VMOVUPS   (DX), K1, Z7
@@ -6613,17 +7697,28 @@ past0:
 	VMAXPS    Z3, Z8, Z3
 	VMOVAPS   Z8, K2, Z3
 
-past1:
+skip1:
 	INCQ    R11
 	ADDQ    R12, DX
 	SUBQ    $0x01, 72(DI)
 	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
 	VMOVUPS Z0, (R9)
 	VMOVUPS Z1, 64(R9)
 	VMOVUPS Z2, 128(R9)
 	KMOVW   (R8), K1
 	VMOVUPS Z3, K1, 192(R9)
-	ADDQ    R10, R9
+	JMP     stored
+
+past:
+	VMOVNTPS Z0, (R9)
+	VMOVNTPS Z1, 64(R9)
+	VMOVNTPS Z2, 128(R9)
+	VMOVNTPS Z3, 192(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Z10, Z0
@@ -6705,7 +7800,7 @@ last:
 	RET
 
 // func weigh2563x1x1(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2563x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -6725,8 +7820,15 @@ TEXT ·weigh2563x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y3
 	VMASKMOVPS   (DX), Y3, Y5
 	VBROADCASTSS (SI), Y6
@@ -6752,7 +7854,7 @@ loop:
 	VBROADCASTSS 32(SI), Y6
 	VFMADD231PS  Y5, Y6, Y2
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -6769,9 +7871,17 @@ past0:
 	VMINPS       Y2, Y4, Y2
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y1, Y2
@@ -6783,7 +7893,7 @@ next:
 	RET
 
 // func weigh2563x1x2(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2563x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -6806,8 +7916,15 @@ TEXT ·weigh2563x1x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y6
 	VMASKMOVPS   (DX), Y6, Y8
 	VMOVUPS      96(R8), Y6
@@ -6848,7 +7965,7 @@ loop:
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -6868,10 +7985,19 @@ past0:
 	VMINPS       Y5, Y7, Y5
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y4, (R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y4, (R9)
+	VMOVNTPS Y5, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y2, Y4
@@ -6886,7 +8012,7 @@ next:
 	RET
 
 // func weigh2563x1x3(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2563x1x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -6912,8 +8038,16 @@ TEXT ·weigh2563x1x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS      64(R8), Y9
 	VMASKMOVPS   (DX), Y9, Y11
 	VMOVUPS      32(DX), Y12
@@ -6966,7 +8100,7 @@ loop:
 	VFMADD231PS  Y12, Y14, Y7
 	VFMADD231PS  Y13, Y14, Y8
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -6989,11 +8123,21 @@ past0:
 	VMINPS       Y8, Y10, Y8
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y6, (R9)
 	VMOVUPS    Y7, 32(R9)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y8, Y9, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y6, (R9)
+	VMOVNTPS Y7, 32(R9)
+	VMOVNTPS Y8, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y3, Y6
@@ -7011,7 +8155,7 @@ next:
 	RET
 
 // func weigh2565x1x1(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2565x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7033,8 +8177,15 @@ TEXT ·weigh2565x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y5
 	VMASKMOVPS   (DX), Y5, Y7
 	VBROADCASTSS (SI), Y8
@@ -7096,7 +8247,7 @@ loop:
 	VBROADCASTSS 96(SI), Y8
 	VFMADD231PS  Y7, Y8, Y4
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7113,9 +8264,17 @@ past0:
 	VMINPS       Y4, Y6, Y4
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y5
 	VMASKMOVPS Y4, Y5, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y4, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y3, Y4
@@ -7129,7 +8288,7 @@ next:
 	RET
 
 // func weigh2565x1x2(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2565x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7156,8 +8315,15 @@ TEXT ·weigh2565x1x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y10
 	VMASKMOVPS   (DX), Y10, Y12
 	VMOVUPS      96(R8), Y10
@@ -7254,7 +8420,7 @@ loop:
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7274,10 +8440,19 @@ past0:
 	VMINPS       Y9, Y11, Y9
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y8, (R9)
 	VMOVUPS    (R8), Y10
 	VMASKMOVPS Y9, Y10, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y8, (R9)
+	VMOVNTPS Y9, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y6, Y8
@@ -7296,7 +8471,7 @@ next:
 	RET
 
 // func weigh2567x1x1(t *strip)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·weigh2567x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7320,8 +8495,15 @@ TEXT ·weigh2567x1x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y7
 	VMASKMOVPS   (DX), Y7, Y9
 	VBROADCASTSS (SI), Y10
@@ -7435,7 +8617,7 @@ loop:
 	VBROADCASTSS 192(SI), Y10
 	VFMADD231PS  Y9, Y10, Y6
 
-past0:
+skip0:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7452,9 +8634,17 @@ past0:
 	VMINPS       Y6, Y8, Y6
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y7
 	VMASKMOVPS Y6, Y7, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y6, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y5, Y6
@@ -7470,7 +8660,7 @@ next:
 	RET
 
 // func weigh2563x2x1(t *strip)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weigh2563x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7489,8 +8679,15 @@ TEXT ·weigh2563x2x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y2
 	VMASKMOVPS   (DX), Y2, Y5
 	VMOVUPS      128(R8), Y2
@@ -7518,11 +8715,18 @@ loop:
 	VBROADCASTSS 32(SI), Y6
 	VFMADD231PS  Y4, Y6, Y1
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS      64(R8), Y2
 	VMASKMOVPS   (DX), Y2, Y5
 	VMOVUPS      128(R8), Y2
@@ -7544,7 +8748,7 @@ past0:
 	VBROADCASTSS 20(SI), Y6
 	VFMADD231PS  Y4, Y6, Y0
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7561,9 +8765,17 @@ past1:
 	VMINPS       Y1, Y3, Y1
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y1, Y2, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y1
@@ -7574,7 +8786,7 @@ next:
 	RET
 
 // func weigh2563x2x2(t *strip)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weigh2563x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7595,8 +8807,16 @@ TEXT ·weigh2563x2x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS      64(R8), Y4
 	VMASKMOVPS   (DX), Y4, Y8
 	VMOVUPS      128(R8), Y4
@@ -7644,11 +8864,19 @@ loop:
 	VFMADD231PS  Y6, Y10, Y2
 	VFMADD231PS  Y7, Y10, Y3
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS      64(R8), Y4
 	VMASKMOVPS   (DX), Y4, Y8
 	VMOVUPS      128(R8), Y4
@@ -7687,7 +8915,7 @@ past0:
 	VFMADD231PS  Y6, Y10, Y0
 	VFMADD231PS  Y7, Y10, Y1
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7707,10 +8935,19 @@ past1:
 	VMINPS       Y3, Y5, Y3
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y2, (R9)
 	VMOVUPS    (R8), Y4
 	VMASKMOVPS Y3, Y4, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+	VMOVNTPS Y3, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y2
@@ -7723,7 +8960,7 @@ next:
 	RET
 
 // func weigh2563x2x3(t *strip)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weigh2563x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7746,8 +8983,17 @@ TEXT ·weigh2563x2x3(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	VMOVUPS      64(R8), Y6
 	VMASKMOVPS   (DX), Y6, Y11
 	VMOVUPS      128(R8), Y6
@@ -7811,11 +9057,20 @@ loop:
 	VFMADD231PS  Y9, Y14, Y4
 	VFMADD231PS  Y10, Y14, Y5
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near1:
 	VMOVUPS      64(R8), Y6
 	VMASKMOVPS   (DX), Y6, Y11
 	VMOVUPS      128(R8), Y6
@@ -7867,7 +9122,7 @@ past0:
 	VFMADD231PS  Y9, Y14, Y1
 	VFMADD231PS  Y10, Y14, Y2
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -7890,11 +9145,21 @@ past1:
 	VMINPS       Y5, Y7, Y5
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y4, 32(R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y3, (R9)
+	VMOVNTPS Y4, 32(R9)
+	VMOVNTPS Y5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y3
@@ -7909,7 +9174,7 @@ next:
 	RET
 
 // func weigh2565x2x1(t *strip)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weigh2565x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -7929,8 +9194,15 @@ TEXT ·weigh2565x2x1(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS      64(R8), Y3
 	VMASKMOVPS   (DX), Y3, Y6
 	VMOVUPS      128(R8), Y3
@@ -7984,11 +9256,18 @@ loop:
 	VBROADCASTSS 96(SI), Y7
 	VFMADD231PS  Y5, Y7, Y2
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS      64(R8), Y3
 	VMASKMOVPS   (DX), Y3, Y6
 	VMOVUPS      128(R8), Y3
@@ -8032,7 +9311,7 @@ past0:
 	VBROADCASTSS 76(SI), Y7
 	VFMADD231PS  Y5, Y7, Y1
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -8049,9 +9328,17 @@ past1:
 	VMINPS       Y2, Y4, Y2
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y1, Y2
@@ -8063,7 +9350,7 @@ next:
 	RET
 
 // func weigh2565x2x2(t *strip)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·weigh2565x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8086,8 +9373,16 @@ TEXT ·weigh2565x2x2(SB), NOSPLIT, $0-8
 	PCALIGN $0x20
 
 loop:
-	CMPQ         R11, BX
-	JAE          past0
+	CMPQ       R11, BX
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS      64(R8), Y6
 	VMASKMOVPS   (DX), Y6, Y10
 	VMOVUPS      128(R8), Y6
@@ -8178,11 +9473,19 @@ loop:
 	VFMADD231PS  Y8, Y12, Y4
 	VFMADD231PS  Y9, Y12, Y5
 
-past0:
-	INCQ         R11
-	ADDQ         R12, DX
-	CMPQ         R11, BX
-	JAE          past1
+skip0:
+	INCQ       R11
+	ADDQ       R12, DX
+	CMPQ       R11, BX
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS      64(R8), Y6
 	VMASKMOVPS   (DX), Y6, Y10
 	VMOVUPS      128(R8), Y6
@@ -8258,7 +9561,7 @@ past0:
 	VFMADD231PS  Y8, Y12, Y2
 	VFMADD231PS  Y9, Y12, Y3
 
-past1:
+skip1:
 	INCQ         R11
 	ADDQ         R12, DX
 	SUBQ         $0x01, 72(DI)
@@ -8278,10 +9581,19 @@ past1:
 	VMINPS       Y5, Y7, Y5
 
 store:
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y4, (R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y4, (R9)
+	VMOVNTPS Y5, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y2, Y4
@@ -8296,7 +9608,7 @@ next:
 	RET
 
 // func sum2563x1x1(t *strip)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·sum2563x1x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8317,7 +9629,14 @@ TEXT ·sum2563x1x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y6
 	VMOVUPS    128(R8), Y3
@@ -8330,7 +9649,7 @@ loop:
 	VADDPS     Y6, Y1, Y1
 	VADDPS     Y6, Y2, Y2
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8339,9 +9658,17 @@ past0:
 	VMASKMOVPS (R13), Y3, Y5
 	VDIVPS     Y5, Y2, Y2
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y1, Y2
@@ -8353,7 +9680,7 @@ next:
 	RET
 
 // func sum2563x1x2(t *strip)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·sum2563x1x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8377,7 +9704,14 @@ TEXT ·sum2563x1x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y9
 	VMOVUPS    128(R8), Y6
@@ -8401,7 +9735,7 @@ loop:
 	VADDPS     Y9, Y3, Y3
 	VADDPS     Y9, Y5, Y5
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8412,10 +9746,19 @@ past0:
 	VMASKMOVPS 32(R13), Y6, Y8
 	VDIVPS     Y8, Y5, Y5
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y4, (R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y4, (R9)
+	VMOVNTPS Y5, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y2, Y4
@@ -8430,7 +9773,7 @@ next:
 	RET
 
 // func sum2563x1x3(t *strip)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·sum2563x1x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8457,7 +9800,15 @@ TEXT ·sum2563x1x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y9
 	VMASKMOVPS (DX), Y9, Y12
 	VMOVUPS    128(R8), Y9
@@ -8489,7 +9840,7 @@ loop:
 	VADDPS     Y12, Y5, Y5
 	VADDPS     Y12, Y8, Y8
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8502,11 +9853,21 @@ past0:
 	VMASKMOVPS 64(R13), Y9, Y11
 	VDIVPS     Y11, Y8, Y8
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y6, (R9)
 	VMOVUPS    Y7, 32(R9)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y8, Y9, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y6, (R9)
+	VMOVNTPS Y7, 32(R9)
+	VMOVNTPS Y8, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y3, Y6
@@ -8524,7 +9885,7 @@ next:
 	RET
 
 // func sum2563x2x1(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2563x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8544,7 +9905,14 @@ TEXT ·sum2563x2x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VMOVUPS    128(R8), Y2
@@ -8564,11 +9932,18 @@ loop:
 	VADDPS     Y5, Y0, Y0
 	VADDPS     Y5, Y1, Y1
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VMOVUPS    128(R8), Y2
@@ -8587,7 +9962,7 @@ past0:
 	VADDPS     Y6, Y5, Y5
 	VADDPS     Y5, Y0, Y0
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8596,9 +9971,17 @@ past1:
 	VMASKMOVPS (R13), Y2, Y4
 	VDIVPS     Y4, Y1, Y1
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y1, Y2, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y1
@@ -8609,7 +9992,7 @@ next:
 	RET
 
 // func sum2563x2x2(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2563x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8631,7 +10014,15 @@ TEXT ·sum2563x2x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y4
 	VMASKMOVPS (DX), Y4, Y6
 	VMOVUPS    128(R8), Y4
@@ -8669,11 +10060,19 @@ loop:
 	VADDPS     Y7, Y1, Y1
 	VADDPS     Y7, Y3, Y3
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS    64(R8), Y4
 	VMASKMOVPS (DX), Y4, Y6
 	VMOVUPS    128(R8), Y4
@@ -8709,7 +10108,7 @@ past0:
 	VADDPS     Y8, Y7, Y7
 	VADDPS     Y7, Y1, Y1
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8720,10 +10119,19 @@ past1:
 	VMASKMOVPS 32(R13), Y4, Y6
 	VDIVPS     Y6, Y3, Y3
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y2, (R9)
 	VMOVUPS    (R8), Y4
 	VMASKMOVPS Y3, Y4, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+	VMOVNTPS Y3, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y2
@@ -8736,7 +10144,7 @@ next:
 	RET
 
 // func sum2563x2x3(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2563x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8760,7 +10168,16 @@ TEXT ·sum2563x2x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y8
 	VMOVUPS    128(R8), Y6
@@ -8812,11 +10229,20 @@ loop:
 	VADDPS     Y9, Y2, Y2
 	VADDPS     Y9, Y5, Y5
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near1:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y8
 	VMOVUPS    128(R8), Y6
@@ -8865,7 +10291,7 @@ past0:
 	VADDPS     Y10, Y9, Y9
 	VADDPS     Y9, Y2, Y2
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8878,11 +10304,21 @@ past1:
 	VMASKMOVPS 64(R13), Y6, Y8
 	VDIVPS     Y8, Y5, Y5
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y4, 32(R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y3, (R9)
+	VMOVNTPS Y4, 32(R9)
+	VMOVNTPS Y5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y3
@@ -8897,7 +10333,7 @@ next:
 	RET
 
 // func sum2562x2x1(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2562x2x1(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8916,7 +10352,14 @@ TEXT ·sum2562x2x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y1
 	VMASKMOVPS (DX), Y1, Y3
 	VMOVUPS    128(R8), Y1
@@ -8928,11 +10371,18 @@ loop:
 	VADDPS     Y3, Y4, Y4
 	VADDPS     Y4, Y0, Y0
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS    64(R8), Y1
 	VMASKMOVPS (DX), Y1, Y3
 	VMOVUPS    128(R8), Y1
@@ -8944,7 +10394,7 @@ past0:
 	VADDPS     Y3, Y4, Y4
 	VADDPS     Y4, Y0, Y0
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -8953,9 +10403,17 @@ past1:
 	VMASKMOVPS (R13), Y1, Y3
 	VDIVPS     Y3, Y0, Y0
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS Y0, Y1, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VXORPS Y0, Y0, Y0
@@ -8965,7 +10423,7 @@ next:
 	RET
 
 // func sum2562x2x2(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2562x2x2(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -8985,7 +10443,15 @@ TEXT ·sum2562x2x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VMOVUPS    128(R8), Y2
@@ -9007,11 +10473,19 @@ loop:
 	VADDPS     Y4, Y5, Y5
 	VADDPS     Y5, Y1, Y1
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VMOVUPS    128(R8), Y2
@@ -9033,7 +10507,7 @@ past0:
 	VADDPS     Y4, Y5, Y5
 	VADDPS     Y5, Y1, Y1
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -9044,10 +10518,19 @@ past1:
 	VMASKMOVPS 32(R13), Y2, Y4
 	VDIVPS     Y4, Y1, Y1
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y1, Y2, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+	VMOVNTPS Y1, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VXORPS Y0, Y0, Y0
@@ -9058,7 +10541,7 @@ next:
 	RET
 
 // func sum2562x2x3(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·sum2562x2x3(SB), NOSPLIT, $0-8
 	MOVQ    t+0(FP), DI
 	MOVQ    (DI), DX
@@ -9079,7 +10562,16 @@ TEXT ·sum2562x2x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y5
 	VMOVUPS    128(R8), Y3
@@ -9109,11 +10601,20 @@ loop:
 	VADDPS     Y5, Y6, Y6
 	VADDPS     Y6, Y2, Y2
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near1:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y5
 	VMOVUPS    128(R8), Y3
@@ -9143,7 +10644,7 @@ past0:
 	VADDPS     Y5, Y6, Y6
 	VADDPS     Y6, Y2, Y2
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
@@ -9156,11 +10657,21 @@ past1:
 	VMASKMOVPS 64(R13), Y3, Y5
 	VDIVPS     Y5, Y2, Y2
 	ADDQ       R10, R13
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    Y1, 32(R9)
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+	VMOVNTPS Y1, 32(R9)
+	VMOVNTPS Y2, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VXORPS Y0, Y0, Y0
@@ -9172,7 +10683,7 @@ next:
 	RET
 
 // func most2563x1x1(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x1x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9196,7 +10707,14 @@ TEXT ·most2563x1x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y6
 	VBLENDVPS  Y3, Y6, Y8, Y6
@@ -9222,14 +10740,22 @@ loop:
 	VMAXPS     Y2, Y6, Y2
 	VBLENDVPS  Y9, Y6, Y2, Y2
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y1, Y2
@@ -9241,7 +10767,7 @@ next:
 	RET
 
 // func most2563x1x2(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x1x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9268,7 +10794,14 @@ TEXT ·most2563x1x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y9
 	VBLENDVPS  Y6, Y9, Y11, Y9
@@ -9318,15 +10851,24 @@ loop:
 	VMAXPS     Y5, Y9, Y5
 	VBLENDVPS  Y12, Y9, Y5, Y5
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y4, (R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y4, (R9)
+	VMOVNTPS Y5, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y2, Y4
@@ -9341,7 +10883,7 @@ next:
 	RET
 
 // func most2563x1x3(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x1x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9371,7 +10913,15 @@ TEXT ·most2563x1x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y9
 	VMASKMOVPS (DX), Y9, Y12
 	VBLENDVPS  Y9, Y12, Y14, Y12
@@ -9439,16 +10989,26 @@ loop:
 	VMAXPS     Y8, Y12, Y8
 	VBLENDVPS  Y15, Y12, Y8, Y8
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y6, (R9)
 	VMOVUPS    Y7, 32(R9)
 	VMOVUPS    (R8), Y9
 	VMASKMOVPS Y8, Y9, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y6, (R9)
+	VMOVNTPS Y7, 32(R9)
+	VMOVNTPS Y8, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y3, Y6
@@ -9466,7 +11026,7 @@ next:
 	RET
 
 // func most2563x2x1(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x2x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9489,7 +11049,14 @@ TEXT ·most2563x2x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VBLENDVPS  Y2, Y4, Y7, Y4
@@ -9521,11 +11088,18 @@ loop:
 	VMAXPS     Y1, Y5, Y1
 	VBLENDVPS  Y8, Y5, Y1, Y1
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VBLENDVPS  Y2, Y4, Y7, Y4
@@ -9554,14 +11128,22 @@ past0:
 	VMAXPS     Y0, Y5, Y0
 	VBLENDVPS  Y8, Y5, Y0, Y0
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y1, Y2, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y1, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y1
@@ -9572,7 +11154,7 @@ next:
 	RET
 
 // func most2563x2x2(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x2x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9597,7 +11179,15 @@ TEXT ·most2563x2x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y4
 	VMASKMOVPS (DX), Y4, Y6
 	VBLENDVPS  Y4, Y6, Y9, Y6
@@ -9659,11 +11249,19 @@ loop:
 	VMAXPS     Y3, Y7, Y3
 	VBLENDVPS  Y10, Y7, Y3, Y3
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS    64(R8), Y4
 	VMASKMOVPS (DX), Y4, Y6
 	VBLENDVPS  Y4, Y6, Y9, Y6
@@ -9719,15 +11317,24 @@ past0:
 	VMAXPS     Y1, Y7, Y1
 	VBLENDVPS  Y10, Y7, Y1, Y1
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y2, (R9)
 	VMOVUPS    (R8), Y4
 	VMASKMOVPS Y3, Y4, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y2, (R9)
+	VMOVNTPS Y3, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y2
@@ -9740,7 +11347,7 @@ next:
 	RET
 
 // func most2563x2x3(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2563x2x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9767,7 +11374,16 @@ TEXT ·most2563x2x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y8
 	VBLENDVPS  Y6, Y8, Y11, Y8
@@ -9851,11 +11467,20 @@ loop:
 	VMAXPS     Y5, Y9, Y5
 	VBLENDVPS  Y12, Y9, Y5, Y5
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near1:
 	VMOVUPS    64(R8), Y6
 	VMASKMOVPS (DX), Y6, Y8
 	VBLENDVPS  Y6, Y8, Y11, Y8
@@ -9930,16 +11555,26 @@ past0:
 	VMAXPS     Y2, Y9, Y2
 	VBLENDVPS  Y12, Y9, Y2, Y2
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y4, 32(R9)
 	VMOVUPS    (R8), Y6
 	VMASKMOVPS Y5, Y6, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y3, (R9)
+	VMOVNTPS Y4, 32(R9)
+	VMOVNTPS Y5, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y0, Y3
@@ -9954,7 +11589,7 @@ next:
 	RET
 
 // func most2562x2x1(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2562x2x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -9976,7 +11611,14 @@ TEXT ·most2562x2x1(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near0:
 	VMOVUPS    64(R8), Y1
 	VMASKMOVPS (DX), Y1, Y3
 	VBLENDVPS  Y1, Y3, Y6, Y3
@@ -9994,11 +11636,18 @@ loop:
 	VMAXPS     Y0, Y4, Y0
 	VBLENDVPS  Y7, Y4, Y0, Y0
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+
+near1:
 	VMOVUPS    64(R8), Y1
 	VMASKMOVPS (DX), Y1, Y3
 	VBLENDVPS  Y1, Y3, Y6, Y3
@@ -10016,14 +11665,22 @@ past0:
 	VMAXPS     Y0, Y4, Y0
 	VBLENDVPS  Y7, Y4, Y0, Y0
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    (R8), Y1
 	VMASKMOVPS Y0, Y1, (R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y6, Y0
@@ -10033,7 +11690,7 @@ next:
 	RET
 
 // func most2562x2x2(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2562x2x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -10056,7 +11713,15 @@ TEXT ·most2562x2x2(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near0:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VBLENDVPS  Y2, Y4, Y7, Y4
@@ -10090,11 +11755,19 @@ loop:
 	VMAXPS     Y1, Y5, Y1
 	VBLENDVPS  Y8, Y5, Y1, Y1
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+
+near1:
 	VMOVUPS    64(R8), Y2
 	VMASKMOVPS (DX), Y2, Y4
 	VBLENDVPS  Y2, Y4, Y7, Y4
@@ -10128,15 +11801,24 @@ past0:
 	VMAXPS     Y1, Y5, Y1
 	VBLENDVPS  Y8, Y5, Y1, Y1
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    (R8), Y2
 	VMASKMOVPS Y1, Y2, 32(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+	VMOVNTPS Y1, 32(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y7, Y0
@@ -10147,7 +11829,7 @@ next:
 	RET
 
 // func most2562x2x3(t *strip)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·most2562x2x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), DI
 	MOVQ         (DI), DX
@@ -10171,7 +11853,16 @@ TEXT ·most2562x2x3(SB), NOSPLIT, $0-8
 
 loop:
 	CMPQ       R11, BX
-	JAE        past0
+	JAE        skip0
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near0
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near0:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y5
 	VBLENDVPS  Y3, Y5, Y8, Y5
@@ -10217,11 +11908,20 @@ loop:
 	VMAXPS     Y2, Y6, Y2
 	VBLENDVPS  Y9, Y6, Y2, Y2
 
-past0:
+skip0:
 	INCQ       R11
 	ADDQ       R12, DX
 	CMPQ       R11, BX
-	JAE        past1
+	JAE        skip1
+	MOVQ       120(DI), AX
+	TESTQ      AX, AX
+	JZ         near1
+	ADDQ       DX, AX
+	PREFETCHT0 (AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+
+near1:
 	VMOVUPS    64(R8), Y3
 	VMASKMOVPS (DX), Y3, Y5
 	VBLENDVPS  Y3, Y5, Y8, Y5
@@ -10267,16 +11967,26 @@ past0:
 	VMAXPS     Y2, Y6, Y2
 	VBLENDVPS  Y9, Y6, Y2, Y2
 
-past1:
+skip1:
 	INCQ       R11
 	ADDQ       R12, DX
 	SUBQ       $0x01, 72(DI)
 	JGE        next
+	CMPQ       128(DI), $0x00
+	JNE        past
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    Y1, 32(R9)
 	VMOVUPS    (R8), Y3
 	VMASKMOVPS Y2, Y3, 64(R9)
-	ADDQ       R10, R9
+	JMP        stored
+
+past:
+	VMOVNTPS Y0, (R9)
+	VMOVNTPS Y1, 32(R9)
+	VMOVNTPS Y2, 64(R9)
+
+stored:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y8, Y0
@@ -10352,4 +12062,10 @@ last:
 	DECQ         CX
 	JNZ          row
 	VZEROUPPER
+	RET
+
+// func storeFence()
+// Requires: MMX+
+TEXT ·storeFence(SB), NOSPLIT, $0
+	SFENCE
 	RET

@@ -55,6 +55,9 @@ func TestSliders(t *testing.T) {
 		ran := map[string]bool{}
 		for range 4000 {
 			w := Windows{K: []int{2, 3, 5, 7}[r.IntN(4)], Stride: 1 + r.IntN(2), InH: 1 + r.IntN(20), InW: 1 + r.IntN(90)}
+			if r.IntN(4) == 0 {
+				w.InW = 128 // rows of whole cache lines
+			}
 			w.Top, w.Left = r.IntN(w.K)-r.IntN(2), r.IntN(w.K)-r.IntN(2)
 			w.OutH = max(1, (w.InH+w.Top+r.IntN(w.K)-w.K)/w.Stride+1)
 			w.OutW = max(1, (w.InW+w.Left+r.IntN(w.K)-w.K)/w.Stride+1)
@@ -65,7 +68,8 @@ func TestSliders(t *testing.T) {
 			}
 			ran[fmt.Sprint(kind, w.K, w.Stride)] = true
 			c := &Slide{Src: small(w.InH * w.InW), Wei: small(w.K * w.K), Div: small(w.OutH * w.OutW), Bias: 1, Lo: -4, Hi: 5,
-				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0}
+				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0,
+				Ahead: r.IntN(2), Past: r.IntN(2) == 0}
 			for i := range c.Div {
 				c.Div[i] += 4
 			}

@@ -25,6 +25,8 @@ const (
 	stripDone  = 96
 	stripBias  = 104
 	stripLimit = 108
+	stripAhead = 120
+	stripPast  = 128
 )
 
 // registers of the kernels of windows.
@@ -78,6 +80,12 @@ func slides(a asm) {
 		}
 		a.rowMeans(s)
 	}
+	a.Function("storeFence")
+	a.Attributes(attr.NOSPLIT)
+	a.SignatureExpr("func()")
+	a.Doc("storeFence has stores past the caches seen before later ones.")
+	a.SFENCE()
+	a.RET()
 }
 
 // slide is a kernel of windows while it is written.
@@ -131,9 +139,10 @@ func (a asm) slide(s isa, w window, nv int) {
 	a.align()
 	a.Label("loop")
 	for phase := range w.stride {
-		skip := fmt.Sprintf("past%d", phase)
+		skip := fmt.Sprintf("skip%d", phase)
 		a.CMPQ(winRow, winEnd)
 		a.JAE(operand.LabelRef(skip))
+		k.ahead(phase)
 		if w.kind == "weigh" {
 			k.weighRow(phase)
 		} else {
@@ -158,6 +167,19 @@ func (a asm) slide(s isa, w window, nv int) {
 	a.JNZ(operand.LabelRef("loop"))
 	a.VZEROUPPER()
 	a.RET()
+}
+
+// ahead fetches what is that far from the current row into the cache.
+func (k *slide) ahead(phase int) {
+	near := fmt.Sprintf("near%d", phase)
+	k.MOVQ(at(winStrip, stripAhead), reg.RAX)
+	k.TESTQ(reg.RAX, reg.RAX)
+	k.JZ(operand.LabelRef(near))
+	k.ADDQ(winAt, reg.RAX)
+	for line := range (k.stride*k.nv*k.bits/8 + 63) / 64 {
+		k.PREFETCHT0(at(reg.RAX, 64*line))
+	}
+	k.Label(near)
 }
 
 // registers shares the vector registers out, and loads constants.
@@ -379,9 +401,11 @@ func (k *slide) finish() {
 	}
 }
 
-// store writes the complete row.
+// store writes the complete row, past the caches if asked for.
 func (k *slide) store() {
 	last := k.live - 1
+	k.CMPQ(at(winStrip, stripPast), operand.Imm(0))
+	k.JNE(operand.LabelRef("past"))
 	for v := range k.nv {
 		c, m := k.acc(last, v), at(winDst, v*k.bits/8)
 		switch {
@@ -395,6 +419,12 @@ func (k *slide) store() {
 			k.VMASKMOVPS(c, k.vec(k.mask), m)
 		}
 	}
+	k.JMP(operand.LabelRef("stored"))
+	k.Label("past")
+	for v := range k.nv {
+		k.VMOVNTPS(k.acc(last, v), at(winDst, v*k.bits/8))
+	}
+	k.Label("stored")
 	k.ADDQ(winLdDst, winDst)
 }
 
