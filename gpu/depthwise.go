@@ -44,7 +44,7 @@ func canDepthwise(d *Device, p *problem.Problem) error {
 		return unsupported("channels are summed")
 	case c.transposed && c.s != [3]int{1, 1, 1}:
 		return unsupported("the adjoint of a convolution with strides")
-	case c.wide[0] != 1 || c.narrow[0] != 1 || c.k[0] != 1:
+	case !withoutDepth(p.Axes[0]):
 		return unsupported("a kernel with depth")
 	case c.taps() > mostDepthwiseTaps:
 		return unsupported("a kernel of %d taps does not stay in registers", c.taps())

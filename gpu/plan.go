@@ -79,9 +79,11 @@ type algorithm struct {
 // algorithms, best first.
 var algorithms = []algorithm{
 	{"depthwise", canDepthwise, worthDepthwise, buildDepthwise},
+	{"depthwise", canDepthwiseFold, worthDepthwise, buildDepthwiseFold},
 	{"igemm_coopmat", canMatrixShape, worthMatrices, buildMatrices},
 	{"igemm_coopmat_emulated", canMatrixShape, neverWorth, buildEmulated},
 	{"winograd", canWinograd, worthWinograd, buildWinograd},
+	{"rows", canWeightsRows, worthWeightsRows, buildWeightsRows},
 	{tiledName, canTiled, worthTiled, buildTiled},
 	{"igemm", canIgemm, worthIgemm, buildIgemm},
 	{"igemm", canTileWeights, worthIgemm, buildTileWeights},
@@ -93,6 +95,7 @@ var algorithms = []algorithm{
 	{"direct", canBias, nil, buildBias},
 	{"global", canGlobal, worthGlobal, buildGlobal},
 	{"rows", canRows, worthRows, buildRows},
+	{"rows", canRowsBackward, worthRowsBackward, buildRowsBackward},
 	{"direct", canPool, nil, buildPool},
 	{"direct", canUnpool, nil, buildUnpool},
 	{"direct", canColumns, nil, buildColumns},

@@ -32,7 +32,7 @@ func canRowsForward(d *Device, p *problem.Problem) error {
 	switch {
 	case p.Kind == problem.Lp || p.Adaptive || p.Indices != problem.NoIndices || !dense(p):
 		return unsupported("rows are for maxima and averages of windows of one size, without holes and indices")
-	case depth.In != 1 || depth.Out != 1 || depth.Kernel != 1:
+	case !withoutDepth(depth):
 		return unsupported("windows with depth")
 	case max(h.Kernel, w.Kernel) > mostWindow:
 		return unsupported("windows of more than %d rows or columns", mostWindow)

@@ -29,10 +29,7 @@ func newWalk(d *Device, planes int, h, w problem.Axis) walk {
 	g := gcd(h.Stride, h.Dilation)
 	k := walk{tx: 1, rw: 1, step: h.Dilation / g, move: min(h.Stride/g, h.Kernel)}
 	if d.class() == straight {
-		// The narrowest vector that holds the row; the widest for long ones.
-		for k.rw = d.limits.VectorWidth; k.rw > 4 && k.rw/2 >= w.Out; {
-			k.rw /= 2
-		}
+		k.rw = d.rowWidth(w.Out)
 	} else {
 		best := math.Inf(1)
 		for tx := 1; tx <= 8; tx++ {
@@ -54,6 +51,12 @@ func newWalk(d *Device, planes int, h, w problem.Axis) walk {
 		}
 		k.useQuads(d, w)
 	}
+	k.strip(d, planes, h, w)
+	return k
+}
+
+// strip cuts planes of so many rows and columns of windows into strips.
+func (k *walk) strip(d *Device, planes int, h, w problem.Axis) {
 	k.xt = ceilDiv(w.Out, k.tx*k.rw)
 	rows := ceilDiv(h.Out, k.step)
 	// Strips start by filling their windows, so they are no shorter than it takes to keep the device busy.
@@ -68,7 +71,15 @@ func newWalk(d *Device, planes int, h, w problem.Axis) walk {
 	k.strips = max(k.strips, ceilDiv(rows, d.proof.LoopLimit-h.Kernel-2))
 	k.rows = ceilDiv(rows, k.strips)
 	k.strips = ceilDiv(rows, k.rows)
-	return k
+}
+
+// rowWidth is the narrowest vector that holds a row, or the widest for long ones.
+func (d *Device) rowWidth(columns int) int {
+	rw := d.limits.VectorWidth
+	for rw > 4 && rw/2 >= columns {
+		rw /= 2
+	}
+	return rw
 }
 
 // quadWidth is how many floats the kernels' QUAD has.
@@ -109,6 +120,11 @@ func (d *Device) walkGroup() int32 {
 		return 2 * simdLanes // llvmpipe takes 500 cycles for a group
 	}
 	return generalGroup
+}
+
+// withoutDepth says whether planes can be taken one by one: a depth of 1, which the only window has before it.
+func withoutDepth(depth problem.Axis) bool {
+	return depth.In == 1 && depth.Out == 1 && depth.Kernel == 1 && depth.PadL == 0
 }
 
 func gcd(a, b int) int {

@@ -45,6 +45,15 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"nothing from infinity", "winograd", "winograd_dst", "y += infinite;", ""},
 	{"last column not written", "winograd", "winograd_dst", "min(RW * M, p.ow - tx * M);", "min(RW * M, p.ow - tx * M - 1);"},
 
+	{"every maximum", "rows", "fold_rows", "winner[c] == TO_FLOAT(k) ?", "winner[c] >= TO_FLOAT(k) ?"},
+	{"windows forgotten", "rows", "fold_rows", "given[k] = given[k + WINDOWS];", ""},
+	{"padding counts", "rows", "fold_rows", "first = x < 0.0f ? ROW_SPLAT(0.0f) : x;", ""},
+	{"channels share weights", "depthwise", "fold_rows", "wei[channel * (KH * KW) + k]", "wei[k]"},
+	{"the next lattice", "depthwise", "fold_rows", "int along = ex + BW - k % KW * DW;", "int along = SW - 1 - ex + BW - k % KW * DW;"},
+	{"rows below the source", "rows", "weights_rows", "row >= 0 && row < p.wh", "row >= 0"},
+	{"last lane left out", "rows", "weights_rows", "l < RW; l++", "l < RW - 1; l++"},
+	{"overhang counts", "rows", "weights_rows", "b < TO_FLOAT(p.nw) ? more : sum[k]", "more"},
+
 	{"lanes exchanged", "igemm_local", "conv_tiled", "int lane = column / NI % 4;", "int lane = column % 4;"},
 }
 
