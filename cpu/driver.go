@@ -57,7 +57,7 @@ func info() driver.Info {
 		ID:             "cpu-" + runtime.GOARCH + "-" + runtime.Version(),
 		MemoryBytes:    memory,
 		MaxTensorBytes: memory,
-		ComputeUnits:   runtime.GOMAXPROCS(0),
+		ComputeUnits:   processors(),
 		Limits:         []driver.Fact{{Name: "SIMD of the processor", Value: simd}},
 	}
 }

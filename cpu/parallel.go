@@ -10,7 +10,8 @@ import (
 	"github.com/gonvolve/gonvolve/cpu/simd"
 )
 
-func processors() int { return runtime.GOMAXPROCS(0) }
+// processors is how many there are to compute on: what is planned for so many must not meet more.
+var processors = sync.OnceValue(func() int { return runtime.GOMAXPROCS(0) })
 
 // workers is those of all devices and plans, which never end: a Run of theirs may be the last thing that happens.
 var workers = sync.OnceValue(func() *simd.Pool { return simd.NewPool(processors()) })

@@ -53,6 +53,7 @@ type runFlags struct {
 	exact        bool
 	memLimit     string
 	trace        string
+	rates        bool
 	restart      bool
 	checks       int
 	deadline     time.Duration
@@ -73,6 +74,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.restart, "restart", false, "forget a run that was interrupted, rather than go on with it")
 	fl.StringVar(&f.trace, "trace", "", "write to a `file` when each tile is read, uploaded, computed, downloaded and written, for "+
 		"chrome://tracing and ui.perfetto.dev")
+	fl.BoolVar(&f.rates, "rates", false, "compute some tiles while no other is on its way, and say how near the run came to the rate that its "+
+		"slowest stage has by itself")
 	fl.IntVar(&f.checks, "check", 0, "compute so many `elements` of each result, or tile of it, once more by the reference: a device that "+
 		"corrupts results is named")
 	fl.DurationVar(&f.deadline, "deadline", 0, "give a device up that does not answer a call for so `long`, such as 30s; without it calls "+
@@ -205,7 +208,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	if f.memLimit != "" || f.trace != "" || tiling.TooLarge(on, j.problem) {
+	if f.memLimit != "" || f.trace != "" || f.rates || tiling.TooLarge(on, j.problem) {
 		var results engine.Operands
 		job, err := f.cut(cmd, on, j, func(o tiling.Options) (*cutJob, error) {
 			job, err := tiling.Prepare(ctx, on, j.problem, o)
@@ -223,7 +226,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 			}
 			return r, err
 		}
-		if f.memLimit != "" || f.trace != "" || !errors.Is(err, engine.ErrUnsupported) {
+		if f.memLimit != "" || f.trace != "" || f.rates || !errors.Is(err, engine.ErrUnsupported) {
 			return r, err
 		} // else the whole may do elsewhere
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -28,6 +29,10 @@ func (f *runFlags) outOfCore(j *runJob) bool {
 	}
 	return f.memLimit != "" || j.problem.Bytes() > machine.Memory()/2
 }
+
+// waiting is how many threads there are beside those of kernels, for what mostly waits: the system shares processors better
+// than Go does.
+const waiting = 4
 
 // stream runs a job from files to files, or goes on with it.
 func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r report.Record, start time.Time) (_ report.Record, err error) {
@@ -67,6 +72,8 @@ func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r re
 	if err != nil {
 		return r, err
 	}
+	// What comes back from the disk is not to wait until kernels are done with the processors.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting))
 	c.progress.kept = "; the same command goes on from there"
 	return f.tiled(cmd, c, r, start)
 }

@@ -220,3 +220,20 @@ func TestKilledRunGoesOn(t *testing.T) {
 		}
 	}
 }
+
+func TestRatesFlag(t *testing.T) {
+	dir := t.TempDir()
+	arraysFor(t, dir, "x.npy 1,4,96,80", "w.npy 4,4,3,3 --seed 2")
+	args := strings.Fields("run conv --src x.npy --wei w.npy --pad 1 --rates --device cpu --dst")
+	if code, _, stderr := gonvolve(t, dir, append(args, "whole.npy")...); code != exitUsage || !strings.Contains(stderr, "--rates needs 20 tiles") {
+		t.Errorf("one tile: exit %d, %s", code, stderr)
+	}
+	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest stage, (read|compute|write)`
+	for _, file := range []string{"first.npy", "second.npy"} {
+		code, _, stderr := gonvolve(t, dir, append(args, file, "--mem-limit", "40KiB")...)
+		if code != exitDone || !regexp.MustCompile(want).MatchString(stderr) {
+			t.Errorf("%s: exit %d, %s", file, code, stderr)
+		}
+	}
+	sameFiles(t, dir, "first.npy", "second.npy")
+}

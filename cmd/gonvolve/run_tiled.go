@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +47,7 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 	o := tiling.Options{Algorithm: f.alg, Exact: j.exact && f.alg == "", MemLimit: limit,
 		Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
 	times := &busy{}
-	o.Stage = times.stage
+	o.Stage, o.Alone = times.stage, times.isAlone
 	var trace *tiling.Trace
 	var traced *os.File
 	if f.trace != "" {
@@ -68,6 +67,11 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 	}
 	if c, err = prepare(o); err != nil {
 		return nil, err
+	}
+	if f.rates {
+		if err := times.choose(c); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
 	}
 	c.limit, c.progress, c.busy, c.trace, c.traced = limit, bar, times, trace, traced
 	return c, nil
@@ -124,6 +128,9 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	if n > 1 && end.Sub(run) >= worthTelling {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: of %v %v\n", end.Sub(run).Round(time.Millisecond), c.busy.shares(end.Sub(run)))
 	}
+	if f.rates {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", c.busy.rates(end.Sub(run), n-c.finished))
+	}
 	i := c.Info()
 	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
 	r.Runs, r.Status = 1, report.Passed
@@ -175,36 +182,6 @@ func forecast(cmd *cobra.Command, job *tiling.Job) error {
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
 	return nil
-}
-
-// busy adds up how long each stage took.
-type busy struct {
-	mu     sync.Mutex
-	stages []tiling.Stage // by their first end
-	took   map[tiling.Stage]time.Duration
-}
-
-func (b *busy) stage(s tiling.Stage, _ int, from, to time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.took == nil {
-		b.took = map[tiling.Stage]time.Duration{}
-	}
-	if _, ok := b.took[s]; !ok {
-		b.stages = append(b.stages, s)
-	}
-	b.took[s] += to.Sub(from)
-}
-
-// shares says which part of a run's time each stage took: the slowest one's is near 100 % if all others hide behind it.
-func (b *busy) shares(of time.Duration) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var list []string
-	for _, s := range b.stages {
-		list = append(list, fmt.Sprintf("%s took %.0f %%", s, 100*b.took[s].Seconds()/of.Seconds()))
-	}
-	return strings.Join(list, ", ")
 }
 
 // tileProgress shows how fast tiles go.

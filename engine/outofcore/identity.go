@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/gonvolve/gonvolve/engine"
@@ -71,22 +70,18 @@ func fingerprint(s tiling.Source) (string, error) {
 		fmt.Fprint(sum, s.Tensor.Type(), s.Tensor.Shape())
 		sum.Write(s.Tensor.Bytes())
 	case *tensorio.Array:
-		f, err := os.Open(s.Path())
+		st, err := s.Stat()
 		if err != nil {
 			return "", err
 		}
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return "", err
-		}
-		parts := []*io.SectionReader{io.NewSectionReader(f, 0, st.Size())}
+		parts := []*io.SectionReader{io.NewSectionReader(s, 0, st.Size())}
 		if st.Size() > hashedWhole {
 			fmt.Fprint(sum, st.Size(), st.ModTime().UnixNano())
-			parts = []*io.SectionReader{io.NewSectionReader(f, 0, hashedEnd), io.NewSectionReader(f, st.Size()-hashedEnd, hashedEnd)}
+			parts = []*io.SectionReader{io.NewSectionReader(s, 0, hashedEnd), io.NewSectionReader(s, st.Size()-hashedEnd, hashedEnd)}
 		}
+		buffer := make([]byte, hashedEnd) // so much at once does not go through the system's cache
 		for _, part := range parts {
-			if _, err := io.Copy(sum, part); err != nil {
+			if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, struct{ io.Reader }{part}, buffer); err != nil {
 				return "", err
 			}
 		}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -15,15 +17,14 @@ import (
 )
 
 const (
-	window = 1 << 20 // bytes of a file that are in memory beside the tensor that they go to
-	piece  = 8 << 20 // bytes read or written at once; between them a run can be cancelled
-	page   = 4 << 10 // of a gap between rows that is read with them
+	window = 1 << 20 // bytes read or written at once; between them it can be cancelled
+	page   = 4 << 10 // what disks and caches count in; a gap between rows of no more is read with them
 )
 
 // incomplete is what a file begins with until all of its elements are written.
 const incomplete = "gonvolve: this array is not complete. The command that writes it, run again, goes on.\n"
 
-// Array is an array in a .npy file, read or written in boxes: it need not fit in memory, of which it takes a window of 1 MiB.
+// Array is an array in a .npy file, read or written in boxes: it need not fit in memory, of which it takes some windows of 1 MiB.
 // One that was opened is a tiling.Source, one that was created a tiling.Sink. It is used by one goroutine at a time.
 type Array struct {
 	f     *os.File
@@ -32,6 +33,8 @@ type Array struct {
 	info  npyInfo
 	shape []int
 	raw   []byte // the window
+	size  int64  // of the file
+	bulk  bulk
 }
 
 var (
@@ -55,7 +58,9 @@ func OpenArray(path string, typ problem.DataType) (*Array, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Array{f: f, path: path, typ: typ, info: info, shape: info.shape}, nil
+	a := &Array{f: f, path: path, typ: typ, info: info, shape: info.shape, size: size}
+	a.openBulk(os.O_RDONLY)
+	return a, nil
 }
 
 // CreateArray makes a file for an array of the type and shape, or replaces it. The file has its size at once, so that a disk
@@ -77,6 +82,7 @@ func CreateArray(path string, typ problem.DataType, shape ...int) (*Array, error
 		os.Remove(path)
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	a.openBulk(os.O_WRONLY)
 	return a, nil
 }
 
@@ -99,6 +105,7 @@ func ReopenArray(path string, typ problem.DataType, shape ...int) (*Array, error
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	a.openBulk(os.O_WRONLY)
 	return a, nil
 }
 
@@ -111,7 +118,8 @@ func unfinished(f *os.File, path string, typ problem.DataType, shape []int) (*Ar
 	elem := elements[descrs[typ][1:]]
 	data := int64(len(npyHeader(typ, shape)))
 	a := &Array{f: f, path: path, typ: typ, shape: slices.Clone(shape), info: npyInfo{elem: elem, order: binary.LittleEndian, shape: shape, data: data}}
-	return a, data + n*int64(elem.size), nil
+	a.size = data + n*int64(elem.size)
+	return a, a.size, nil
 }
 
 // mark is what stands where the header will.
@@ -121,6 +129,21 @@ func (a *Array) mark() []byte {
 
 // Path is the file's name.
 func (a *Array) Path() string { return a.path }
+
+// Stat describes the file.
+func (a *Array) Stat() (os.FileInfo, error) { return a.f.Stat() }
+
+// ReadAt reads bytes of the file, its header's as well.
+func (a *Array) ReadAt(p []byte, off int64) (n int, err error) {
+	n = int(max(0, min(int64(len(p)), a.size-off)))
+	if err := a.readAt(p[:n], off, n >= large); err != nil {
+		return 0, a.wrap(err)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
 
 // Type is the type of the elements as they are read or written.
 func (a *Array) Type() problem.DataType { return a.typ }
@@ -151,7 +174,9 @@ func (a *Array) Complete() error {
 }
 
 // Close closes the file. An array that was not completed remains as it is.
-func (a *Array) Close() error { return a.f.Close() }
+func (a *Array) Close() error {
+	return errors.Join(a.f.Close(), a.closeBulk())
+}
 
 func (a *Array) wrap(err error) error {
 	if err != nil {
@@ -167,17 +192,19 @@ func (a *Array) ReadBox(ctx context.Context, b tiling.Box, to *engine.Tensor, at
 		return err
 	}
 	in := &reader{a: a, to: to, step: w.step, same: a.info.elem.stored && a.info.elem.typ == a.typ, set: setter(to)}
-	return a.wrap(w.each(ctx, func(file, host int64) error {
+	l := newLanes(ctx)
+	err = w.each(l.ctx, func(file, host int64) error {
 		if w.rows == 1 || w.run*int64(a.info.elem.size) > window/2 {
 			for r := range w.rows {
-				if err := in.run(ctx, file+r*w.fileRow, host+r*w.hostRow, w.run); err != nil {
+				if err := in.run(l, file+r*w.fileRow, host+r*w.hostRow, w.run); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
-		return in.row(ctx, w, file, host)
-	}))
+		return in.row(l.ctx, w, file, host)
+	})
+	return a.wrap(l.wait(err))
 }
 
 // reader is one ReadBox.
@@ -189,10 +216,15 @@ type reader struct {
 	set  func(int, float64) bool
 }
 
-// load reads bytes of the file into memory.
-func (a *Array) load(elem int64, into []byte) error {
-	_, err := a.f.ReadAt(into, a.info.data+elem*int64(a.info.elem.size))
-	if err != nil {
+// straight says whether what is in the file goes to the tensor as it is, without a window between.
+func (in *reader) straight() bool { return in.same && in.step == 1 }
+
+// offset is where an element stands in the file.
+func (a *Array) offset(elem int64) int64 { return a.info.data + elem*int64(a.info.elem.size) }
+
+// load reads bytes of the file into memory, past the cache if they are a part of much.
+func (a *Array) load(elem int64, into []byte, much bool) error {
+	if err := a.readAt(into, a.offset(elem), much); err != nil {
 		return fmt.Errorf("%w: elements: %w", ErrFormat, err)
 	}
 	return nil
@@ -206,32 +238,35 @@ func (a *Array) scratch() []byte {
 	return a.raw
 }
 
-// run reads n neighbours.
-func (in *reader) run(ctx context.Context, file, host, n int64) error {
+// run reads n neighbours, in lanes if they are many.
+func (in *reader) run(l *lanes, file, host, n int64) error {
 	size := int64(in.a.info.elem.size)
-	most := window / size
-	if in.same && in.step == 1 {
-		most = piece / size
-	}
+	straight, much := in.same && in.step == 1, n*size >= large
 	for n > 0 {
-		if err := ctx.Err(); err != nil {
+		if err := l.ctx.Err(); err != nil {
 			return err
 		}
-		k := min(n, most)
-		if in.same && in.step == 1 {
-			into := in.to.Bytes()[host*size:][:k*size]
-			if err := in.a.load(file, into); err != nil {
-				return err
+		// The next piece begins with a page: past the cache, a page in two pieces is read twice.
+		k, at, cell := min(n, window/size-in.a.offset(file)%page/size), file, host
+		read := func() error {
+			if straight {
+				into := in.to.Bytes()[cell*size:][:k*size]
+				if err := in.a.load(at, into, much); err != nil {
+					return err
+				}
+				in.order(into)
+				return nil
 			}
-			in.order(into)
-		} else {
 			raw := in.a.scratch()[:k*size]
-			if err := in.a.load(file, raw); err != nil {
+			if err := in.a.load(at, raw, much); err != nil {
 				return err
 			}
-			if err := in.place(raw, file, host); err != nil {
-				return err
-			}
+			return in.place(raw, at, cell)
+		}
+		if straight && much {
+			l.start(read)
+		} else if err := read(); err != nil {
+			return err
 		}
 		file, host, n = file+k, host+k*in.step, n-k
 	}
@@ -251,7 +286,7 @@ func (in *reader) row(ctx context.Context, w *walk, file, host int64) error {
 		}
 		k := min(together, w.rows-r)
 		raw := in.a.scratch()[:((k-1)*w.fileRow+w.run)*size]
-		if err := in.a.load(file+r*w.fileRow, raw); err != nil {
+		if err := in.a.load(file+r*w.fileRow, raw, false); err != nil {
 			return err
 		}
 		for i := range k {
@@ -302,29 +337,27 @@ func (a *Array) WriteBox(ctx context.Context, b tiling.Box, from *engine.Tensor,
 		return err
 	}
 	size := int64(a.info.elem.size)
-	return a.wrap(w.each(ctx, func(file, host int64) error {
+	l := newLanes(ctx)
+	err = w.each(l.ctx, func(file, host int64) error {
 		for r := range w.rows {
 			part := from.Bytes()[(host+r*w.hostRow)*size:][:w.run*size]
-			if err := a.store(ctx, file+r*w.fileRow, part); err != nil {
+			if err := a.store(l, a.offset(file+r*w.fileRow), part); err != nil {
 				return err
 			}
 		}
 		return nil
-	}))
+	})
+	return a.wrap(l.wait(err))
 }
 
 // store writes neighbours to the file.
-func (a *Array) store(ctx context.Context, elem int64, part []byte) error {
-	off := a.info.data + elem*int64(a.info.elem.size)
+func (a *Array) store(l *lanes, off int64, part []byte) error {
+	if littleEndian || a.info.elem.size == 1 {
+		return a.writeAt(l, part, off)
+	}
 	for len(part) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		now := part[:min(len(part), piece)]
-		if !littleEndian && a.info.elem.size > 1 {
-			now = a.scratch()[:copy(a.scratch(), now)]
-			swap(now, a.info.elem.size)
-		}
+		now := a.scratch()[:copy(a.scratch(), part)]
+		swap(now, a.info.elem.size)
 		if _, err := a.f.WriteAt(now, off); err != nil {
 			return err
 		}

@@ -33,6 +33,8 @@ type Options struct {
 	Progress func(done, total int, bytes int64)
 	// Stage is called after each stage of each tile, by several goroutines at a time; see Trace.
 	Stage func(s Stage, tile int, from, to time.Time)
+	// Alone says which tiles are computed while no other is on its way: Stage then tells what each stage takes by itself.
+	Alone func(tile int) bool
 
 	part bool // of a tile of another job, which takes care of errors
 }

@@ -127,6 +127,7 @@ func (r *runner) run(ctx context.Context) error {
 		}
 		return c
 	}
+	landed := make(chan struct{}, r.Tiles.Len()) // tiles that were written
 	// A stage takes tiles in holders of the pool from, and fills those of the pool to, where there are such pools.
 	stage := func(name Stage, tiles <-chan flight, from chan<- *holder, to <-chan *holder, do func(context.Context, *Tile, *holder, *holder) error) <-chan flight {
 		next := make(chan flight, holders) // room for all
@@ -159,6 +160,8 @@ func (r *runner) run(ctx context.Context) error {
 				}
 				if to != nil {
 					next <- flight{f.tile, h}
+				} else {
+					landed <- struct{}{}
 				}
 			}
 		})
@@ -169,7 +172,7 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	up, out := pool(), pool()
-	list := r.tiles(ctx, &wg)
+	list := r.tiles(ctx, &wg, landed)
 	if shared {
 		for _, h := range all {
 			h.shared = true
@@ -223,21 +226,35 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 	}
 }
 
-// tiles sends the tiles that are to be computed.
-func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup) <-chan flight {
+// tiles sends the tiles that are to be computed, of which landed gets word when they are written.
+func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan struct{}) <-chan flight {
 	parts, first := r.Tiles.parts(), r.next
 	c := make(chan flight)
 	wg.Go(func() {
 		defer close(c)
+		flying := 0
+		land := func() {
+			for ; flying > 0; flying-- {
+				receive(ctx, landed)
+			}
+		}
 		for i := first; i < r.Tiles.Len(); i++ {
 			if r.skip(i / parts) {
 				continue
 			}
 			t := r.Tiles.Tile(i)
+			alone := r.o.Alone != nil && r.o.Alone(i)
+			if alone {
+				land()
+			}
 			select {
 			case c <- flight{tile: &t}:
+				flying++
 			case <-ctx.Done():
 				return
+			}
+			if alone {
+				land()
 			}
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,6 +106,51 @@ func TestTilesOverlap(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// A tile that is alone begins when all before it are written, and ends before any after it begins.
+func TestTilesAlone(t *testing.T) {
+	dev := open(t, "cpu")
+	p, err := problem.Parse("pool:max:mb1ic20ih32kh2sh2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := map[int]bool{0: true, 3: true, 4: true, 9: true}
+	type stay struct{ from, to time.Time }
+	var mu sync.Mutex
+	stays := map[int]stay{}
+	in := inputs(t, dev, &p)
+	out, err := tiling.Compute(t.Context(), dev, p, in, tiling.Options{
+		MemLimit: 40 << 10,
+		Alone:    func(tile int) bool { return alone[tile] },
+		Stage: func(s tiling.Stage, tile int, from, to time.Time) {
+			mu.Lock()
+			defer mu.Unlock()
+			b := stays[tile]
+			if b.to = to; s == tiling.Reading {
+				b.from = from
+			}
+			stays[tile] = b
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := dev.Compute(t.Context(), p, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out[problem.Dst].Bytes(), want[problem.Dst].Bytes()) {
+		t.Error("the result is another")
+	}
+	if len(stays) < 10 {
+		t.Fatalf("%d tiles", len(stays))
+	}
+	for i := 1; i < len(stays); i++ {
+		if (alone[i] || alone[i-1]) && stays[i].from.Before(stays[i-1].to) {
+			t.Errorf("tile %d began before tile %d was written", i, i-1)
+		}
 	}
 }
 
