@@ -26,6 +26,7 @@ type Gemm struct {
 	blocks   split   // of K
 	rowJobs  split   // of the row panels into tasks
 	laneJobs split   // of the lane panels into tasks
+	starts   []int   // of a line's row panels
 	steady   []int   // where the rows of a packed panel of the lane side are
 	tail     []int   // the same for the last panel
 	cycles   float64 // to expect of all workers together
@@ -307,41 +308,60 @@ func (j *job) block(b, k0, kc int) {
 	if j.swapped && !j.inPlace && kc > 0 {
 		j.packRows(k0, kc)
 	}
+	t, perLine := &j.t, j.rows.split.parts
 	for l := j.lane0; l < j.lane1; l++ {
 		x0, nx := j.lanePanel(l)
-		lanes, off := j.lanes(x0, nx, k0, kc)
-		j.t.b, j.t.off, j.t.k = lanes, off, kc
+		t.b, t.off = j.lanes(x0, nx, k0, kc)
+		var vectors int
+		vectors, t.lanes = j.kern.vectors(nx)
+		kernels := j.kern.products(j.swapped && j.inPlace)[vectors-1]
+		next := j.nextPanel(l, b)
+		line, in := j.row0/perLine, j.row0%perLine
+		var data []float32 // of the line
 		for r := j.row0; r < j.row1; r++ {
-			r0, nrows := j.rows.panel(r)
-			j.t.rows = nrows
-			if j.swapped && j.inPlace {
-				j.t.a, j.t.off = j.line(r0, k0, kc)
-			} else {
-				j.t.a = j.rowPanel(r0, nrows, k0, kc)
+			start := j.starts[in]
+			r0, rows := line*j.rows.length+start, j.starts[in+1]-start
+			switch {
+			case !j.swapped || !j.inPlace:
+				t.a = j.rowPanel(r0, rows, k0, kc)
+			case kc > 0:
+				if data == nil {
+					data, t.off = j.line(line*j.rows.length, k0, kc)
+				}
+				t.a = data[start:]
 			}
-			if j.t.next = j.ahead(l, r, k0, kc); j.t.next == nil {
-				j.t.next = j.later.take(16 * kc)
+			t.rows, t.k = rows, kc
+			switch at := (r - j.row0) * 16 * kc; {
+			case !j.swapped:
+				t.next = j.A[min(k0*j.rowExt+(r0+rows)*kc, len(j.A)):]
+			case at < len(next):
+				t.next = next[at:]
+			default:
+				if t.next = j.later.take(16 * kc); t.next == nil {
+					t.next = t.b
+				}
 			}
-			j.tile(l, r, r0, nrows, x0, nx, first, last)
+			j.tile(kernels[rows-1], l, r, r0, x0, nx, first, last)
+			if in++; in == perLine {
+				line, in, data = line+1, 0, nil
+			}
 		}
 	}
 }
 
-// ahead is the part of A that the tile after this one, or the next lane panel, finds in the cache if it is fetched now.
-func (j *job) ahead(l, r, k0, kc int) []float32 {
-	at := k0 * j.rowExt
-	if j.swapped {
-		width := j.padded(j.laneExt)
-		x, n := j.lanePanel(l + 1)
-		part := (r - j.row0) * 16 * kc
-		if part >= n*kc {
-			return nil
-		}
-		at = k0*width + x*kc + part
-	} else {
-		at += j.rows.start(r+1) * kc
+// nextPanel is the weights of the lane panel after l in block b of K, then of the task's first in the next block, then of what
+// follows in A: they are in the cache in time if they are fetched now, part by part. Nil where weights are not the lane side.
+func (j *job) nextPanel(l, b int) []float32 {
+	if !j.swapped || j.blocks.parts == 0 {
+		return nil
 	}
-	return j.A[min(at, len(j.A)):]
+	if l++; l == j.lane1 && b+1 < j.blocks.parts {
+		l, b = j.lane0, b+1
+	}
+	k0, kc := j.blocks.start(b), j.blocks.start(b+1)-j.blocks.start(b)
+	x, n := j.lanePanel(l)
+	at := min(k0*j.padded(j.laneExt)+x*kc, len(j.A))
+	return j.A[at:min(at+n*kc, len(j.A))]
 }
 
 // packRows packs B as the row side, all panels of the task.
@@ -387,17 +407,16 @@ func (j *job) line(n0, k0, kc int) ([]float32, []int) {
 }
 
 // tile computes one tile and, at the end, finishes it.
-func (j *job) tile(l, r, r0, rows, x0, nx int, first, last bool) {
-	v, lanes := j.kern.vectors(nx)
+func (j *job) tile(kernel kernel, l, r, r0, x0, nx int, first, last bool) {
 	t := &j.t
-	t.lanes, t.add = lanes, 1
+	rows := t.rows
+	t.add = 1
 	if first && !j.Add {
 		t.add = 0
 	}
 	if last {
 		j.finish(r0, rows, x0, nx)
 	}
-	kernel := j.kern.products(j.swapped && j.inPlace)[v-1][rows-1]
 	if j.swapped == j.columns {
 		t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
 		kernel(t)

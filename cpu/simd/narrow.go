@@ -11,6 +11,7 @@ func (g *Gemm) WithColumns(n int) *Gemm {
 	if g.swapped {
 		w.rowExt = n
 		w.rows = lines(n, line, g.rows.split.widest())
+		w.setStarts()
 	} else {
 		w.laneExt, w.line = n, line
 		w.setTail()

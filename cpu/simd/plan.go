@@ -37,8 +37,9 @@ func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
 	return best, nil
 }
 
-// setTables sets where the rows of packed panels are.
+// setTables sets where the panels of a line and the rows of packed panels are.
 func (g *Gemm) setTables() {
+	g.setStarts()
 	g.steady = offsets(g.blocks.widest(), g.nr)
 	g.setTail()
 }
@@ -61,6 +62,13 @@ func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
 		}
 	}
 	return all
+}
+
+func (g *Gemm) setStarts() {
+	g.starts = make([]int, 1, g.rows.split.parts+1)
+	for i := range g.rows.split.parts {
+		g.starts = append(g.starts, g.rows.split.start(i+1))
+	}
 }
 
 // setTail sets where the rows of the last packed panel are.
