@@ -6,7 +6,8 @@
 
 f32 without TF32, f16 with f32 accumulation, cuDNN's own choice of algorithm (benchmark mode), tensors in the problem's
 layout on the device, times by CUDA events around runs in a row. Problems that PyTorch has no one call for are left out,
-each with a line on stderr. --list prints what would be timed, without PyTorch.
+each with a line on stderr. --list prints what would be timed, without PyTorch; --device cpu times PyTorch's own CPU path
+by the host's clock, which shows that the script works where there is no GPU.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import re
 import statistics
 import sys
+import time
 
 WARMUP, ROUNDS = 10, 30
 POOLS = {"max", "avg_np", "avg_p", "avg_ip"}
@@ -45,10 +47,10 @@ def parse(text):
     return layer, ""
 
 
-def operation(torch, layer):
-    """A function that runs the layer on the GPU."""
+def operation(torch, device, layer):
+    """A function that runs the layer on the device."""
     F = torch.nn.functional
-    kind = {"device": "cuda", "dtype": torch.float16 if layer["f16"] else torch.float32}
+    kind = {"device": device, "dtype": torch.float16 if layer["f16"] else torch.float32}
     order = torch.channels_last if layer["nhwc"] else torch.contiguous_format
     x = torch.randn(layer["mb"], layer["ic"], *layer["i"], **kind).to(memory_format=order)
     if layer["pool"] == "max":
@@ -62,31 +64,51 @@ def operation(torch, layer):
     return lambda: F.conv2d(x, w, b, layer["s"], layer["p"], dilation, layer["g"])
 
 
-def timed(torch, run):
-    """Milliseconds of one run, ROUNDS times."""
-    for _ in range(WARMUP):
-        run()
-    torch.cuda.synchronize()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    repeat = max(1, min(50, int(2 / max(start.elapsed_time(end), 1e-3))))
-    times = []
-    for _ in range(ROUNDS):
+class HostClock:
+    """What CUDA's events do, for a device that has finished when the call returns."""
+
+    def record(self):
+        self.at = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+    def elapsed_time(self, end):
+        return 1e3 * (end.at - self.at)
+
+
+def timed(event, run):
+    """Milliseconds of one run, ROUNDS times; event makes a mark in the device's time."""
+    start, end = event(), event()
+
+    def span(repeat):
         start.record()
         for _ in range(repeat):
             run()
         end.record()
         end.synchronize()
-        times.append(start.elapsed_time(end) / repeat)
-    return sorted(times)
+        return start.elapsed_time(end) / repeat
+
+    span(WARMUP)
+    repeat = max(1, min(50, int(2 / max(span(1), 1e-3))))
+    return sorted(span(repeat) for _ in range(ROUNDS))
+
+
+def described(torch, device):
+    """The device as a record names it, and a maker of marks in its time."""
+    library = f"PyTorch {torch.__version__}"
+    if device == "cpu":
+        return {"device": "torch", "device_name": "CPU", "api": "PyTorch", "driver": library}, HostClock
+    return {
+        "device": "cudnn", "device_name": torch.cuda.get_device_name(), "api": "CUDA " + torch.version.cuda,
+        "driver": f"{library}, cuDNN {torch.backends.cudnn.version()}",
+    }, lambda: torch.cuda.Event(enable_timing=True)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("records", help="written by gonvolve bench --format json")
+    options.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     options.add_argument("--list", action="store_true", help="print the layers, time nothing")
     options = options.parse_args()
     problems = {}
@@ -99,6 +121,7 @@ def main():
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
+        device, event = described(torch, options.device)
     for text, record in problems.items():
         layer, reason = parse(text)
         if layer is None:
@@ -108,12 +131,10 @@ def main():
             print(text, json.dumps(layer))
             continue
         with torch.inference_mode():
-            times = timed(torch, operation(torch, layer))
+            times = timed(event, operation(torch, options.device, layer))
         span = {"min": times[0], "median": statistics.median(times), "p95": times[int(0.95 * (len(times) - 1))]}
         print(json.dumps({
-            "problem": text, "op": record["op"], "dir": record["dir"], "dt": record["dt"], "device": "cudnn",
-            "device_name": torch.cuda.get_device_name(), "api": "CUDA " + torch.version.cuda,
-            "driver": f"PyTorch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}", "algorithm": "",
+            "problem": text, "op": record["op"], "dir": record["dir"], "dt": record["dt"], **device, "algorithm": "",
             "runs": len(times), "device_ms": span, "status": "passed",
         }), flush=True)
 
