@@ -64,6 +64,7 @@ func TestHostileCommandLines(t *testing.T) {
 		{"verify --dt f16-s8-f32 " + tiny, exitUsage, "types"},
 		{"verify --layout chwn " + tiny, exitUsage, "--layout"},
 		{"verify --dir SIDEWAYS " + tiny, exitUsage, "--dir"},
+		{"verify --dir BWD_W pool:max:mb1ic1ih4kh2sh2", exitUsage, "pool has no weights"},
 		{"verify --act cosine " + tiny, exitUsage, "--act"},
 		{"verify --fill zero " + tiny, exitUsage, "zero"},
 		{"verify --format xml " + tiny, exitUsage, "xml"},

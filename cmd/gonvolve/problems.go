@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,8 @@ func addProblemFlags(cmd *cobra.Command) *problemFlags {
 	return f
 }
 
-// problems reads the problems of arguments, --suite and --batch; without any, those of the fallback suite.
+// problems reads the problems of arguments, --suite and --batch; without any, those of the fallback suite. Flags change
+// all of them; what a list has that cannot be so changed, as pooling to BWD_W, is left out with a note.
 func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback string) ([]problem.Problem, error) {
 	var list []problem.Problem
 	for _, a := range args {
@@ -83,7 +85,9 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 	if err != nil {
 		return nil, fmt.Errorf("--act: %w", err)
 	}
-	for i := range list {
+	kept := list[:0]
+	var leftOut error
+	for i, given := range list {
 		p := &list[i]
 		changed := cmd.Flags().Changed
 		if changed("dir") {
@@ -105,11 +109,23 @@ func (f *problemFlags) problems(cmd *cobra.Command, args []string, fallback stri
 				copy(p.Post[:], post)
 			}
 		}
-		if err := p.Validate(); err != nil {
+		switch err := p.Validate(); {
+		case err == nil:
+			kept = append(kept, *p)
+		case i >= len(args) && given.Validate() == nil:
+			leftOut = cmp.Or(leftOut, fmt.Errorf("%s: %w", p.String(), err))
+		default:
 			return nil, fmt.Errorf("%s: %w", p.String(), err)
 		}
 	}
-	return list, nil
+	if leftOut == nil {
+		return kept, nil
+	}
+	if len(kept) == 0 {
+		return nil, leftOut
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: %d of %d problems left out, such as %v\n", len(list)-len(kept), len(list), leftOut)
+	return kept, nil
 }
 
 // problemHelp explains the text of problems.

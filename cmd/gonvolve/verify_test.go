@@ -57,6 +57,17 @@ func TestReproRunsAgain(t *testing.T) {
 	}
 }
 
+// A list's problems that have not what a flag asks of all are left out, and the others run.
+func TestListsWithoutDirection(t *testing.T) {
+	code, stdout, stderr := gonvolve(t, t.TempDir(), "verify", "--suite", "smoke", "--dir", "BWD_W", "--device", "cpu", "--format", "json")
+	if code != exitDone || strings.Count(stdout, "BWD_W:") != 2*4 || strings.Contains(stdout, "pool") {
+		t.Errorf("exit %d, %s", code, stdout)
+	}
+	if !strings.HasPrefix(stderr, "gonvolve: note: 2 of 6 problems left out, such as pool:") {
+		t.Errorf("notes: %s", stderr)
+	}
+}
+
 // --dir, --dt, --act and --bias make the problem that its text says.
 func TestProblemFlags(t *testing.T) {
 	const desc = "mb1ic4ih5oc4oh5kh3ph1"
