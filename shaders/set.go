@@ -172,6 +172,7 @@ func (s *Set) load(name, variant string) (*Kernel, error) {
 		Tunables:   []Tunable{{"LX", 0, 1}, {"LY", 1, 1}, {"LZ", 2, 1}},
 		Matrix:     variant == dialect.Matrix,
 		Dot:        variant == dialect.Dot,
+		Packed:     variant == dialect.Packed,
 	}
 	if dialect.OpenCL(variant) {
 		k.CL = d.Assemble(cl, common, body, variant)

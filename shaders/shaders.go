@@ -37,6 +37,12 @@ const (
 	Bytes = dialect.Bytes
 )
 
+// Variants of bodies that form short sums in f16 arithmetic: the device's, and f32 arithmetic that is rounded.
+const (
+	Packed  = dialect.Packed
+	Rounded = dialect.Rounded
+)
+
 // Variant is the name of one of a body's variants.
 func Variant(name, variant string) string { return dialect.File(name, variant) }
 
@@ -52,6 +58,7 @@ type Kernel struct {
 	CL         string    // complete OpenCL C source: tunables are -D NAME=value, and so is VW, the vector width; empty: for Vulkan alone
 	Matrix     bool      // it has cooperative matrices: the work-group is whole subgroups
 	Dot        bool      // it has the device's dot products of bytes
+	Packed     bool      // it has the device's f16 arithmetic
 
 	cl places // of CL
 }

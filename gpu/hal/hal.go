@@ -69,6 +69,8 @@ type Info struct {
 	GLSL bool
 	// Storage16 says that kernels can read and write elements of 16 bits in buffers, as their variants half do.
 	Storage16 bool
+	// HalfArithmetic says that kernels can compute with halves, as their variants packed do.
+	HalfArithmetic bool
 	// SubgroupLanes is the size of a subgroup; 0 where kernels of this API know of none.
 	SubgroupLanes int
 	// Matrices are the cooperative matrices that kernels may multiply, if any.

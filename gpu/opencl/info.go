@@ -78,6 +78,7 @@ func describe(platform, device uintptr) (hal.Info, error) {
 		MaxGroupItems:   int(a.number(clshim.DeviceMaxWorkGroupSize)),
 		LocalBytes:      a.number(clshim.DeviceLocalMemSize),
 		Storage16:       true, // vload_half and vstore_half are in the core, and so are shorts
+		HalfArithmetic:  slices.Contains(extensions, "cl_khr_fp16"),
 		Timestamps:      a.number(clshim.DeviceQueueProperties)&clshim.QueueProfiling != 0,
 	}
 	sizes, err := clshim.DeviceSizes(device, clshim.DeviceMaxWorkItemSizes)

@@ -220,7 +220,8 @@ func TestDispatch(t *testing.T) {
 func TestShaders(t *testing.T) {
 	forEach(t, hal.Options{}, func(t *testing.T, d hal.Device) {
 		for _, k := range shaders.All() {
-			if k.CL == "" || k.Dot && !d.Info().Dot { // for Vulkan alone, or for other devices
+			i := d.Info()
+			if k.CL == "" || k.Dot && !i.Dot || k.Packed && !i.HalfArithmetic { // for Vulkan alone, or for other devices
 				continue
 			}
 			var values []int32

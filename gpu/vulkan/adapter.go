@@ -143,6 +143,7 @@ func (a *adapter) describe() {
 	info.VectorWidth = 4
 	info.GLSL = true
 	info.Storage16 = a.facts.Features&vkshim.Storage16 != 0
+	info.HalfArithmetic = info.Storage16 && a.facts.Features&vkshim.Float16 != 0
 	if a.facts.SubgroupShuffle {
 		info.ShuffleLanes = int(a.facts.SubgroupSize)
 	}

@@ -2,6 +2,9 @@
 // Nothing may be fused or reordered behind the body's back: both APIs have to round alike.
 #pragma OPENCL FP_CONTRACT OFF
 #define VARIANT_BASE
+#if defined(VARIANT_PACKED) || defined(VARIANT_ROUNDED)
+#define VARIANT_HALF // they have its tensors
+#endif
 
 // Tunables, the work-group size LX, LY, LZ and the vector width VW among them, come as -D.
 #define TUNABLE(id, name, value)
@@ -74,6 +77,8 @@ static inline void elem_store(__global ELEM *b, float v) {
 #define UVEC uint
 #define TO_UVEC(v) ((uint)(int)(v))
 #define TO_VEC(v) ((float)(int)(v))
+#define AS_UVEC(v) as_uint(v)
+#define AS_VEC(u) as_float(u)
 #define VLOAD_BYTES(buf, i) ((uint)((const __global uchar *)(buf))[i])
 #ifdef VARIANT_HALF
 static inline VEC vec_read(const __global WORD *b) { return vload_half(0, (const __global half *)b); }
@@ -87,6 +92,8 @@ static inline VEC vec_read(const __global WORD *b) { return *(const __global flo
 #define UVEC OF_WIDTH_(uint, VW)
 #define TO_UVEC(v) OF_WIDTH_(as_uint, VW)(OF_WIDTH_(convert_int, VW)(v))
 #define TO_VEC(v) OF_WIDTH_(convert_float, VW)(OF_WIDTH_(as_int, VW)(v))
+#define AS_UVEC(v) OF_WIDTH_(as_uint, VW)(v)
+#define AS_VEC(u) OF_WIDTH_(as_float, VW)(u)
 #define VLOAD_BYTES(buf, i) OF_WIDTH_(convert_uint, VW)(OF_WIDTH_(vload, VW)(0, (const __global uchar *)(buf) + (i)))
 #ifdef VARIANT_HALF
 static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload_half, VW)(0, (const __global half *)b); }
@@ -159,6 +166,43 @@ static inline TERMS mul_add(uint a, TERMS b, TERMS c) {
 #endif
 #define TERMS_SPLAT(x) ((TERMS)(x))
 #define TERM_LANE(v, i) (((TERM *)&(v))[i])
+
+// What short sums of products are formed in: VECs, or in the variant packed vectors of as many halves, in the device's own
+// arithmetic. The variant rounded computes the same in f32 by rounding each result, see README.md. HVEC_ROUNDS is defined in
+// both. An HVEC_STORAGE is a scalar in a buffer, and HVEC_READ the lane that it is.
+#ifdef VARIANT_PACKED
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#define HVEC_ROUNDS
+#define HLANE_ half
+#if VW == 1
+#define HVEC half
+#define HVEC_OF(v) convert_half(v)
+#define HVEC_FLOATS(h) convert_float(h)
+#else
+#define HVEC OF_WIDTH_(half, VW)
+#define HVEC_OF(v) OF_WIDTH_(convert_half, VW)(v)
+#define HVEC_FLOATS(h) OF_WIDTH_(convert_float, VW)(h)
+#endif
+#define HVEC_STORAGE half
+#define HVEC_READ(buf, i) ((buf)[i])
+#define HVEC_FMA(a, b, c) fma(a, b, c)
+#else
+#define HLANE_ float
+#define HVEC VEC
+#define HVEC_OF(v) (v)
+#define HVEC_FLOATS(h) (h)
+#define HVEC_STORAGE ELEM
+#define HVEC_READ(buf, i) ELEM_LOAD(buf, i)
+#ifdef VARIANT_ROUNDED
+#define HVEC_ROUNDS
+#define HVEC_FMA(a, b, c) ROUND_HALF(fma(a, b, c))
+#else
+#define HVEC_FMA(a, b, c) fma(a, b, c)
+#endif
+#endif
+#define HVEC_SPLAT(x) ((HVEC)(x))
+#define HVEC_LANE(h, i) (((HLANE_ *)&(h))[i])
+#define LOCAL_HVEC_LANE(h, i) (((__local HLANE_ *)&(h))[i])
 
 // Scalars from wide loads: compilers of straight code broadcast from memory, so a QUAD is a single float here.
 #define QUAD float

@@ -4,8 +4,12 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED)
+#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED) || defined(VARIANT_PACKED) || \
+    defined(VARIANT_ROUNDED)
 #extension GL_EXT_shader_16bit_storage : require
+#endif
+#ifdef VARIANT_PACKED
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
 #ifdef VARIANT_DOT
 #extension GL_EXT_spirv_intrinsics : require
@@ -59,6 +63,8 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define ULANE(v, i) ((v)[i])
 #define TO_UVEC(v) uvec4(ivec4(v))
 #define TO_VEC(v) vec4(ivec4(v))
+#define AS_UVEC(v) floatBitsToUint(v)
+#define AS_VEC(u) uintBitsToFloat(u)
 #define VLOAD_BYTES(buf, i) uvec4(ELEMENT(3, uint(buf[(i) / 4]), i), ELEMENT(3, uint(buf[((i) + 1) / 4]), (i) + 1), \
     ELEMENT(3, uint(buf[((i) + 2) / 4]), (i) + 2), ELEMENT(3, uint(buf[((i) + 3) / 4]), (i) + 3))
 
@@ -122,6 +128,32 @@ int dotBytes(uint a, uint b, spirv_literal int packedFormat);
 #endif
 #define TERMS_SPLAT(x) TERMS(x)
 #define TERM_LANE(v, i) ((v)[i])
+
+// What short sums of products are formed in: VECs, or in the variant packed vectors of as many halves, in the device's own
+// arithmetic. The variant rounded computes the same in f32 by rounding each result, see README.md. HVEC_ROUNDS is defined in
+// both. An HVEC_STORAGE is a scalar in a buffer, and HVEC_READ the lane that it is.
+#ifdef VARIANT_PACKED
+#define HVEC_ROUNDS
+#define HVEC f16vec4
+#define HVEC_STORAGE float16_t
+#define HVEC_READ(buf, i) buf[i]
+#define HVEC_FMA(a, b, c) fma(a, b, c)
+#else
+#define HVEC vec4
+#define HVEC_STORAGE ELEM
+#define HVEC_READ(buf, i) ELEM_LOAD(buf, i)
+#ifdef VARIANT_ROUNDED
+#define HVEC_ROUNDS
+#define HVEC_FMA(a, b, c) ROUND_HALF(fma(a, b, c))
+#else
+#define HVEC_FMA(a, b, c) fma(a, b, c)
+#endif
+#endif
+#define HVEC_OF(v) HVEC(v)
+#define HVEC_FLOATS(h) vec4(h)
+#define HVEC_SPLAT(x) HVEC(x)
+#define HVEC_LANE(h, i) ((h)[i])
+#define LOCAL_HVEC_LANE(h, i) ((h)[i])
 
 // Scalars from wide loads: a QUAD is QUAD_WIDTH neighbouring floats, read one by one with QUAD_AT.
 #define QUAD vec4

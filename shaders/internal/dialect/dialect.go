@@ -133,14 +133,16 @@ const (
 	Half     = "half"
 	Matrix   = "matrix"   // with cooperative matrices, for Vulkan alone; such a body has no base
 	Emulated = "emulated" // does itself what the hardware does there
+	Packed   = "packed"   // short sums of products in the device's f16 arithmetic
+	Rounded  = "rounded"  // the same, rounding what f32 arithmetic gives
 	Dot      = "dot"      // with the device's dot products of bytes
 	Bytes    = "bytes"    // with dot products by shifts and multiplications
 )
 
-var variants = []string{Half, Matrix, Emulated, Dot, Bytes}
+var variants = []string{Half, Matrix, Emulated, Packed, Rounded, Dot, Bytes}
 
 // halves says whether a variant's tensors have elements of 16 bits.
-func halves(variant string) bool { return slices.Contains(variants[:3], variant) }
+func halves(variant string) bool { return slices.Contains(variants[:5], variant) }
 
 // NativeHalf is the tunable that such variants have after the body's own: 1, the device's own conversions are exact when it
 // loads halves, 2, when it stores them.
