@@ -112,7 +112,7 @@ func (m *peakMeter) multiplyAdds(ctx context.Context) (float64, error) {
 	defer to.Free()
 	best := 0.0
 	for _, chains := range []int{1, 2, 4, 8, 12, 16} {
-		k, err := d.kernel(ctx, "peak_fma", int32(local), 1, 1, int32(chains))
+		k, err := d.kernel(ctx, "peak_fma", int32(local), 1, 1, int32(chains), 0)
 		if err != nil {
 			return 0, err
 		}

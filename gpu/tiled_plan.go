@@ -154,5 +154,5 @@ func (g *tiledGemm) kernel(ctx context.Context, pl *plan, ph *phase, chain int32
 	}
 	const vectors = 4 // of floats, in both dialects
 	tile := words(g.lx(), 1, 1, g.bm, g.bn, g.bk, g.tm, g.tn, g.mode(ph), int(chain), vectors)
-	return pl.kernelFor(ctx, g.half, "conv_tiled", append(tile, shape...)...)
+	return pl.kernelFor(ctx, g.half, "conv_tiled", append(append(tile, shape...), 0)...)
 }
