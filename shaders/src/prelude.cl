@@ -2,8 +2,8 @@
 // Nothing may be fused or reordered behind the body's back: both APIs have to round alike.
 #pragma OPENCL FP_CONTRACT OFF
 #define VARIANT_BASE
-#if defined(VARIANT_PACKED) || defined(VARIANT_ROUNDED)
-#define VARIANT_HALF // they have its tensors
+#if defined(VARIANT_HALF) || defined(VARIANT_PACKED) || defined(VARIANT_ROUNDED)
+#define HALVES_ // tensors have elements of 16 bits
 #endif
 
 // Tunables, the work-group size LX, LY, LZ and the vector width VW among them, come as -D.
@@ -31,7 +31,7 @@
 // Elements of tensors: floats, or in the variant half 16 bits, whose values are floats as soon as they are loaded. The
 // tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
 // its bits are those of a float or an integer of 32 bits.
-#ifdef VARIANT_HALF
+#ifdef HALVES_
 #define ELEM ushort
 #define ELEM_LOAD(buf, i) elem_load((buf) + (i))
 #define ELEM_STORE(buf, i, v) elem_store((buf) + (i), v)
@@ -80,7 +80,7 @@ static inline void elem_store(__global ELEM *b, float v) {
 #define AS_UVEC(v) as_uint(v)
 #define AS_VEC(u) as_float(u)
 #define VLOAD_BYTES(buf, i) ((uint)((const __global uchar *)(buf))[i])
-#ifdef VARIANT_HALF
+#ifdef HALVES_
 static inline VEC vec_read(const __global WORD *b) { return vload_half(0, (const __global half *)b); }
 #else
 static inline VEC vec_read(const __global WORD *b) { return *(const __global float *)b; }
@@ -95,7 +95,7 @@ static inline VEC vec_read(const __global WORD *b) { return *(const __global flo
 #define AS_UVEC(v) OF_WIDTH_(as_uint, VW)(v)
 #define AS_VEC(u) OF_WIDTH_(as_float, VW)(u)
 #define VLOAD_BYTES(buf, i) OF_WIDTH_(convert_uint, VW)(OF_WIDTH_(vload, VW)(0, (const __global uchar *)(buf) + (i)))
-#ifdef VARIANT_HALF
+#ifdef HALVES_
 static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload_half, VW)(0, (const __global half *)b); }
 #else
 static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload, VW)(0, (const __global float *)b); }
@@ -109,14 +109,14 @@ static inline VEC vec_read(const __global WORD *b) { return OF_WIDTH_(vload, VW)
 #define ULANE(v, i) (((uint *)&(v))[i])
 
 #define WORD_VLOAD(buf, i) word_vload((buf) + (i))
-#ifdef VARIANT_HALF
+#ifdef HALVES_
 #define WORD_VSTORE(buf, i, v) \
     _Pragma("unroll") for (int wordLane = 0; wordLane < VW; wordLane++) { ELEM_STORE(buf, (i) + wordLane, LANE(v, wordLane)); }
 #else
 #define WORD_VSTORE(buf, i, v) VSTORE((__global float *)(buf), i, v)
 #endif
 static inline VEC word_vload(const __global WORD *b) {
-#ifdef VARIANT_HALF
+#ifdef HALVES_
     if ((NATIVE_HALF & 1) == 0) {
         VEC v;
         for (int l = 0; l < VW; l++) {
@@ -231,7 +231,7 @@ static inline ROW row_zip_hi(ROW a, ROW b) { return b; }
 #define ROW OF_WIDTH_(float, RW)
 #define ROW_IS_NAN(v) ((OF_WIDTH_(as_uint, RW)(v) & 0x7fffffffu) > 0x7f800000u)
 #define ROW_RAMP(x, step) ((float)(x) + (float)(step) * ROW_COUNT_)
-#ifdef VARIANT_HALF
+#ifdef HALVES_
 static inline ROW row_read(const __global ELEM *b) { return OF_WIDTH_(vload_half, RW)(0, (const __global half *)b); }
 static inline void row_write(ROW v, __global ELEM *b) { OF_WIDTH_(OF_WIDTH_(vstore_half, RW), _rte)(v, 0, (__global half *)b); }
 #else
@@ -271,7 +271,7 @@ static inline ROW row_load_within(const __global ELEM *b, int step) {
 }
 
 static inline ROW row_load(const __global ELEM *b, int i, int step, int last) {
-#ifdef VARIANT_HALF
+#ifdef HALVES_
     bool wide = (NATIVE_HALF & 1) != 0;
 #else
     bool wide = true;
@@ -287,7 +287,7 @@ static inline ROW row_load(const __global ELEM *b, int i, int step, int last) {
 }
 
 static inline void row_store(__global ELEM *b, int i, ROW v, int n) {
-#ifdef VARIANT_HALF
+#ifdef HALVES_
     bool wide = (NATIVE_HALF & 2) != 0;
 #else
     bool wide = true;
