@@ -79,8 +79,8 @@ func (c *chain) finish() finish {
 	return c.apply
 }
 
-// apply works on a run of one channel's results, in float32 with one rounding for each elementary operation, and one in
-// all for the transcendental functions.
+// apply works on a run of one channel's results, in float32 with one rounding for each elementary operation. The
+// transcendental functions have the errors of the GPUs' where there are vectors for them, else they are rounded once.
 func (c *chain) apply(n, o, at int, row []float32) { c.block(n, o, at, row, len(row), 1, len(row)) }
 
 // block works on results of some channels, from o on, at the same positions: v[r·ld + x].
@@ -109,6 +109,9 @@ func (c *chain) block(n, o, at int, v []float32, ld, channels, cols int) {
 		case problem.Add:
 			b.Add(c.isa, c.residual[(n*c.channels+o)*c.plane+at:], c.plane)
 		default:
+			if b.Activate(c.isa, activations[op.Kind]) {
+				continue
+			}
 			for r := range channels {
 				row := v[r*ld:][:cols]
 				for x := range row {
@@ -119,7 +122,13 @@ func (c *chain) block(n, o, at int, v []float32, ld, channels, cols int) {
 	}
 }
 
-// activate is a post-op that needs nothing but its input.
+// activations are the post-ops that need nothing but their input, and take more than an instruction.
+var activations = [...]simd.Activation{
+	problem.Sigmoid: simd.Sigmoid, problem.Tanh: simd.Tanh, problem.SiLU: simd.SiLU, problem.GELU: simd.GELU,
+	problem.GELUTanh: simd.GELUTanh, problem.HardSwish: simd.HardSwish,
+}
+
+// activate is one of them, in Go.
 func activate(op problem.PostOp, v float32) float32 {
 	if op.Kind == problem.HardSwish && v > -3 && v < 3 {
 		return float32(v*(v+3)) / 6 // three roundings, as float64 would not make them

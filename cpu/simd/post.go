@@ -52,6 +52,38 @@ func (b Block) Clip(isa ISA, lo, hi float32) {
 	k.clip(t)
 }
 
+// Activation is a function of each element.
+type Activation uint8
+
+// The functions, with the errors that shaders/src/common.inc states for its own of these names.
+const (
+	_ Activation = iota
+	Sigmoid
+	Tanh
+	SiLU
+	GELU
+	GELUTanh
+	HardSwish
+	activations
+)
+
+// Activate replaces elements by their function. It returns false, and does nothing, if the instruction set has no kernels
+// for that.
+func (b Block) Activate(isa ISA, f Activation) bool {
+	k := kernelsOf(isa)
+	if k.activations[f] == nil {
+		return false
+	}
+	if b.Rows == 0 || b.Cols == 0 {
+		return true
+	}
+	t := tiles.Get().(*tile)
+	defer t.release()
+	b.fill(t, k)
+	k.activations[f](t)
+	return true
+}
+
 // Add adds the elements of rows that are ld apart.
 func (b Block) Add(isa ISA, rows []float32, ld int) {
 	if b.Rows == 0 || b.Cols == 0 {

@@ -65,6 +65,7 @@ type kernels struct {
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual            kernel
+	activations               [activations]kernel
 	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
 	sum [][2]kernel
 	// most has the greatest of shifted rows in the same way.
