@@ -84,7 +84,7 @@ func (pl *plan) matrixConv(ctx context.Context, emulated bool) error {
 	} else {
 		to = pl.scratch(int64(g.parts) * int64(g.conv.results()))
 		g.dstLast = false // as sum_parts takes the sums
-		used, chain = posts{par: none, res: none}, 0
+		used, chain = noPosts, 0
 		dst = none
 	}
 	for i := range g.phases {

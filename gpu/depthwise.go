@@ -138,7 +138,7 @@ func (pl *plan) floats(
 	if err != nil {
 		return none, none, err
 	}
-	pack, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[given.typ]))
+	pack, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[given.typ]), 0)
 	if err != nil {
 		return none, none, err
 	}

@@ -152,11 +152,15 @@ func (pl *plan) quant(ctx context.Context, p *problem.Problem) (result int32, ro
 // POST_SLOTS, which are the bias and problem.MaxPost.
 const postScalars = 2 * (1 + problem.MaxPost)
 
-// posts is a chain of post-operations as kernels take it.
+// posts is what becomes of finished sums, as kernels take it: a chain of post-operations, and for sums of integers what quant
+// says of them.
 type posts struct {
-	chain    int32
-	par, res operand
+	chain, result   int32
+	par, res, quant operand
 }
+
+// noPosts leaves sums of floats as they are.
+var noPosts = posts{par: none, res: none, quant: none}
 
 // convInputs are what a convolution's kernels, or their variants half, read: the tensor of role from, the weights, and what
 // posts packs.
@@ -176,7 +180,7 @@ func (pl *plan) convInputs(
 // posts packs bias and post-operations. The bias of a float convolution is the first of them, or, apart, a row before
 // theirs. What is added is halves if the kernel is a variant half.
 func (pl *plan) posts(ctx context.Context, p *problem.Problem, half, apart bool) (posts, error) {
-	out := posts{par: none, res: none}
+	out := noPosts
 	var chain []problem.PostOp
 	bias := p.Bias && !p.Integer()
 	if bias && !apart {

@@ -143,7 +143,7 @@ func worthRowsBackward(_ *Device, p *problem.Problem) bool { return p.FLOPs() >=
 
 func buildRowsBackward(ctx context.Context, pl *plan) (err error) {
 	p := &pl.core
-	u := foldUses{wei: none, post: posts{par: none, res: none}, dst: pl.outputOf(problem.DiffSrc, problem.DiffDst)}
+	u := foldUses{wei: none, post: noPosts, dst: pl.outputOf(problem.DiffSrc, problem.DiffDst)}
 	half := u.dst.typ == problem.F16
 	if u.diff, err = pl.inputAs(ctx, half, problem.DiffDst); err != nil {
 		return err

@@ -137,12 +137,13 @@ func (g *igemm) run(pl *plan, k *kernel, ph *phase, first, size [3]int, uses []o
 type layout struct {
 	group, oc, ic int
 	tap           [3]int
+	bytes         bool // four input channels are packed into a word
 }
 
 // weights are laid out as the caller gives them.
 func (g *phased) weights() layout {
 	taps := g.conv.taps()
-	l := layout{g.ocg * g.icg * taps, g.icg * taps, taps, [3]int{g.conv.k[1] * g.conv.k[2], g.conv.k[2], 1}}
+	l := layout{group: g.ocg * g.icg * taps, oc: g.icg * taps, ic: taps, tap: [3]int{g.conv.k[1] * g.conv.k[2], g.conv.k[2], 1}}
 	if g.conv.transposed { // the channels' parts are exchanged
 		l.oc, l.ic = taps, g.ocg*taps
 	}
@@ -157,11 +158,14 @@ func (g *phased) packWeights(
 	if ph.empty {
 		return none, nil
 	}
-	k, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[wei.typ]))
+	k, err := pl.kernel(ctx, "pack_weights", 64, 1, 1, int32(reformatTypes[wei.typ]), int32(flag(l.bytes)))
 	if err != nil {
 		return 0, err
 	}
-	base := 0
+	base, icg := 0, g.icg
+	if l.bytes {
+		icg = g.conv.wideG
+	}
 	var kernel [3]int
 	for i := range kernel {
 		kernel[i] = ph.axis[i].Kernel
@@ -170,7 +174,7 @@ func (g *phased) packWeights(
 	}
 	to := pl.scratch(elems)
 	return to, pl.each(list, k, int(elems), []operand{wei.at, quant, to},
-		words(g.conv.groups, g.ocg, g.icg, kernel, block, rows, inner, base, l.group, l.oc, l.ic, l.tap)...)
+		words(g.conv.groups, g.ocg, icg, kernel, block, rows, inner, base, l.group, l.oc, l.ic, l.tap)...)
 }
 
 // padItems is the work-group of pad_src.

@@ -298,8 +298,7 @@ func (pl *plan) buildParts(ctx context.Context, a *algorithm, c *cut) error {
 	}
 	result := whole.Outputs()[0]
 	count := int(problem.Elems(core.Shape(result)))
-	none := posts{par: none, res: none}
-	if err := pl.sumParts(ctx, pl.partial, pl.output(result), count, c.sums, none, 1, 1, false); err != nil {
+	if err := pl.sumParts(ctx, pl.partial, pl.output(result), count, c.sums, noPosts, 1, 1, false); err != nil {
 		return err
 	}
 	return pl.finish(ctx)

@@ -82,6 +82,7 @@ var algorithms = []algorithm{
 	{"depthwise", canDepthwiseFold, worthDepthwise, buildDepthwiseFold},
 	{"igemm_coopmat", canMatrixShape, worthMatrices, buildMatrices},
 	{"igemm_coopmat_emulated", canMatrixShape, neverWorth, buildEmulated},
+	{dotName, canDot, worthDot, buildDot},
 	{"winograd", canWinograd, worthWinograd, buildWinograd},
 	{"rows", canWeightsRows, worthWeightsRows, buildWeightsRows},
 	{tiledName, canTiled, worthTiled, buildTiled},

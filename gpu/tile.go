@@ -18,6 +18,7 @@ import (
 var tilings = map[string]func(*Device, *problem.Problem) []string{
 	"igemm":                  igemmTiles,
 	tiledName:                tiledTiles,
+	dotName:                  tiledTiles,
 	"winograd":               winogradTiles,
 	"igemm_coopmat":          matrixTilings(false),
 	"igemm_coopmat_emulated": matrixTilings(true),

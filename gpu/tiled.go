@@ -40,6 +40,7 @@ const (
 	bySlices = iota
 	flatRows
 	wideRows
+	byOffsets // of conv_dot, which has no other
 )
 
 // tiledGemm is the geometry of one plan.
@@ -52,6 +53,7 @@ type tiledGemm struct {
 	n          int // images
 	gradient   bool
 	half       bool // of source and result, as they lie in memory
+	bytes      bool // of integers: igemm_dot, whose channels count by fours
 	// How far apart images, groups and channels of the source are, and images and channels of the result.
 	sn, sg, sc, dn, dc int
 	largest            int64
@@ -76,7 +78,7 @@ func newTiledGemm(d *Device, p *problem.Problem, tile string, half bool) (*tiled
 	base := tiledGemmOf(p)
 	base.half = half
 	base.largest = d.binding / 4
-	base.generic = flag(base.kinds() > mostKernels || d.class() != gpuClass)
+	base.generic = flag(!base.bytes && (base.kinds() > mostKernels || d.class() != gpuClass))
 	base.shape(smallTile)
 	shapes := tiledShapes
 	if d.class() != gpuClass {
@@ -85,7 +87,11 @@ func newTiledGemm(d *Device, p *problem.Problem, tile string, half bool) (*tiled
 	g := base.best(d, shapes)
 	if tile != "" {
 		g.parts, g.generic = 0, 0
-		if err := setTile(append(g.tile(), tunable{"generic", &g.generic}), tile); err != nil {
+		tunables := g.tile()
+		if !g.bytes {
+			tunables = append(tunables, tunable{"generic", &g.generic})
+		}
+		if err := setTile(tunables, tile); err != nil {
 			return nil, err
 		}
 		if g.parts == 0 {
@@ -110,7 +116,11 @@ func tiledGemmOf(p *problem.Problem) tiledGemm {
 		g.sg, g.sc, g.dc = c.wideG*g.sn, c.groups*c.wideG*g.sn, c.wideG*g.dn
 		return g
 	}
-	g := tiledGemm{phased: phasedOf(p), parts: 1, n: p.N}
+	g := tiledGemm{phased: phasedOf(p), parts: 1, n: p.N, bytes: p.Integer()}
+	if g.bytes {
+		g.icg = ceilDiv(g.icg, 4)
+		g.in = g.padded()
+	}
 	g.sc, g.dc = volume(g.in), volume(g.out)
 	g.sg = g.icg * g.sc
 	g.sn, g.dn = g.conv.groups*g.sg, g.conv.groups*g.ocg*g.dc
@@ -119,12 +129,21 @@ func tiledGemmOf(p *problem.Problem) tiledGemm {
 
 // packing is how the weights lie that packTiles packs: those of the problem, or the narrow side.
 func (g *tiledGemm) packing() layout {
+	if g.bytes {
+		given := g.phased
+		given.icg = g.conv.wideG
+		l := given.weights()
+		l.bytes = true
+		return l
+	}
 	if !g.gradient {
 		return g.weights()
 	}
 	rows := g.conv.narrow
 	plane := volume(rows)
-	return layout{g.ocg * plane, plane, g.conv.groups * g.ocg * plane, [3]int{rows[1] * rows[2], rows[2], 1}}
+	return layout{
+		group: g.ocg * plane, oc: plane, ic: g.conv.groups * g.ocg * plane, tap: [3]int{rows[1] * rows[2], rows[2], 1},
+	}
 }
 
 // shape sets the tile.
@@ -206,6 +225,9 @@ func (g *tiledGemm) results() int64 {
 
 // mode of the kernel for a phase: the one that costs less.
 func (g *tiledGemm) mode(ph *phase) int {
+	if g.bytes {
+		return byOffsets
+	}
 	a := ph.axis
 	n := a[2].Out
 	one := problem.Axis{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: a[0].Dilation}
@@ -225,7 +247,7 @@ func (g *tiledGemm) rows(ph *phase, mode int) int {
 	switch {
 	case ph.empty:
 		return 0
-	case mode == flatRows:
+	case mode == flatRows || mode == byOffsets:
 		return roundUp(g.icg*ph.taps(), g.bk)
 	}
 	return roundUp(g.icg, g.bk) * ph.taps()
@@ -327,6 +349,8 @@ func (g *tiledGemm) sliceCost(mode int) float64 {
 	switch mode {
 	case flatRows:
 		gathered *= 24
+	case byOffsets:
+		gathered = gathered*3 + float64(g.tn*g.bk) // which sums the pixels' bytes
 	case wideRows:
 		gathered = gathered/4*3 + 6
 	default:

@@ -51,7 +51,7 @@ func (pl *plan) tiledWeights(ctx context.Context) error {
 		return err
 	}
 	g.describe(pl, &pl.core)
-	return g.add(ctx, pl, wide, packed, posts{par: none, res: none}, pl.output(problem.DiffWei))
+	return g.add(ctx, pl, wide, packed, noPosts, pl.output(problem.DiffWei))
 }
 
 // describe tells of the tile on the plan.
@@ -77,7 +77,7 @@ func (g *tiledGemm) packTiles(ctx context.Context, pl *plan, list *[]step, given
 	for i := range g.phases {
 		ph := &g.phases[i]
 		inner := g.bk
-		if g.mode(ph) == flatRows {
+		if mode := g.mode(ph); mode == flatRows || mode == byOffsets {
 			inner = 1
 		}
 		var err error
@@ -94,7 +94,7 @@ func (g *tiledGemm) add(ctx context.Context, pl *plan, src operand, wei []operan
 	to, finish := dst, post
 	if g.parts > 1 {
 		to = pl.scratch(int64(g.parts) * g.results())
-		post = posts{par: none, res: none}
+		post = noPosts
 	}
 	for i := range g.phases {
 		ph := &g.phases[i]

@@ -61,16 +61,16 @@ func (pl *plan) sums(ctx context.Context, name string, results int, r reduction,
 	if r.parts == 1 {
 		return nil
 	}
-	return pl.sumParts(ctx, to, dst, results, r.parts, posts{par: none, res: none}, 1, 1, false)
+	return pl.sumParts(ctx, to, dst, results, r.parts, noPosts, 1, 1, false)
 }
 
 // sumParts adds the sum of parts of results. Post-operations need to know the results' channels, of plane elements each. half says that they and what is added to them are halves.
 func (pl *plan) sumParts(ctx context.Context, from, to operand, results, parts int, post posts, channels, plane int, half bool) error {
-	k, err := pl.kernelFor(ctx, half, "sum_parts", generalGroup, 1, 1, post.chain)
+	k, err := pl.kernelFor(ctx, half, "sum_parts", generalGroup, 1, 1, post.chain, post.result)
 	if err != nil {
 		return err
 	}
-	return pl.each(&pl.run, k, results, []operand{from, post.par, post.res, to}, words(parts, channels, plane)...)
+	return pl.each(&pl.run, k, results, []operand{from, post.par, post.res, post.quant, to}, words(parts, channels, plane)...)
 }
 
 func canWeights(_ *Device, p *problem.Problem) error {

@@ -114,5 +114,5 @@ func buildWeightsRows(ctx context.Context, pl *plan) error {
 	if err != nil || parts == 1 {
 		return err
 	}
-	return pl.sumParts(ctx, to, dst, c.weights(), parts, posts{par: none, res: none}, 1, 1, false)
+	return pl.sumParts(ctx, to, dst, c.weights(), parts, noPosts, 1, 1, false)
 }

@@ -192,7 +192,7 @@ func buildTileWeights(ctx context.Context, pl *plan) error {
 	if g.parts == 1 {
 		return nil
 	}
-	return pl.sumParts(ctx, to, dst, c.weights(), g.parts, posts{par: none, res: none}, 1, 1, false)
+	return pl.sumParts(ctx, to, dst, c.weights(), g.parts, noPosts, 1, 1, false)
 }
 
 // add adds the sums over a chunk: its padded and its packed copy, and the products.

@@ -31,11 +31,8 @@ func Matrix(name string, emulated bool) string {
 	return dialect.File(name, dialect.Matrix)
 }
 
-// Variants of bodies whose terms are words of four bytes: with the device's dot products, and with what every device has.
-const (
-	Dot   = dialect.Dot
-	Bytes = dialect.Bytes
-)
+// Dot is a body's variant with the device's dot products of bytes.
+const Dot = dialect.Dot
 
 // Variants of bodies that form short sums in f16 arithmetic: the device's, and f32 arithmetic that is rounded.
 const (

@@ -25,7 +25,7 @@
 // Local memory: declared at file scope in GLSL, inside the kernel in OpenCL C, so it has one macro for each place.
 #define LOCAL_GLOBAL_SCOPE(T, name, n)
 #define LOCAL_KERNEL_SCOPE(T, name, n) __local T name[n];
-#define LOCAL_LANE(v, i) (((__local TERM *)&(v))[i])
+#define LOCAL_LANE(v, i) (((__local float *)&(v))[i])
 #define BARRIER() barrier(CLK_LOCAL_MEM_FENCE)
 
 // Elements of tensors: floats, or in the variant half 16 bits, whose values are floats as soon as they are loaded. The
@@ -128,44 +128,11 @@ static inline VEC word_vload(const __global WORD *b) {
     return vec_read(b);
 }
 
-// Terms of sums of products: elements as floats, or in the variants dot and bytes words of four signed bytes, whose sums are
-// uints that wrap. TERMS are VW of them.
+// The device's own dot product of bytes.
 #ifdef VARIANT_DOT
 #pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
 #define DOT4_SS(a, b) as_uint(dot_4x8packed_ss_int(a, b))
 #endif
-#if defined(VARIANT_DOT) || defined(VARIANT_BYTES)
-#define BYTES 1
-#define TERM uint
-#define TERMS UVEC
-#define TERM_ELEM uint
-#define TERM_LOAD(buf, i) ((buf)[i])
-#define TERM_BITS(x) (x)
-#define TERM_ONE 0x01010101u
-#define TERM_ZERO(zero) (((uint)(int)(zero) & 0xffu) * 0x01010101u)
-#define MUL_ADD(a, b, c) mul_add(a, b, c)
-#ifndef DOT4_SS
-static inline uint DOT4_SS(uint a, uint b);
-#endif
-static inline TERMS mul_add(uint a, TERMS b, TERMS c) {
-    _Pragma("unroll") for (int l = 0; l < VW; l++) {
-        ULANE(c, l) += DOT4_SS(a, ULANE(b, l));
-    }
-    return c;
-}
-#else
-#define BYTES 0
-#define TERM float
-#define TERMS VEC
-#define TERM_ELEM ELEM
-#define TERM_LOAD(buf, i) ELEM_LOAD(buf, i)
-#define TERM_BITS(x) as_uint(x)
-#define TERM_ONE 1.0f
-#define TERM_ZERO(zero) 0.0f
-#define MUL_ADD(a, b, c) fma(VEC_SPLAT(a), b, c)
-#endif
-#define TERMS_SPLAT(x) ((TERMS)(x))
-#define TERM_LANE(v, i) (((TERM *)&(v))[i])
 
 // What short sums of products are formed in: VECs, or in the variant packed vectors of as many halves, in the device's own
 // arithmetic. The variant rounded computes the same in f32 by rounding each result, see README.md. HVEC_ROUNDS is defined in

@@ -98,36 +98,12 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 #define WORD_VLOAD(buf, i) uintBitsToFloat(uvec4(WORD_LOAD(buf, i), WORD_LOAD(buf, (i) + 1), WORD_LOAD(buf, (i) + 2), \
     WORD_LOAD(buf, (i) + 3)))
 
-// Terms of sums of products: elements as floats, or in the variants dot and bytes words of four signed bytes, whose sums are
-// uints that wrap. TERMS are four of them. OpSDot is spelled as an intrinsic, which all compilers know.
+// The device's own dot product of bytes, an intrinsic by its SPIR-V, which all compilers can do: OpSDot of packed words.
 #ifdef VARIANT_DOT
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6018, 6019], id = 4450)
 int dotBytes(uint a, uint b, spirv_literal int packedFormat);
 #define DOT4_SS(a, b) uint(dotBytes(a, b, 0))
 #endif
-#if defined(VARIANT_DOT) || defined(VARIANT_BYTES)
-#define BYTES 1
-#define TERM uint
-#define TERMS uvec4
-#define TERM_ELEM uint
-#define TERM_LOAD(buf, i) buf[i]
-#define TERM_BITS(x) (x)
-#define TERM_ONE 0x01010101u
-#define TERM_ZERO(zero) ((uint(int(zero)) & 0xffu) * 0x01010101u)
-#define MUL_ADD(a, b, c) ((c) + uvec4(DOT4_SS(a, (b).x), DOT4_SS(a, (b).y), DOT4_SS(a, (b).z), DOT4_SS(a, (b).w)))
-#else
-#define BYTES 0
-#define TERM float
-#define TERMS vec4
-#define TERM_ELEM ELEM
-#define TERM_LOAD(buf, i) ELEM_LOAD(buf, i)
-#define TERM_BITS(x) floatBitsToUint(x)
-#define TERM_ONE 1.0
-#define TERM_ZERO(zero) 0.0
-#define MUL_ADD(a, b, c) fma(vec4(a), b, c)
-#endif
-#define TERMS_SPLAT(x) TERMS(x)
-#define TERM_LANE(v, i) ((v)[i])
 
 // What short sums of products are formed in: VECs, or in the variant packed vectors of as many halves, in the device's own
 // arithmetic. The variant rounded computes the same in f32 by rounding each result, see README.md. HVEC_ROUNDS is defined in

@@ -128,7 +128,7 @@ func Parse(name, body string) (Decl, error) {
 	return d, nil
 }
 
-// Variants of bodies. The first three have tensors with elements of 16 bits, the others terms that are words of four bytes.
+// Variants of bodies. All but dot have tensors with elements of 16 bits.
 const (
 	Half     = "half"
 	Matrix   = "matrix"   // with cooperative matrices, for Vulkan alone; such a body has no base
@@ -136,13 +136,12 @@ const (
 	Packed   = "packed"   // short sums of products in the device's f16 arithmetic
 	Rounded  = "rounded"  // the same, rounding what f32 arithmetic gives
 	Dot      = "dot"      // with the device's dot products of bytes
-	Bytes    = "bytes"    // with dot products by shifts and multiplications
 )
 
-var variants = []string{Half, Matrix, Emulated, Packed, Rounded, Dot, Bytes}
+var variants = []string{Half, Matrix, Emulated, Packed, Rounded, Dot}
 
 // halves says whether a variant's tensors have elements of 16 bits.
-func halves(variant string) bool { return slices.Contains(variants[:5], variant) }
+func halves(variant string) bool { return variant != "" && variant != Dot }
 
 // NativeHalf is the tunable that such variants have after the body's own: 1, the device's own conversions are exact when it
 // loads halves, 2, when it stores them.
