@@ -63,11 +63,9 @@ func implicit(p *problem.Problem) bool { return p.Op != problem.Deform && multip
 // transforms says whether transformed tiles do.
 func transforms(p *problem.Problem) bool { return implicit(p) && winograd.Applies(p) == nil }
 
-// worthTransforming says whether transformed tiles are faster than the implicit product: on two cores with AVX-512 1.3 to
-// 2.9 times from here on, at most 1.0 below.
+// worthTransforming says whether transformed tiles are faster than the implicit product: on two cores with AVX-512 1.1 to
+// 3.3 times from here on, mostly slower below.
 func worthTransforming(p *problem.Problem) bool {
-	made := made(p)
-	read := p.IC/p.Groups + p.OC/p.Groups - made
 	tiles := 1
 	for _, a := range p.Axes[1:] {
 		size := a.Out
@@ -76,7 +74,7 @@ func worthTransforming(p *problem.Problem) bool {
 		}
 		tiles *= (size + simd.WinogradTile - 1) / simd.WinogradTile
 	}
-	return read >= 16 && made >= 8 && tiles >= 16
+	return read(p) >= 16 && made(p) >= 16 && tiles >= 16
 }
 
 // newTransformed plans a problem by Winograd's transforms.
@@ -101,9 +99,12 @@ func made(p *problem.Problem) int {
 	return p.IC / p.Groups
 }
 
-// fewMade is the number of channels up to which sums of rows, which load each element for each channel, are faster than a
-// matrix product, which copies it.
-const fewMade = 5
+// read is how many channels a group of a convolution reads.
+func read(p *problem.Problem) int { return (p.IC+p.OC)/p.Groups - made(p) }
+
+// worthShifting says whether sums of rows, which load each element for each channel, are faster than a matrix product, whose
+// tile is mostly empty where channels are so few: 1.0 to 3.4 times on two cores with AVX-512.
+func worthShifting(p *problem.Problem) bool { return made(p)*read(p) <= 12 }
 
 // walks says whether plain loops compute the problem.
 func walks(p *problem.Problem) bool { return p.Op != problem.Deform && !p.Fused() }
@@ -127,7 +128,7 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	case list[0].name != "igemm":
 	case transforms(p) && worthTransforming(p):
 		prefer("winograd")
-	case made(p) <= fewMade:
+	case worthShifting(p):
 		prefer("depthwise")
 	}
 	if list[0].name == "igemm" && p.Dir == problem.BackwardWeights && newGeometry(p).small() {

@@ -68,7 +68,7 @@ func slidesOver(p *problem.Problem) bool {
 func newConvPool(d *Device, p *problem.Problem) *igemm {
 	conv, then := *p, p.ThenPool()
 	conv.Then = problem.Fusion{}
-	ig := newIgemm(d, &conv, made(p) <= fewMade)
+	ig := newIgemm(d, &conv, worthShifting(p))
 	ig.made = convElems(p)
 	if sweeps(&then) && (then.Axes[2].Out >= fewColumns || slidesOver(&then)) {
 		ig.pool = newRowPool(d, &then)

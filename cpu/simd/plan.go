@@ -163,7 +163,7 @@ func (g *Gemm) taskCost(v int) float64 {
 		fetch = fetchFar
 	}
 	panel := func(v int) float64 {
-		cycles := rows * (k*stepCost(mr, v) + blocks*tileCost(mr, v))
+		cycles := rows * (k*g.stepCost(v) + blocks*tileCost(mr, v))
 		switch {
 		case g.swapped:
 			cycles += k * float64(v) * fetch
@@ -212,6 +212,13 @@ const (
 	packPiece  = 9
 	turnVector = 8
 )
+
+// stepCost is the cycles of a step of a tile of v vectors, on average over the row panels of a line.
+func (g *Gemm) stepCost(v int) float64 {
+	s := g.rows.split
+	wide := float64(s.n-(s.widest()-1)*s.parts) / float64(s.parts)
+	return wide*stepCost(s.widest(), v) + (1-wide)*stepCost(s.widest()-1, v)
+}
 
 // stepCost is the cycles of a step of a tile of mr rows and v vectors: two fused multiply-adds and two loads each, the
 // chain of one sum's additions 4 long.

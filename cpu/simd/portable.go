@@ -130,27 +130,47 @@ func spreadGo(t *tile) {
 	}
 }
 
-// spreadGo2 is the one of 2×4.
+// spreadGo2 is the one of 2×4, two steps at a time.
 func spreadGo2(t *tile) {
 	if t.lanes < 4 {
 		spreadGo(t)
 		return
 	}
 	var c00, c01, c02, c03, c10, c11, c12, c13 float32
-	a, b := t.a, t.b[:4*t.k]
-	for _, off := range t.off[:t.k] {
-		w := (*[4]float32)(b)
-		rows := (*[2]float32)(a[off:])
-		u, v := rows[0], rows[1]
-		c00 += u * w[0]
-		c01 += u * w[1]
-		c02 += u * w[2]
-		c03 += u * w[3]
-		c10 += v * w[0]
-		c11 += v * w[1]
-		c12 += v * w[2]
-		c13 += v * w[3]
-		b = b[4:]
+	a, off, b := t.a, t.off[:t.k], t.b[:4*t.k]
+	for len(off) >= 2 && len(b) >= 8 {
+		p, q := (*[2]float32)(a[off[0]:]), (*[2]float32)(a[off[1]:])
+		u, w := p[0], p[1]
+		c00 += u * b[0]
+		c01 += u * b[1]
+		c02 += u * b[2]
+		c03 += u * b[3]
+		c10 += w * b[0]
+		c11 += w * b[1]
+		c12 += w * b[2]
+		c13 += w * b[3]
+		u, w = q[0], q[1]
+		c00 += u * b[4]
+		c01 += u * b[5]
+		c02 += u * b[6]
+		c03 += u * b[7]
+		c10 += w * b[4]
+		c11 += w * b[5]
+		c12 += w * b[6]
+		c13 += w * b[7]
+		off, b = off[2:], b[8:]
+	}
+	if len(off) == 1 && len(b) >= 4 {
+		p := (*[2]float32)(a[off[0]:])
+		u, w := p[0], p[1]
+		c00 += u * b[0]
+		c01 += u * b[1]
+		c02 += u * b[2]
+		c03 += u * b[3]
+		c10 += w * b[0]
+		c11 += w * b[1]
+		c12 += w * b[2]
+		c13 += w * b[3]
 	}
 	putGo(t, 0, [4]float32{c00, c01, c02, c03})
 	putGo(t, 1, [4]float32{c10, c11, c12, c13})
