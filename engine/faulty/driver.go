@@ -2,13 +2,14 @@ package faulty
 
 import (
 	"context"
+	"sync"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// Driver makes a driver fail. Of the optional interfaces its devices have driver.Timer,
-// driver.MemoryReporter and driver.MemorySaver.
+// Driver makes a driver fail. Of the optional interfaces its devices have driver.Timer, driver.MemoryReporter and
+// driver.MemorySaver, and driver.Sharer where the driver's have it and driver.Options.Staged does not rule it out.
 func (f *Faults) Driver(d driver.Driver) driver.Driver { return &drv{f, d} }
 
 type drv struct {
@@ -26,12 +27,31 @@ func (d *drv) Open(ctx context.Context, i int, o driver.Options) (driver.Device,
 		return nil, err
 	}
 	d.f.Count("devices", 1)
-	return &device{faults, dev}, nil
+	wrapped := &device{faults, dev, !o.Staged}
+	if s, ok := dev.(driver.Sharer); ok && wrapped.shares {
+		return &sharing{wrapped, s}, nil
+	}
+	return wrapped, nil
 }
 
 type device struct {
 	*Device
-	d driver.Device
+	d      driver.Device
+	shares bool // memory with the host, if the driver does
+}
+
+// sharing is a device whose memory is the host's.
+type sharing struct {
+	*device
+	s driver.Sharer
+}
+
+// Shared implements driver.Sharer.
+func (d *sharing) Shared(b driver.Buffer) []byte {
+	if w, ok := b.(*buffer); ok && w.unshared {
+		return nil
+	}
+	return d.s.Shared(inner(b))
 }
 
 func (d *device) Info() driver.Info                     { return d.d.Info() }
@@ -81,7 +101,9 @@ func (d *device) Alloc(bytes int64) (driver.Buffer, error) {
 		return nil, err
 	}
 	b, err := d.d.Alloc(bytes)
-	return made(d, "buffers", b, err, func(b driver.Buffer) driver.Buffer { return &buffer{d: d, Buffer: b} })
+	return made(d, "buffers", b, err, func(b driver.Buffer) driver.Buffer {
+		return &buffer{d: d, Buffer: b, unshared: d.Unshared("Alloc")}
+	})
 }
 
 func (d *device) NewStream() (driver.Stream, error) {
@@ -109,12 +131,13 @@ func (d *device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 		return nil, err
 	}
 	pl, err := d.d.Plan(ctx, p, o)
-	return made(d, "plans", pl, err, func(pl driver.Plan) driver.Plan { return &plan{d, pl} })
+	return made(d, "plans", pl, err, func(pl driver.Plan) driver.Plan { return &plan{d, pl, p.Outputs()} })
 }
 
 type buffer struct {
 	d *device
 	driver.Buffer
+	unshared bool
 }
 
 func (b *buffer) Free() {
@@ -192,8 +215,9 @@ func (s *stream) Close() error {
 }
 
 type plan struct {
-	d  *device
-	pl driver.Plan
+	d       *device
+	pl      driver.Plan
+	outputs []problem.Role
 }
 
 func (p *plan) Info() driver.PlanInfo { return p.pl.Info() }
@@ -207,7 +231,7 @@ func (p *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buffe
 		return nil, nil, err
 	}
 	p.d.f.Count("weights", 1)
-	return &weights{p.d, w}, &event{p.d, e}, nil
+	return &weights{p.d, w}, &event{Event: e, d: p.d}, nil
 }
 
 func (p *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
@@ -222,7 +246,13 @@ func (p *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.
 	if err != nil {
 		return nil, err
 	}
-	return &event{p.d, e}, nil
+	ev := &event{Event: e, d: p.d}
+	if d, ok := p.d.d.(driver.Sharer); ok && p.d.shares {
+		for _, r := range p.outputs {
+			ev.results = append(ev.results, d.Shared(a.Buffers[r]))
+		}
+	}
+	return ev, nil
 }
 
 func (p *plan) Close() error {
@@ -245,13 +275,23 @@ func (w *weights) Free() {
 }
 
 type event struct {
-	d *device
 	driver.Event
+	d       *device
+	results [][]byte // that the host may read after Wait
+	read    sync.Once
 }
 
 func (e *event) Wait(ctx context.Context) error {
 	if err := e.d.Call(ctx, "Event.Wait", Plain); err != nil {
 		return err
 	}
-	return e.Event.Wait(ctx)
+	err := e.Event.Wait(ctx)
+	if err == nil {
+		e.read.Do(func() {
+			for _, r := range e.results {
+				e.d.Corrupt("Shared", r)
+			}
+		})
+	}
+	return err
 }

@@ -35,7 +35,8 @@ type Options struct {
 	Delay       float64 // up to MaxDelay
 	MaxDelay    time.Duration
 	Hang        float64 // until the call's context ends, or Release
-	Corrupt     float64 // of reads: a part of what was read is wrong
+	Corrupt     float64 // of reads, and of runs whose results the host reads in place: a part of what is read is wrong
+	Unshared    float64 // of memory that the host could share: it does not
 
 	Methods []string // that may fail, such as "Run"; nil is all
 	Most    int      // faults altogether; 0 is any number
@@ -50,6 +51,7 @@ func (o Options) String() string {
 		rate float64
 	}{
 		{"oom", o.OutOfMemory}, {"lost", o.Lost}, {"broken", o.Broken}, {"delay", o.Delay}, {"hang", o.Hang}, {"corrupt", o.Corrupt},
+		{"unshared", o.Unshared},
 	} {
 		if r.rate > 0 {
 			s += fmt.Sprintf(",%s=%.3g", r.name, r.rate)
@@ -223,4 +225,10 @@ func (d *Device) Corrupt(method string, data []byte) {
 			data[i] ^= 0x42 // of a float32 the sign stays and the exponent does not
 		}
 	}
+}
+
+// Unshared says whether memory that a method takes has no part in the host's.
+func (d *Device) Unshared(method string) bool {
+	f := d.f
+	return f.o.Unshared > 0 && !f.spared(method) && f.chance("unshared "+method) < f.o.Unshared && f.count("unshared")
 }

@@ -52,7 +52,7 @@ func TestForecast(t *testing.T) {
 	if rate, err := tiling.MeasureTransfer(t.Context(), dev); err != nil || !math.IsInf(rate, 1) {
 		t.Errorf("transfers at %v GB/s, though memory is shared: %v", rate, err)
 	}
-	copies := fails(t, faulty.New(faulty.Options{})) // a device that shares nothing
+	copies := fails(t, faulty.New(faulty.Options{}), staged) // a device that shares nothing
 	if rate, err := tiling.MeasureTransfer(t.Context(), copies); err != nil || !(rate > 0) || math.IsInf(rate, 1) {
 		t.Errorf("transfers at %v GB/s: %v", rate, err)
 	}

@@ -23,6 +23,9 @@ type stopped struct {
 
 func (s *stopped) Unwrap() error { return s.error }
 
+// errUnshared is memory of a device that shares its memory, but not all of it.
+var errUnshared = errors.New("memory that the host has no part in")
+
 // smallest is the error of a tile that cannot be cut once more.
 type smallest struct{ error }
 
@@ -61,6 +64,9 @@ func (r *runner) recover(ctx context.Context, err error) error {
 	var s *stopped
 	lost := errors.Is(err, engine.ErrDeviceLost)
 	switch {
+	case errors.Is(err, errUnshared):
+		r.copies = true
+		return nil
 	case ctx.Err() != nil || r.o.part || errors.As(err, &s) && (s.stage == Reading || s.stage == Writing):
 		return err
 	case r.next == r.Tiles.Len(): // only the streams had to be closed

@@ -38,6 +38,9 @@ func warm(t *testing.T) {
 	}
 }
 
+// staged has nothing shared between host and device.
+var staged = engine.WithDriverOptions(driver.Options{Staged: true})
+
 // fails opens a device with faults; the test ends with nothing of it left.
 func fails(t *testing.T, f *faulty.Faults, opts ...engine.Option) *engine.Device {
 	t.Helper()
@@ -223,9 +226,14 @@ func TestLackOfMemoryMakesSmallerTiles(t *testing.T) {
 }
 
 func TestAHungDeviceIsGivenUp(t *testing.T) {
-	for _, method := range []string{"Alloc", "Write", "Run", "Event.Wait", "Read", "Stream.Close"} {
+	shared := []string{"Alloc", "Run", "Event.Wait", "Stream.Close"} // first in memory that is the host's, too, then in copies
+	for i, method := range append(shared, "Alloc", "Write", "Run", "Event.Wait", "Read", "Stream.Close") {
 		f := faulty.New(faulty.Options{Hang: 1, After: 2, Most: 1, Methods: []string{method}})
-		d := fails(t, f, engine.WithDeadline(300*time.Millisecond))
+		opts := []engine.Option{engine.WithDeadline(300 * time.Millisecond)}
+		if i >= len(shared) {
+			opts = append(opts, staged)
+		}
+		d := fails(t, f, opts...)
 		if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 24 << 10}); err != nil {
 			t.Errorf("%s hangs: %v", method, err)
 		}
@@ -265,9 +273,26 @@ func TestTilesAreChecked(t *testing.T) {
 		if n := d.Checked(); n < int64(10*j.Tiles.Len()) {
 			t.Errorf("%s: %d elements of %v were checked", text, n, j.Tiles)
 		}
-		d = fails(t, faulty.New(faulty.Options{Corrupt: 1, After: 4, Methods: []string{"Read"}}), engine.WithCheck(16))
-		if _, err := compute(t, d, text, tiling.Options{MemLimit: 48 << 10}); !errors.Is(err, engine.ErrWrongResult) {
-			t.Errorf("%s: a device that corrupts results: %v", text, err)
+		for _, o := range []faulty.Options{
+			{Corrupt: 1, After: 4, Methods: []string{"Shared"}},
+			{Corrupt: 1, Unshared: 1, Methods: []string{"Read", "Alloc"}},
+		} {
+			d = fails(t, faulty.New(o), engine.WithCheck(16))
+			if _, err := compute(t, d, text, tiling.Options{MemLimit: 48 << 10}); !errors.Is(err, engine.ErrWrongResult) {
+				t.Errorf("%s: a device that corrupts results (%v): %v", text, o.Methods, err)
+			}
+		}
+	}
+}
+
+// A device that shares some of its memory only gets copies; what is written by then remains.
+func TestMemoryThatIsNotShared(t *testing.T) {
+	for seed := range uint64(12) {
+		for _, text := range []string{tiledConv, tiledSums, tiledPool} {
+			d := fails(t, faulty.New(faulty.Options{Seed: seed, Unshared: 0.3}))
+			if _, err := compute(t, d, text, tiling.Options{MemLimit: 48 << 10}); err != nil {
+				t.Errorf("%s, seed %d: %v", text, seed, err)
+			}
 		}
 	}
 }

@@ -52,6 +52,7 @@ type runner struct {
 	done           int            // tiles
 	bytes          int64
 
+	copies   bool    // nothing is shared, though there is memory that could be
 	again    *holder // inputs for checks
 	recovery recovery
 }
@@ -199,6 +200,9 @@ func (r *runner) run(ctx context.Context) error {
 
 // shares says whether tiles are read to and written from the device's own memory, without copies.
 func (r *runner) shares() (bool, error) {
+	if r.copies {
+		return false, nil
+	}
 	p, t := r.Tiles.Problem(), r.Tiles.Tile(0)
 	for _, role := range p.Inputs() {
 		if p.TypeOf(role) != t.Problem.TypeOf(role) {
@@ -268,7 +272,9 @@ func (r *runner) onHost(h *holder, role problem.Role, typ problem.DataType, shap
 		if err != nil {
 			return nil, &stopped{Uploading, err} // it is not the source's fault
 		}
-		h.host[role] = dev.Host()
+		if h.host[role] = dev.Host(); h.host[role] == nil {
+			return nil, &stopped{Uploading, errUnshared}
+		}
 		return h.host[role], nil
 	}
 	if h.hostAll[role] == nil {

@@ -193,6 +193,9 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 			*rate = x
 		}
 	}
+	if r.IntN(4) == 0 {
+		o.Unshared = r.Float64()
+	}
 	options := f.Options
 	options.Staged = r.IntN(2) == 0 || options.Staged
 	opts := []engine.Option{engine.WithTuning(nil), engine.WithDriverOptions(options)}
@@ -222,18 +225,13 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				run.Bad = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
 		ctx := ctx
 		if limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, limit)
 			defer cancel()
 		}
-		run.Err = run.do(ctx, c, a, opts)
+		run.Err = survived(func() error { return run.do(ctx, c, a, opts) })
 	}()
 	select {
 	case <-done:
@@ -244,7 +242,7 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 	run.Injected = faults.Injected()
 	switch {
 	case run.Bad != "":
-	case errors.Is(run.Err, errWrong):
+	case errors.Is(run.Err, errWrong) || errors.Is(run.Err, errPanic):
 		run.Bad = run.Err.Error()
 	case run.Outcome() == "" && ctx.Err() == nil:
 		run.Bad = "unclear error: " + run.Err.Error()
@@ -288,7 +286,7 @@ func (run *FaultyRun) do(ctx context.Context, c *Case, a driver.Arithmetic, opts
 		errs := make([]error, 3)
 		var wg sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() { errs[i] = c.compute(ctx, d, a) })
+			wg.Go(func() { errs[i] = survived(func() error { return c.compute(ctx, d, a) }) })
 		}
 		wg.Wait()
 		return worst(errs)
@@ -298,10 +296,23 @@ func (run *FaultyRun) do(ctx context.Context, c *Case, a driver.Arithmetic, opts
 	return c.compute(ctx, d, a)
 }
 
-// worst is the error that says most: that a result is wrong.
+// errPanic is what a run must not end with, either.
+var errPanic = errors.New("panic")
+
+// survived is f, or an error that wraps errPanic.
+func survived(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// worst is the error that says most: that a result is wrong, or worse.
 func worst(errs []error) error {
 	for _, err := range errs {
-		if errors.Is(err, errWrong) {
+		if errors.Is(err, errWrong) || errors.Is(err, errPanic) {
 			return err
 		}
 	}

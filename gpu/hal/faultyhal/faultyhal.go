@@ -67,7 +67,7 @@ func (d *device) Alloc(bytes int64, kind hal.MemoryKind) (hal.Memory, error) {
 		return nil, err
 	}
 	d.f.Count("blocks of memory", 1)
-	return &memory{d, m}, nil
+	return &memory{d, m, kind == hal.DeviceMemory && d.Unshared("hal.Alloc")}, nil
 }
 
 func (d *device) NewKernel(ctx context.Context, k *shaders.Kernel, tunables []int32) (hal.Kernel, error) {
@@ -97,6 +97,14 @@ func (d *device) NewQueue(timed bool) (hal.Queue, error) {
 type memory struct {
 	d *device
 	hal.Memory
+	unshared bool
+}
+
+func (m *memory) Bytes() []byte {
+	if m.unshared {
+		return nil
+	}
+	return m.Memory.Bytes()
 }
 
 func (m *memory) View(off, bytes int64) (hal.View, error) {
