@@ -33,6 +33,8 @@ var algorithms = []algorithm{
 		can: fuses, run: runFused, scratch: fusedScratch},
 	{name: "igemm", why: "matrix product of packed weights and the taps of cached patches",
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
+	{name: "igemm", why: "matrix product of pairs of 16-bit integers, from cached patches",
+		can: pairs, run: runIntegers, build: newIntegers},
 	{name: "winograd", why: "products of transformed tiles: 4 times fewer multiplications, larger rounding errors",
 		can: transforms, run: runIgemm, build: newTransformed, rounds: true},
 	{name: "depthwise", why: "sums of shifted rows of cached patches",
@@ -59,6 +61,11 @@ func multiplies(p *problem.Problem) bool {
 
 // implicit says whether the implicit matrix product does.
 func implicit(p *problem.Problem) bool { return p.Op != problem.Deform && multiplies(p) }
+
+// pairs says whether a product of pairs of integers does.
+func pairs(p *problem.Problem) bool {
+	return p.Op == problem.Conv && p.Dir == problem.Forward && p.Integer()
+}
 
 // transforms says whether transformed tiles do.
 func transforms(p *problem.Problem) bool { return implicit(p) && winograd.Applies(p) == nil }
@@ -106,6 +113,9 @@ func read(p *problem.Problem) int { return (p.IC+p.OC)/p.Groups - made(p) }
 // tile is mostly empty where channels are so few: 1.0 to 3.4 times on two cores with AVX-512.
 func worthShifting(p *problem.Problem) bool { return made(p)*read(p) <= 12 }
 
+// fewIntegers is how many channels a group must make for pairs of integers to be faster than loops.
+const fewIntegers = 3
+
 // walks says whether plain loops compute the problem.
 func walks(p *problem.Problem) bool { return p.Op != problem.Deform && !p.Fused() }
 
@@ -126,6 +136,10 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	}
 	switch {
 	case list[0].name != "igemm":
+	case p.Integer():
+		if made(p) < fewIntegers {
+			prefer("direct")
+		}
 	case transforms(p) && worthTransforming(p):
 		prefer("winograd")
 	case worthShifting(p):

@@ -52,7 +52,12 @@ func widenInts(ctx context.Context, dst []int32, b *buffer, from problem.DataTyp
 }
 
 func numbers[To float32 | int32, From int8 | uint8](ctx context.Context, dst []To, src []From) error {
-	return each(ctx, len(src), func(i int) { dst[i] = To(src[i]) })
+	return chunks(ctx, len(src), func(lo, hi int) {
+		to := dst[lo:hi]
+		for i, v := range src[lo:hi] {
+			to[i] = To(v)
+		}
+	})
 }
 
 // narrow rounds float32 to the elements of a buffer: to nearest even, integers saturated.
@@ -64,23 +69,32 @@ func narrow(ctx context.Context, isa simd.ISA, b *buffer, src []float32, to prob
 		return chunks(ctx, n, func(lo, hi int) { simd.Narrow(isa, dst[lo:hi], src[lo:hi]) })
 	case problem.S8:
 		dst := view[int8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = int8(saturate(float64(src[i]), problem.S8)) })
+		return saturate(ctx, dst, src, to)
 	case problem.U8:
 		dst := view[uint8](b, n)
-		return each(ctx, n, func(i int) { dst[i] = uint8(saturate(float64(src[i]), problem.U8)) })
+		return saturate(ctx, dst, src, to)
 	}
 	copy(view[float32](b, n), src)
 	return nil
 }
 
-// saturate is the nearest integer that the type holds, to even between two; NaN is 0.
-func saturate(v float64, to problem.DataType) float64 {
-	lo, hi := -128.0, 127.0
-	if to == problem.U8 {
-		lo, hi = 0, 255
-	}
-	if v != v {
-		return 0
-	}
-	return max(lo, min(hi, math.RoundToEven(v)))
+// saturate sets dst to the nearest integers that the type holds, to even between two; NaN is 0.
+func saturate[To int8 | uint8](ctx context.Context, dst []To, src []float32, to problem.DataType) error {
+	lo, hi := limits(to)
+	// In a sum with whole, the lowest bits are those of the integer.
+	const whole = 3 << 22
+	return chunks(ctx, len(dst), func(from, end int) {
+		dst := dst[from:end]
+		for i, v := range src[from:end] {
+			switch {
+			case v > hi:
+				v = hi
+			case v < lo:
+				v = lo
+			case v != v:
+				v = 0
+			}
+			dst[i] = To(math.Float32bits(v + whole))
+		}
+	})
 }

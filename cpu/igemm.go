@@ -17,6 +17,7 @@ type igemm struct {
 	phases    []phase
 	products  []summer // gather's one, or scatter's, phase by phase
 	gradient  *gradient
+	integers  *integerProduct
 	ones      []float32 // the weights of a pooling
 	made      int64     // results before a fused pooling
 	pool      *igemm    // of them, if rows compute it
@@ -88,14 +89,20 @@ func dense(l *lattice) place { return place{size: l.out, step: [3]int{1, 1, 1}} 
 
 // String names the plan's decisions.
 func (ig *igemm) String() string {
-	if ig.gradient != nil {
+	switch {
+	case ig.gradient != nil:
 		return ig.gradient.gemm.String()
+	case ig.integers != nil:
+		return ig.integers.gemm.String()
 	}
 	return ig.products[0].String()
 }
 
 // weights is how many elements packed weights take.
 func (ig *igemm) weights() (n int) {
+	if ig.integers != nil {
+		return ig.integers.weights()
+	}
 	for _, p := range ig.products {
 		n += p.weights()
 	}
@@ -104,8 +111,11 @@ func (ig *igemm) weights() (n int) {
 
 // scratch is how many elements a run takes.
 func (ig *igemm) scratch() (n int) {
-	if ig.gradient != nil {
+	switch {
+	case ig.gradient != nil:
 		return ig.gradient.scratch()
+	case ig.integers != nil:
+		return ig.integers.scratch()
 	}
 	for _, p := range ig.products {
 		n = max(n, p.scratch())

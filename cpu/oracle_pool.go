@@ -122,7 +122,8 @@ func (o *oracle) pooling(ctx context.Context, role problem.Role) (func(int64) dr
 func lowest(typ problem.DataType) float64 {
 	switch typ {
 	case problem.S8, problem.U8:
-		return saturate(math.Inf(-1), typ)
+		lo, _ := limits(typ)
+		return float64(lo)
 	}
 	return math.Inf(-1)
 }

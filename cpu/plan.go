@@ -96,6 +96,10 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 		if pl.p.Integer() {
 			q := newQuant(j.t.f[problem.Quant], pl.p.OC)
 			q.subtract(j.t.i[problem.Wei])
+			if pl.igemm != nil {
+				w.packed = pl.igemm.integers.pack(j.t.i[problem.Wei])
+				j.t.i[problem.Wei] = nil
+			}
 		}
 		if wei := j.t.f[problem.Wei]; wei != nil && pl.igemm != nil && (!pl.igemm.padsZeros || finite(ctx, wei)) {
 			var err error

@@ -20,12 +20,17 @@ func (q *quant) output(acc int32, o int, typ problem.DataType) float32 {
 	if typ == problem.F32 {
 		return v
 	}
-	lo, hi := float32(-128), float32(127)
-	if typ == problem.U8 {
-		lo, hi = 0, 255
-	}
+	lo, hi := limits(typ)
 	// Rounded values beyond float32's integers saturate whatever the zero point adds.
 	return max(lo, min(hi, float32(math.RoundToEven(float64(v)))+q.dst[o]))
+}
+
+// limits are the least and the greatest integer of a type of 8 bits.
+func limits(typ problem.DataType) (lo, hi float32) {
+	if typ == problem.U8 {
+		return 0, 255
+	}
+	return -128, 127
 }
 
 // subtract takes the zero points from the weights, once, when they are packed.

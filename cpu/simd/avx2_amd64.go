@@ -317,6 +317,11 @@ func leakLane256(t *tile)
 //go:noescape
 func clip256(t *tile)
 
+// quantize256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func quantize256(t *tile)
+
 // residual256 adds rows of b to those of c, see post.go.
 //
 //go:noescape

@@ -8697,6 +8697,76 @@ test:
 	VZEROUPPER
 	RET
 
+// func quantize256(t *tile)
+// Requires: AVX, AVX2
+TEXT ·quantize256(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	NEGQ         R11
+	LEAQ         laneMask<>+32(SB), R9
+	VMOVUPS      (R9)(R11*4), Y15
+	MOVQ         72(DI), R9
+	MOVQ         104(DI), R10
+	SHLQ         $0x02, R10
+	MOVL         $0x4a000000, AX
+	VMOVD        AX, X6
+	VBROADCASTSS X6, Y6
+	MOVL         $0xca000000, AX
+	VMOVD        AX, X7
+	VBROADCASTSS X7, Y7
+	MOVL         $0x4b400000, AX
+	VMOVD        AX, X8
+	VBROADCASTSS X8, Y8
+	VBROADCASTSS 192(DI), Y3
+	VBROADCASTSS 196(DI), Y4
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	VBROADCASTSS (DX), Y2
+	ADDQ         $0x04, DX
+	JMP          test
+
+vector:
+	VMOVUPS   (R11), Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS    Y1, Y0, Y0
+	VMAXPS    Y7, Y0, Y0
+	VMINPS    Y6, Y0, Y0
+	VADDPS    Y8, Y0, Y0
+	VSUBPS    Y8, Y0, Y0
+	VADDPS    Y2, Y0, Y0
+	VMAXPS    Y3, Y0, Y0
+	VMINPS    Y4, Y0, Y0
+	VMOVUPS   Y0, (R11)
+	ADDQ      $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VCVTDQ2PS  Y0, Y0
+	VMULPS     Y1, Y0, Y0
+	VMAXPS     Y7, Y0, Y0
+	VMINPS     Y6, Y0, Y0
+	VADDPS     Y8, Y0, Y0
+	VSUBPS     Y8, Y0, Y0
+	VADDPS     Y2, Y0, Y0
+	VMAXPS     Y3, Y0, Y0
+	VMINPS     Y4, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func residual256(t *tile)
 // Requires: AVX
 TEXT ·residual256(SB), NOSPLIT, $0-8

@@ -497,6 +497,11 @@ func leakLane512(t *tile)
 //go:noescape
 func clip512(t *tile)
 
+// quantize512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func quantize512(t *tile)
+
 // residual512 adds rows of b to those of c, see post.go.
 //
 //go:noescape

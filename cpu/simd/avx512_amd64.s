@@ -17655,6 +17655,77 @@ test:
 	VZEROUPPER
 	RET
 
+// func quantize512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·quantize512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVQ         72(DI), R9
+	MOVQ         104(DI), R10
+	SHLQ         $0x02, R10
+	MOVL         $0x4a000000, AX
+	VMOVD        AX, X6
+	VBROADCASTSS X6, Z6
+	MOVL         $0xca000000, AX
+	VMOVD        AX, X7
+	VBROADCASTSS X7, Z7
+	MOVL         $0x4b400000, AX
+	VMOVD        AX, X8
+	VBROADCASTSS X8, Z8
+	VBROADCASTSS 192(DI), Z3
+	VBROADCASTSS 196(DI), Z4
+
+row:
+	MOVQ         R9, R11
+	MOVQ         128(DI), AX
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	VBROADCASTSS (DX), Z2
+	ADDQ         $0x04, DX
+	JMP          test
+
+vector:
+	VMOVUPS   (R11), Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS    Z1, Z0, Z0
+	VMAXPS    Z7, Z0, Z0
+	VMINPS    Z6, Z0, Z0
+	VADDPS    Z8, Z0, Z0
+	VSUBPS    Z8, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z3, Z0, Z0
+	VMINPS    Z4, Z0, Z0
+	VMOVUPS   Z0, (R11)
+	ADDQ      $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VCVTDQ2PS Z0, Z0
+	VMULPS    Z1, Z0, Z0
+	VMAXPS    Z7, Z0, Z0
+	VMINPS    Z6, Z0, Z0
+	VADDPS    Z8, Z0, Z0
+	VSUBPS    Z8, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z3, Z0, Z0
+	VMINPS    Z4, Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func residual512(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·residual512(SB), NOSPLIT, $0-8

@@ -69,6 +69,17 @@ func clipGo(t *tile) {
 	})
 }
 
+func quantizeGo(t *tile) {
+	const small, whole = 1 << 21, 3 << 22 // as in gen
+	eachGo(t, func(r int, row []float32) {
+		scale, zero := t.a[r], t.b[r]
+		for x, v := range Ints(row) {
+			f := limit(float32(float32(v)*scale), -small, small)
+			row[x] = limit(float32(float32(f+whole)-whole)+zero, t.limits[0], t.limits[1])
+		}
+	})
+}
+
 func residualGo(t *tile) {
 	eachGo(t, func(r int, row []float32) {
 		for x, v := range t.b[r*t.ldb:][:len(row)] {

@@ -84,6 +84,20 @@ func (b Block) Activate(isa ISA, f Activation) bool {
 	return true
 }
 
+// Quantize turns 32-bit integers, see Ints, into float32(c)·scale rounded to an integer, to nearest even, plus zero, within
+// lo and hi, which are in the range of 16-bit integers as zero is. The parameters go by rows.
+func (b Block) Quantize(isa ISA, scale, zero []float32, lo, hi float32) {
+	if b.Rows == 0 || b.Cols == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.a, t.b, t.limits = scale[:b.Rows], zero[:b.Rows], [2]float32{lo, hi}
+	b.fill(t, k)
+	k.quantize(t)
+}
+
 // Add adds the elements of rows that are ld apart.
 func (b Block) Add(isa ISA, rows []float32, ld int) {
 	if b.Rows == 0 || b.Cols == 0 {

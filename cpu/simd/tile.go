@@ -64,7 +64,7 @@ type kernels struct {
 	compresses                             bool // winogradSrc takes any lanes of a vector
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
-	clip, residual            kernel
+	clip, residual, quantize  kernel
 	activations               [activations]kernel
 	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
 	sum [][2]kernel

@@ -27,6 +27,9 @@ const (
 	vLo
 	vHi
 	vTmp
+	vSmall
+	vBelow
+	vWhole
 	vMask = 15
 )
 
@@ -44,54 +47,58 @@ func (a asm) post(s isa, name string, params int, start, body func()) {
 			}
 			variant = ""
 		}
-		full := fmt.Sprintf("%s%s%d", name, variant, s.bits)
-		a.tileFunc(full, full+" is a pass over finished results, see post.go.")
-		a.mask(s)
-		a.MOVQ(at(regTile, tileC), regC)
-		a.MOVQ(at(regTile, tileLdc), regLdc)
-		a.SHLQ(operand.Imm(2), regLdc)
-		start()
-		from := []reg.Register{regA, regB}[:params]
-		a.Label("row")
-		a.MOVQ(regC, regRow)
-		a.MOVQ(at(regTile, tileRows), regTmp)
-		for i, p := range from {
-			if lane {
-				a.MOVQ(p, laneParams[i])
-			} else {
-				a.VBROADCASTSS(at(p, 0), s.vec(vP+i))
-				a.ADDQ(operand.Imm(4), p)
-			}
-		}
-		a.JMP(operand.LabelRef("test"))
-		a.Label("vector")
-		for i := range from {
-			if lane {
-				a.VMOVUPS(at(laneParams[i], 0), s.vec(vP+i))
-				a.ADDQ(operand.Imm(uint64(s.bits/8)), laneParams[i])
-			}
-		}
-		a.VMOVUPS(at(regRow, 0), s.vec(vC))
-		body()
-		a.VMOVUPS(s.vec(vC), at(regRow, 0))
-		a.ADDQ(operand.Imm(uint64(s.bits/8)), regRow)
-		a.Label("test")
-		a.DECQ(regTmp)
-		a.JNZ(operand.LabelRef("vector"))
-		for i := range from {
-			if lane {
-				a.loadMasked(s, at(laneParams[i], 0), vP+i)
-			}
-		}
-		a.loadMasked(s, at(regRow, 0), vC)
-		body()
-		a.storeMasked(s, vC, at(regRow, 0))
-		a.nextRow()
-		a.DECQ(regK)
-		a.JNZ(operand.LabelRef("row"))
-		a.VZEROUPPER()
-		a.RET()
+		a.pass(s, fmt.Sprintf("%s%s%d", name, variant, s.bits), lane, params, start, body)
 	}
+}
+
+// pass is one of them.
+func (a asm) pass(s isa, name string, lane bool, params int, start, body func()) {
+	a.tileFunc(name, name+" is a pass over finished results, see post.go.")
+	a.mask(s)
+	a.MOVQ(at(regTile, tileC), regC)
+	a.MOVQ(at(regTile, tileLdc), regLdc)
+	a.SHLQ(operand.Imm(2), regLdc)
+	start()
+	from := []reg.Register{regA, regB}[:params]
+	a.Label("row")
+	a.MOVQ(regC, regRow)
+	a.MOVQ(at(regTile, tileRows), regTmp)
+	for i, p := range from {
+		if lane {
+			a.MOVQ(p, laneParams[i])
+		} else {
+			a.VBROADCASTSS(at(p, 0), s.vec(vP+i))
+			a.ADDQ(operand.Imm(4), p)
+		}
+	}
+	a.JMP(operand.LabelRef("test"))
+	a.Label("vector")
+	for i := range from {
+		if lane {
+			a.VMOVUPS(at(laneParams[i], 0), s.vec(vP+i))
+			a.ADDQ(operand.Imm(uint64(s.bits/8)), laneParams[i])
+		}
+	}
+	a.VMOVUPS(at(regRow, 0), s.vec(vC))
+	body()
+	a.VMOVUPS(s.vec(vC), at(regRow, 0))
+	a.ADDQ(operand.Imm(uint64(s.bits/8)), regRow)
+	a.Label("test")
+	a.DECQ(regTmp)
+	a.JNZ(operand.LabelRef("vector"))
+	for i := range from {
+		if lane {
+			a.loadMasked(s, at(laneParams[i], 0), vP+i)
+		}
+	}
+	a.loadMasked(s, at(regRow, 0), vC)
+	body()
+	a.storeMasked(s, vC, at(regRow, 0))
+	a.nextRow()
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("row"))
+	a.VZEROUPPER()
+	a.RET()
 }
 
 var laneParams = []reg.Register{reg.R8, reg.R12}
@@ -158,8 +165,32 @@ func (a asm) posts(s isa) {
 		a.VMAXPS(v(vC), v(vLo), v(vC))
 		a.VMINPS(v(vC), v(vHi), v(vC))
 	})
+	a.pass(s, fmt.Sprintf("quantize%d", s.bits), false, 2, func() {
+		a.constant(s, small, vSmall)
+		a.constant(s, small|signBit, vBelow)
+		a.constant(s, whole, vWhole)
+		a.VBROADCASTSS(at(regTile, tileLimit), v(vLo))
+		a.VBROADCASTSS(at(regTile, tileLimit+4), v(vHi))
+	}, func() {
+		a.VCVTDQ2PS(v(vC), v(vC))
+		a.VMULPS(v(vP), v(vC), v(vC))
+		a.VMAXPS(v(vBelow), v(vC), v(vC))
+		a.VMINPS(v(vSmall), v(vC), v(vC))
+		a.VADDPS(v(vWhole), v(vC), v(vC)) // which rounds to an integer
+		a.VSUBPS(v(vWhole), v(vC), v(vC))
+		a.VADDPS(v(vQ), v(vC), v(vC))
+		a.VMAXPS(v(vLo), v(vC), v(vC))
+		a.VMINPS(v(vHi), v(vC), v(vC))
+	})
 	a.residual(s)
 }
+
+// The bits of what quantize takes: 2^21, beyond which all results are limits, and 3·2^22, to which numbers below that are
+// added as integers.
+const (
+	small = 0x4a000000
+	whole = 0x4b400000
+)
 
 // less is the predicate "less than" of VCMPPS, false for NaN.
 const less = 0x11

@@ -1,0 +1,95 @@
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// Products of pairs give what plain loops do, bit for bit: of every type, with zero points and operands over their whole
+// ranges, and multipliers that leave little, all, and far too much of a sum.
+func TestIntegers(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 42))
+	for _, text := range []string{
+		"u8-s8-s8:mb2ic13ih11iw40oc21kh3kw3ph1pw1",
+		"s8-s8-u8:bias:mb1ic8ih17oc33kh3sh2ph1",
+		"s8-u8-f32:bias:post=relu:g3mb2ic9ih9oc12kh3dh1ph2",
+		"u8-u8-s32:bias:mb1ic5ih30oc40kh5sh3ph2",
+		"u8-s8-f32:post=relu:mb3ic7id5ih6iw7oc9kd2kh3kw1",
+		"s8-s8-s8:nhwc:mb2ic70ih14oc80kh1",
+		"u8-s8-s8:mb1ic3ih40oc16kh7sh2ph3",
+		"s8-s8-f32:mb1ic1300ih5oc18kh1",
+		"s8-s8-s32:mb2ic6iw31oc4kw3sw2pw1",
+		"u8-s8-s8:g8mb1ic8ih12oc8kh3ph1",
+		"u8-s8-s8:mb0ic8ih12oc8kh3ph1",
+	} {
+		p := parse(t, text)
+		for round := range 3 {
+			in := operands(t, r, &p)
+			for _, role := range []problem.Role{problem.Src, problem.Wei} {
+				for i := range in[role].F32 {
+					in[role].F32[i] = anyOf(r, p.TypeOf(role))
+				}
+			}
+			q := in[problem.Quant].F32
+			zero := anyOf(r, p.Type.Src)
+			for o := range p.OC {
+				q[o], q[p.OC+o] = zero, anyOf(r, p.Type.Wei)
+				q[2*p.OC+o] = (r.Float32() - 0.5) * float32(math.Pow(10, float64(6*round-8))) // the last of 10⁴
+				if p.Type.Dst.Size() == 1 {
+					q[3*p.OC+o] = anyOf(r, p.Type.Dst)
+				}
+			}
+			if err := p.CheckQuant(q); err != nil {
+				t.Fatal(err)
+			}
+			out := p.Outputs()[0]
+			for _, isa := range simd.Supported() {
+				d := &Device{info: info(), isa: isa}
+				want, got := run(t, d, p, "direct", in)[out], run(t, d, p, "igemm", in)[out]
+				if len(want) != len(got) {
+					t.Fatalf("%s on %s: %d elements of %d", text, isa, len(got), len(want))
+				}
+				for i := range want {
+					if math.Float64bits(got[i]) != math.Float64bits(want[i]) {
+						t.Fatalf("%s on %s, multipliers %d: element %d is %v, not %v", text, isa, round, i, got[i], want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// anyOf is a value of a type of 8 bits, often one of its limits.
+func anyOf(r *rand.Rand, typ problem.DataType) float32 {
+	lo, hi := limits(typ)
+	switch r.IntN(8) {
+	case 0:
+		return lo
+	case 1:
+		return hi
+	}
+	return lo + float32(r.IntN(256))
+}
+
+// Halves go to the even neighbour, and what no integer is to 0.
+func TestSaturate(t *testing.T) {
+	src := []float32{0.5, 1.5, -0.5, -1.5, 2.5, 126.5, 127.5, 300, -128.5, -129, 1e30, -1e30, float32(math.Inf(1)), float32(math.NaN()), 254.5, 0.49999997}
+	s8, u8 := make([]int8, len(src)), make([]uint8, len(src))
+	if err := saturate(t.Context(), s8, src, problem.S8); err != nil {
+		t.Fatal(err)
+	}
+	if err := saturate(t.Context(), u8, src, problem.U8); err != nil {
+		t.Fatal(err)
+	}
+	wantS := []int8{0, 2, 0, -2, 2, 126, 127, 127, -128, -128, 127, -128, 127, 0, 127, 0}
+	wantU := []uint8{0, 2, 0, 0, 2, 126, 128, 255, 0, 0, 255, 0, 255, 0, 254, 0}
+	for i, v := range src {
+		if s8[i] != wantS[i] || u8[i] != wantU[i] {
+			t.Errorf("%v is %d and %d, not %d and %d", v, s8[i], u8[i], wantS[i], wantU[i])
+		}
+	}
+}
