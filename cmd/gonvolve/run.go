@@ -34,9 +34,13 @@ clamps to 0 to 255 and rounds (see --map).
 With --mem-limit, or where arrays take more than half of the machine's memory,
 they are read and written in tiles, whatever their size. Such a run goes on with
 what is finished when it was interrupted or killed and the same command comes
-again, on any device; see --restart.`,
+again, on any device; see --restart.
+
+--device cpu+vulkan:0 divides the work: each of the devices takes the next tile
+when it has room for one, and those of a device that fails go to the others.`,
 		Example: `  gonvolve run conv --src photo.png --wei gaussian:5 --dst blurred.png
   gonvolve run pool --src photo.png --kernel 2 --kind avg_np --dst half.png
+  gonvolve run conv --src x.npy --wei w.npy --pad 1 --device cpu+vulkan:0 --dst y.npy
   gonvolve run unpool --src y.npy --indices i.npy --kernel 2 --dst x.npy
   gonvolve run problem conv:BWD_D:mb1ic3ih8oc4kh3ph1 --in diff_dst=dy.npy --in wei=w.npy --out diff_src=dx.npy`,
 		Args: cobra.NoArgs,
@@ -81,7 +85,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.DurationVar(&f.deadline, "deadline", 0, "give a device up that does not answer a call for so `long`, such as 30s; without it calls "+
 		"take the time that they take")
 	f.device = deviceFlag(cmd, "auto")
-	fl.Lookup("device").Usage = "`device`: cpu, vulkan:0, opencl:*name*, auto; the first that matches"
+	fl.Lookup("device").Usage = "`device`: cpu, vulkan:0, opencl:*name*, the first that matches; auto, the fastest; cpu+vulkan:0, both together"
 	f.out = outputFlags(cmd)
 }
 
@@ -197,7 +201,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	if several(dev) {
+	if several(dev) && !dev.Divides() {
 		r.Chosen, r.Why = on.Spec(), why
 		slog.InfoContext(ctx, "device", "of", dev.Name(), "device", on.Spec(), "why", why)
 	}
@@ -208,7 +212,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	if f.memLimit != "" || f.trace != "" || f.rates || tiling.TooLarge(on, j.problem) {
+	if f.memLimit != "" || f.trace != "" || f.rates || dev.Divides() || tiling.TooLarge(on, j.problem) {
 		var results engine.Operands
 		job, err := f.cut(cmd, on, j, func(o tiling.Options) (*cutJob, error) {
 			job, err := tiling.Prepare(ctx, on, j.problem, o)
@@ -226,7 +230,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 			}
 			return r, err
 		}
-		if f.memLimit != "" || f.trace != "" || f.rates || !errors.Is(err, engine.ErrUnsupported) {
+		if f.memLimit != "" || f.trace != "" || f.rates || dev.Divides() || !errors.Is(err, engine.ErrUnsupported) {
 			return r, err
 		} // else the whole may do elsewhere
 	}
@@ -263,7 +267,7 @@ const (
 // forRun is the device for a problem that runs once, and why.
 func forRun(ctx context.Context, dev *engine.Device, p *problem.Problem) (*engine.Device, string, error) {
 	switch {
-	case !several(dev):
+	case !several(dev) || dev.Divides():
 		return dev, "", nil
 	case p.FLOPs() < worthTryingFLOPs && p.Bytes() < worthTryingBytes:
 		return dev.First(), "one run of so little is not worth to try others", nil

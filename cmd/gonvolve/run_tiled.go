@@ -104,8 +104,11 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: going on where a run on %s was interrupted: %d of %d tiles are there\n", c.before, c.finished, n)
 	}
 	if n > 1 {
-		why := r.Device + " cannot hold it whole"
-		if c.limit > 0 {
+		why := r.On() + " cannot hold it whole"
+		switch {
+		case c.Shares() != nil && c.limit == 0:
+			why = "for " + c.On() + " to share"
+		case c.limit > 0:
 			why = "to keep to " + cmp.Or(f.memLimit, "a quarter of the machine's memory")
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: cut into %v, %s\n", c.Tiles, why)
@@ -125,6 +128,9 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	}
 	end := time.Now()
 	moved(c.Job, &r)
+	if shares := c.Shares(); shares != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: shared by %v\n", shares)
+	}
 	if n > 1 && end.Sub(run) >= worthTelling {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: of %v %v\n", end.Sub(run).Round(time.Millisecond), c.busy.shares(end.Sub(run)))
 	}
@@ -145,6 +151,9 @@ const worthTelling = time.Second
 // forecast tells how long a job takes at least, and from where on it pays to leave the cpu, if the peaks are known.
 func forecast(cmd *cobra.Command, job *tiling.Job) error {
 	ctx, dev := cmd.Context(), job.Device()
+	if job.Shares() != nil {
+		return nil // how devices get on together is not known beforehand
+	}
 	peaks, ok := peak.Known(dev.Info())
 	if !ok {
 		return nil

@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tensorio"
 )
@@ -54,4 +56,60 @@ func TestRunKeepsToAMemoryLimit(t *testing.T) {
 			t.Errorf("--mem-limit %s: exit %d, %s", limit, code, stderr)
 		}
 	}
+}
+
+// Devices share a run, in memory and from file to file; the result is that of one, bit for bit, and the shares are shown.
+func TestRunShared(t *testing.T) {
+	dir := t.TempDir()
+	x, w := iota32(3*256*256), iota32(2*3*3*3)
+	for _, v := range [][]float32{x, w} {
+		for i := range v {
+			v[i] = float32(int(v[i])%7 - 3) // so that every sum is exact
+		}
+	}
+	save(t, dir, "x.npy", x, 1, 3, 256, 256)
+	save(t, dir, "w.npy", w, 2, 3, 3, 3)
+	args := "run conv --exact --src x.npy --wei w.npy --pad 1"
+	want := succeed(t, dir, "whole.npy", args+" --device cpu")
+	for _, list := range shareable(t) {
+		for _, more := range []string{"", "--mem-limit 2MiB"} {
+			code, stdout, stderr := gonvolve(t, dir, strings.Fields(args+" --dst shared.npy --format json --trace t.json --device "+list+" "+more)...)
+			if code != exitDone || !regexp.MustCompile(`note: shared by cpu \(\d+\) \+ `).MatchString(stderr) {
+				t.Fatalf("%s %s: exit %d, %s", list, more, code, stderr)
+			}
+			got, err := tensorio.Read(filepath.Join(dir, "shared.npy"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(got.Bytes()) != string(want.Bytes()) {
+				t.Errorf("%s %s: not the whole's result", list, more)
+			}
+			var r report.Record
+			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Device != list || r.Chosen != "" || !strings.Contains(r.Tile, " tiles: ") || !strings.Contains(r.Tile, " on cpu (") {
+				t.Errorf("%s: %+v", list, r)
+			}
+			trace, err := os.ReadFile(filepath.Join(dir, "t.json"))
+			if err != nil || !strings.Contains(string(trace), "compute on ") {
+				t.Errorf("%v, trace %.300s", err, trace)
+			}
+		}
+	}
+	if code, _, stderr := gonvolve(t, dir, "run", "conv", "--src", "x.npy", "--wei", "w.npy", "--dst", "y.npy", "--device", "cpu+auto"); code != exitUsage ||
+		!strings.Contains(stderr, "auto is all devices already") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// shareable lists the cpu with each other device.
+func shareable(t *testing.T) (lists []string) {
+	t.Helper()
+	for _, l := range engine.Devices() {
+		if l.Err == nil && l.Spec != "cpu" {
+			lists = append(lists, "cpu+"+l.Spec)
+		}
+	}
+	return lists
 }

@@ -187,7 +187,7 @@ func (r *Run) compute(ctx context.Context) (err error) {
 		}
 	}
 	if !r.journal.found {
-		if err := r.journal.begin(r.Job.Tiles.Steps(), r.Job.Device().Spec()); err != nil {
+		if err := r.journal.begin(r.Job.Tiles.Steps(), r.Job.On()); err != nil {
 			return err
 		}
 	}

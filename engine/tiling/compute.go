@@ -61,6 +61,8 @@ type Job struct {
 	running bool
 
 	reading sync.Mutex // held while sources are read
+	team    *team      // devices that share the job; nil for one of dev's
+	whole   *Job       // of which this is a device's share, or nil
 
 	info   driver.PlanInfo // of the largest tile
 	why    string
@@ -74,10 +76,18 @@ const attempts = 12
 // Prepare cuts a problem for a device, such that it holds the tiles and they keep to the memory limit with all that the
 // device's algorithms take, and compiles them. A problem that is small enough becomes one tile.
 //
-// Where the device stands for several the job is for the one of them that For says.
+// Where the device stands for several, "auto", the job is for the one of them that For says; the devices of a list,
+// "cpu+opencl:0", share it: each takes the next tiles when it has room for them.
 func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
+	}
+	if dev.Divides() {
+		devs, err := dev.Members(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return prepareTeam(ctx, devs, p, o)
 	}
 	on, choice, err := For(ctx, dev, p)
 	if err != nil {
@@ -206,7 +216,7 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 		t := j.Tiles.Tile(i)
 		// What is too large is to be cut smaller, not to fall back.
 		pl, err := j.plans.get(ctx, j, &t, true)
-		if refused(err) && !j.running && !j.Tiles.canShrink() {
+		if refused(err) && !j.running && j.whole == nil && !j.Tiles.canShrink() {
 			pl, err = j.plans.get(ctx, j, &t, false)
 		}
 		if err != nil {
@@ -288,6 +298,15 @@ func (c *Tiles) kinds() []int {
 	return list
 }
 
+// lockReading keeps others from the sources until unlock is called.
+func (j *Job) lockReading() (unlock func()) {
+	if j.whole != nil {
+		j = j.whole
+	}
+	j.reading.Lock()
+	return j.reading.Unlock
+}
+
 // Info is how the largest tile is computed. Tile also says how the problem is cut, where it is.
 func (j *Job) Info() driver.PlanInfo {
 	i := j.info
@@ -296,6 +315,9 @@ func (j *Job) Info() driver.PlanInfo {
 			i.Tile += "; "
 		}
 		i.Tile += j.Tiles.String()
+	}
+	if shares := j.Shares(); shares != nil {
+		i.Tile += " on " + shares.String()
 	}
 	return i
 }
@@ -317,6 +339,15 @@ func (j *Job) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.plans.keep = 0
+	if j.team != nil {
+		var errs []error
+		for _, m := range j.team.mates {
+			errs = append(errs, m.Close())
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
 	if err := j.plans.trim(nil); !errors.Is(err, engine.ErrDeviceLost) { // what is lost need not be freed
 		return err
 	}

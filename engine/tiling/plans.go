@@ -97,8 +97,7 @@ func (pl *planned) load(ctx context.Context, j *Job, t *Tile, from *[problem.Rol
 
 // constants reads a tile's weights and the like; what the whole has in memory in one piece is not copied.
 func (j *Job) constants(ctx context.Context, t *Tile, from *[problem.Roles]Source) (c engine.Operands, err error) {
-	j.reading.Lock()
-	defer j.reading.Unlock()
+	defer j.lockReading()()
 	whole := j.Tiles.Problem()
 	for _, r := range t.Problem.Constants() {
 		b := t.Boxes[r]

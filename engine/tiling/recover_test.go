@@ -44,12 +44,18 @@ var staged = engine.WithDriverOptions(driver.Options{Staged: true})
 // fails opens a device with faults; the test ends with nothing of it left.
 func fails(t *testing.T, f *faulty.Faults, opts ...engine.Option) *engine.Device {
 	t.Helper()
+	return failsIn(t, "fragile:0", f, opts...)
+}
+
+// failsIn opens devices of which those called fragile have faults.
+func failsIn(t *testing.T, spec string, f *faulty.Faults, opts ...engine.Option) *engine.Device {
+	t.Helper()
 	warm(t)
 	log := slog.Default()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
 	t.Cleanup(func() { slog.SetDefault(log) })
 	before := runtime.NumGoroutine()
-	d, err := engine.Open(t.Context(), "fragile:0", append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
+	d, err := engine.Open(t.Context(), spec, append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
 		if _, ok := d.(fragile); ok {
 			return f.Driver(d)
 		}

@@ -55,6 +55,18 @@ type runner struct {
 	copies   bool    // nothing is shared, though there is memory that could be
 	again    *holder // inputs for checks
 	recovery recovery
+	there    []bool // results that another run of this job's made; nil: none
+	mate     *mate  // of a team, whose queue the tiles come from; nil for a job of one device
+}
+
+// newRunner is a run of the tiles that a job has for its device.
+func newRunner(j *Job, from [problem.Roles]Source, to [problem.Roles]Sink, m *mate) *runner {
+	for _, pl := range j.plans.list {
+		pl.has = "" // the weights may be others this time
+	}
+	r := &runner{Job: j, from: from, to: to, mate: m}
+	j.Tiles.grid.measure(func(role problem.Role, _, bytes int64) { r.sizes[role] = bytes })
+	return r
 }
 
 // Run computes from sources, one for each of the problem's Constants and Inputs, to sinks, one for each of its Outputs.
@@ -75,13 +87,16 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 			return fmt.Errorf("%w: %v has no sink", engine.ErrInvalid, r)
 		}
 	}
-	for _, pl := range j.plans.list {
-		pl.has = "" // the weights may be others this time
-	}
 	j.running = true
 	defer func() { j.running = false }()
-	r := &runner{Job: j, from: from, to: to}
-	j.Tiles.grid.measure(func(role problem.Role, _, bytes int64) { r.sizes[role] = bytes })
+	r := newRunner(j, from, to, nil)
+	if j.team != nil {
+		left, err := j.team.run(ctx, j, from, to, r.skip)
+		if left == 0 || err != nil {
+			return err
+		}
+		r.there, j.plans.keep = j.team.written, 1 // all have failed: the first one goes on, as a run of one device does
+	}
 	parts := j.Tiles.parts()
 	for i := range j.Tiles.Results() {
 		if r.skip(i) {
@@ -92,7 +107,9 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 }
 
 // skip says whether a result is there already.
-func (r *runner) skip(result int) bool { return r.o.Skip != nil && r.o.Skip(result) }
+func (r *runner) skip(result int) bool {
+	return r.there != nil && r.there[result] || r.o.Skip != nil && r.o.Skip(result)
+}
 
 // pipeline computes tiles from the next one to the last.
 func (r *runner) pipeline(ctx context.Context) (err error) {
@@ -232,7 +249,7 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 
 // tiles sends the tiles that are to be computed, of which landed gets word when they are written.
 func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan struct{}) <-chan flight {
-	parts, first := r.Tiles.parts(), r.next
+	parts := r.Tiles.parts()
 	c := make(chan flight)
 	wg.Go(func() {
 		defer close(c)
@@ -242,27 +259,45 @@ func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan st
 				receive(ctx, landed)
 			}
 		}
-		for i := first; i < r.Tiles.Len(); i++ {
-			if r.skip(i / parts) {
-				continue
-			}
-			t := r.Tiles.Tile(i)
-			alone := r.o.Alone != nil && r.o.Alone(i)
-			if alone {
-				land()
-			}
-			select {
-			case c <- flight{tile: &t}:
-				flying++
-			case <-ctx.Done():
-				return
-			}
-			if alone {
-				land()
+		next := r.queue(ctx)
+		for i, ok := next(); ok; i, ok = next() {
+			for end := (i/parts + 1) * parts; i < end; i++ {
+				t := r.Tiles.Tile(i)
+				alone := r.o.Alone != nil && r.o.Alone(i)
+				if alone {
+					land()
+				}
+				select {
+				case c <- flight{tile: &t}:
+					flying++
+				case <-ctx.Done():
+					return
+				}
+				if alone {
+					land()
+				}
 			}
 		}
 	})
 	return c
+}
+
+// queue has the results to make, by the first tile of each that is missing: one after another, or as a team shares them.
+func (r *runner) queue(ctx context.Context) (next func() (tile int, ok bool)) {
+	parts, at := r.Tiles.parts(), r.next
+	if r.mate != nil {
+		return func() (int, bool) {
+			result, ok := r.whole.team.take(ctx, r.mate)
+			return result * parts, ok
+		}
+	}
+	return func() (tile int, ok bool) {
+		for at < r.Tiles.Len() && r.skip(at/parts) {
+			at = (at/parts + 1) * parts
+		}
+		tile, at = at, (at/parts+1)*parts
+		return tile, tile < r.Tiles.Len()
+	}
 }
 
 // onHost is the tensor of a role in the holder's memory.
@@ -299,8 +334,7 @@ func (r *runner) onDevice(h *holder, role problem.Role, typ problem.DataType, sh
 
 // read reads the tile's inputs.
 func (r *runner) read(ctx context.Context, t *Tile, _, to *holder) error {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	defer r.lockReading()()
 	p := r.Tiles.Problem()
 	for _, role := range t.Problem.Inputs() {
 		b := t.Boxes[role]
@@ -425,9 +459,13 @@ func (r *runner) put(ctx context.Context, t *Tile, from *holder) error {
 				continue
 			}
 		}
-		if err := r.to[role].WriteBox(ctx, b, result, keep); err != nil {
+		if err := r.toSink(ctx, role, b, result, keep); err != nil {
 			return err
 		}
+	}
+	if r.mate != nil {
+		r.whole.team.done(r.whole, r.mate, t)
+		return nil
 	}
 	if t.Part == t.Parts-1 && r.o.Written != nil {
 		r.o.Written(t.Index / t.Parts)
@@ -439,6 +477,15 @@ func (r *runner) put(ctx context.Context, t *Tile, from *holder) error {
 		r.o.Progress(r.done, r.Tiles.Len(), r.bytes)
 	}
 	return nil
+}
+
+// toSink writes a box, one at a time, whoever computed it.
+func (r *runner) toSink(ctx context.Context, role problem.Role, b Box, from *engine.Tensor, at []int) error {
+	if r.mate != nil {
+		r.whole.team.writing.Lock()
+		defer r.whole.team.writing.Unlock()
+	}
+	return r.to[role].WriteBox(ctx, b, from, at)
 }
 
 // add adds a partial sum to those before it, and returns their sum in the result's type once it is complete.
