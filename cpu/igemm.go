@@ -44,8 +44,8 @@ type summer interface {
 // newIgemm plans a problem, by sums of rows if asked to.
 func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 	return newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
-		if rows && from == 1 && !at.interleaves() {
-			if s := newSliding(d, l, n, groups, to, simd.Weighted); s != nil {
+		if rows && !at.interleaves() {
+			if s := newSliding(d, l, n, groups, from, to, simd.Weighted); s != nil {
 				return s
 			}
 		}

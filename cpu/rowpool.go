@@ -41,7 +41,7 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 			divisors[i] = float32(max(1, w.divideBy(x))) // the sum of no cells is 0
 		}
 	}
-	if s := newSliding(d, l, planes, 1, 1, kind); s != nil {
+	if s := newSliding(d, l, planes, 1, 1, 1, kind); s != nil {
 		s.divisors = divisors
 		ig.products = []summer{s}
 	} else {

@@ -10,8 +10,8 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// slidingProduct is the sums of a lattice of one channel in each group, or its greatest, by windows that slide over
-// planes: each row is loaded once, and no plane is copied.
+// slidingProduct is the sums of a lattice, or of one channel in each group its greatest, by windows that slide over planes:
+// each row is loaded once for every channel that is made of it, and no plane is copied.
 type slidingProduct struct {
 	isa       simd.ISA
 	pool      *simd.Pool
@@ -19,7 +19,7 @@ type slidingProduct struct {
 	kind      simd.WindowKind
 	reversed  bool // taps are in the other order
 	n, groups int
-	to        int // channels that a group makes
+	from, to  int // channels of a group
 	in, out   int // positions of a plane
 	divisors  []float32
 	planes    int  // that a part of the work has
@@ -36,6 +36,7 @@ type slidingProduct struct {
 const (
 	nearPlane   = 256 << 10
 	bandElems   = 4 << 10
+	bandOfAll   = 8 << 10
 	nearResults = 8 << 20
 )
 
@@ -66,12 +67,12 @@ func (l *lattice) windows() (w simd.Windows, reversed, ok bool) {
 }
 
 // newSliding plans the sums of l, nil if no windows compute them.
-func newSliding(d *Device, l *lattice, n, groups, to int, kind simd.WindowKind) *slidingProduct {
+func newSliding(d *Device, l *lattice, n, groups, from, to int, kind simd.WindowKind) *slidingProduct {
 	w, reversed, ok := l.windows()
 	if !ok {
 		return nil
 	}
-	s := &slidingProduct{isa: d.isa, pool: workers(), kind: kind, reversed: reversed, n: n, groups: groups, to: to, in: volume(l.in),
+	s := &slidingProduct{isa: d.isa, pool: workers(), kind: kind, reversed: reversed, n: n, groups: groups, from: from, to: to, in: volume(l.in),
 		out: volume(l.out), bands: 1, planes: 1, slider: simd.NewSlider(d.isa, kind, w)}
 	if s.slider == nil {
 		return nil
@@ -85,7 +86,10 @@ func newSliding(d *Device, l *lattice, n, groups, to int, kind simd.WindowKind) 
 			s.rows = max(s.rows, 8)
 		}
 	}
-	s.past = n*groups*to*s.out > nearResults
+	if from > 1 { // whose bands stay in the nearest cache for all that is made of them
+		s.rows = min(s.rows, max(8, bandOfAll/(from*w.InW*w.Stride)))
+	}
+	s.past = from == 1 && n*groups*to*s.out > nearResults
 	return s
 }
 
@@ -109,18 +113,18 @@ func (s *slidingProduct) String() string {
 }
 
 func (s *slidingProduct) weights() int      { return s.groups * s.groupWeights() }
-func (s *slidingProduct) groupWeights() int { return s.to * s.slider.K * s.slider.K }
+func (s *slidingProduct) groupWeights() int { return s.to * s.from * s.slider.K * s.slider.K }
 func (s *slidingProduct) scratch() int      { return 0 }
 func (s *slidingProduct) interleaves() bool { return false }
 func (s *slidingProduct) pads() bool        { return s.pad }
 
-// pack copies a group's weights wei[m][tap], in the order of rows.
+// pack copies a group's weights wei[m][c][tap], in the order of rows.
 func (s *slidingProduct) pack(packed, wei []float32, group int) {
 	to := packed[group*s.groupWeights():][:s.groupWeights()]
 	copy(to, wei)
 	if taps := s.slider.K * s.slider.K; s.reversed {
-		for m := range s.to {
-			of := to[m*taps:][:taps]
+		for i := range s.to * s.from {
+			of := to[i*taps:][:taps]
 			for i := range taps / 2 {
 				of[i], of[taps-1-i] = of[taps-1-i], of[i]
 			}
@@ -160,25 +164,32 @@ func (s *sliding) Do(_, part int) {
 	y0, y1 := band*rows/s.bands, (band+1)*rows/s.bands
 	for i := first; i < min(first+s.planes, s.n*s.groups*s.to); i++ {
 		channel := i % (s.groups * s.to)
-		c := simd.Slide{Src: s.source[i/s.to*s.in:][:s.in], Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Past: s.past}
+		taps := s.slider.K * s.slider.K
+		c := simd.Slide{Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Past: s.past}
 		if s.far {
 			c.Ahead = s.rows
 		}
-		if taps := s.slider.K * s.slider.K; s.kind == simd.Weighted {
-			c.Wei = s.packed[channel*taps:][:taps]
-		}
-		if s.chain != nil {
-			c.Bias, c.Biased = float32(math.Copysign(0, -1)), true // which changes nothing
+		biased := s.chain != nil
+		if biased {
+			c.Bias = float32(math.Copysign(0, -1)) // which changes nothing
 			if s.chain.bias != nil {
 				c.Bias = s.chain.bias[channel]
 			}
-			c.Clip, c.Lo, c.Hi = s.chain.clips, s.chain.lo, s.chain.hi
+			c.Lo, c.Hi = s.chain.lo, s.chain.hi
 			c.Past = s.past && s.chain.rest == nil
 		}
 		for y := y0; y < y1; y += s.rows {
 			end := min(y1, y+s.rows)
-			s.slider.Rows(&c, y, end)
-			if s.chain != nil && s.chain.rest != nil {
+			for k := range s.from {
+				c.Src = s.source[(i/s.to*s.from+k)*s.in:][:s.in]
+				if s.kind == simd.Weighted {
+					c.Wei = s.packed[(channel*s.from+k)*taps:][:taps]
+				}
+				complete := k == s.from-1
+				c.Add, c.Biased, c.Clip = k > 0, biased && complete, biased && complete && s.chain.clips
+				s.slider.Rows(&c, y, end)
+			}
+			if biased && s.chain.rest != nil {
 				at := y * s.slider.OutW
 				s.chain.rest.apply(i/(s.groups*s.to), channel, at, c.Dst[at:end*s.slider.OutW])
 			}

@@ -23,6 +23,9 @@ func TestSlidingLarge(t *testing.T) {
 		"pool:max:mb3ic50ih14kh3sh1ph1",
 		"pool:max:mb1ic2ih4128kh2sh2", // past the caches
 		"pool:avg_np:mb1ic1ih600kh3ph1",
+		"g2mb1ic8ih30oc8kh3ph1",
+		"bias:post=relu:g2mb2ic6ih530oc4kh3sh2ph1",
+		"BWD_D:g2mb1ic8ih30oc6kh5ph2",
 		"g70mb2ic70ih14oc140kh3ph1",
 	} {
 		p := parse(t, text)

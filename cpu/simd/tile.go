@@ -28,6 +28,7 @@ const (
 	biasByRow = 1 << iota
 	biasByLane
 	clipped
+	addsUp // of a strip, before all
 )
 
 // release gives a tile back to the pool, without what it points to.

@@ -53,7 +53,7 @@ type strip struct {
 	steps              int // rows of results to make, with those before the first that its window's rows are a part of
 	skip               int // how many of these
 	ldSrc, ldDst       int
-	finish             int     // 1: add the bias; 2: and clip
+	finish             int     // bits as of a tile
 	bias               float32 // of Means: the divisor
 	limits             [2]float32
 	ahead              int // from a row to what is fetched into the cache meanwhile; 0: nothing
@@ -146,8 +146,9 @@ type Slide struct {
 	Src, Dst []float32
 	Wei      []float32 // of Weighted
 	Div      []float32 // of Averaged, for each result
-	// What happens to sums of Weighted before they are stored: a bias is added, what is below Lo becomes Lo and what is
-	// above Hi becomes Hi.
+	// What happens to sums of Weighted before they are stored: they are added to what is there, a bias is added, what is
+	// below Lo becomes Lo and what is above Hi becomes Hi.
+	Add          bool
 	Biased, Clip bool // Clip goes with a bias
 	Bias         float32
 	Lo, Hi       float32
@@ -174,11 +175,14 @@ func (s *Slider) Rows(c *Slide, y0, y1 int) {
 		t.wei = &c.Wei[:s.K*s.K][0]
 	}
 	t.bias, t.limits = c.Bias, [2]float32{c.Lo, c.Hi}
-	switch {
-	case c.Clip:
-		t.finish = 2
-	case c.Biased:
-		t.finish = 1
+	if c.Add {
+		t.finish |= addsUp
+	}
+	if c.Biased || c.Clip {
+		t.finish |= biasByRow
+	}
+	if c.Clip {
+		t.finish |= clipped
 	}
 	for i := range s.columns {
 		col := &s.columns[i]

@@ -94,16 +94,26 @@ near0:
 	VFMADD231PS Z4, Z13, Z2
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	KMOVW     (R8), K1
+	VMOVUPS.Z (R9), K1, Z3
+	VADDPS    Z3, Z2, Z2
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z3
 	VADDPS       Z3, Z2, Z2
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z3
 	VMAXPS       Z2, Z3, Z2
 	VBROADCASTSS 112(DI), Z3
@@ -206,17 +216,29 @@ near0:
 	VFMADD231PS Z8, Z17, Z5
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z6
+	VADDPS    Z6, Z4, Z4
+	KMOVW     (R8), K1
+	VMOVUPS.Z 64(R9), K1, Z6
+	VADDPS    Z6, Z5, Z5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z6
 	VADDPS       Z6, Z4, Z4
 	VADDPS       Z6, Z5, Z5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z6
 	VMAXPS       Z4, Z6, Z4
 	VMAXPS       Z5, Z6, Z5
@@ -342,18 +364,32 @@ near0:
 	VFMADD231PS Z12, Z21, Z8
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z9
+	VADDPS    Z9, Z6, Z6
+	VMOVUPS   64(R9), Z9
+	VADDPS    Z9, Z7, Z7
+	KMOVW     (R8), K1
+	VMOVUPS.Z 128(R9), K1, Z9
+	VADDPS    Z9, Z8, Z8
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z9
 	VADDPS       Z9, Z6, Z6
 	VADDPS       Z9, Z7, Z7
 	VADDPS       Z9, Z8, Z8
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z9
 	VMAXPS       Z6, Z9, Z6
 	VMAXPS       Z7, Z9, Z7
@@ -502,19 +538,35 @@ near0:
 	VFMADD231PS Z16, Z25, Z11
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z12
+	VADDPS    Z12, Z8, Z8
+	VMOVUPS   64(R9), Z12
+	VADDPS    Z12, Z9, Z9
+	VMOVUPS   128(R9), Z12
+	VADDPS    Z12, Z10, Z10
+	KMOVW     (R8), K1
+	VMOVUPS.Z 192(R9), K1, Z12
+	VADDPS    Z12, Z11, Z11
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z12
 	VADDPS       Z12, Z8, Z8
 	VADDPS       Z12, Z9, Z9
 	VADDPS       Z12, Z10, Z10
 	VADDPS       Z12, Z11, Z11
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z12
 	VMAXPS       Z8, Z12, Z8
 	VMAXPS       Z9, Z12, Z9
@@ -657,16 +709,26 @@ near0:
 	VFMADD231PS  Z6, Z7, Z4
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	KMOVW     (R8), K1
+	VMOVUPS.Z (R9), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z5
 	VADDPS       Z5, Z4, Z4
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z5
 	VMAXPS       Z4, Z5, Z4
 	VBROADCASTSS 112(DI), Z5
@@ -831,17 +893,29 @@ near0:
 	VFMADD231PS  Z12, Z13, Z9
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z10
+	VADDPS    Z10, Z8, Z8
+	KMOVW     (R8), K1
+	VMOVUPS.Z 64(R9), K1, Z10
+	VADDPS    Z10, Z9, Z9
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z10
 	VADDPS       Z10, Z8, Z8
 	VADDPS       Z10, Z9, Z9
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z10
 	VMAXPS       Z8, Z10, Z8
 	VMAXPS       Z9, Z10, Z9
@@ -1051,18 +1125,32 @@ near0:
 	VFMADD231PS  Z18, Z19, Z14
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z15
+	VADDPS    Z15, Z12, Z12
+	VMOVUPS   64(R9), Z15
+	VADDPS    Z15, Z13, Z13
+	KMOVW     (R8), K1
+	VMOVUPS.Z 128(R9), K1, Z15
+	VADDPS    Z15, Z14, Z14
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z15
 	VADDPS       Z15, Z12, Z12
 	VADDPS       Z15, Z13, Z13
 	VADDPS       Z15, Z14, Z14
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z15
 	VMAXPS       Z12, Z15, Z12
 	VMAXPS       Z13, Z15, Z13
@@ -1317,19 +1405,35 @@ near0:
 	VFMADD231PS  Z24, Z25, Z19
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z20
+	VADDPS    Z20, Z16, Z16
+	VMOVUPS   64(R9), Z20
+	VADDPS    Z20, Z17, Z17
+	VMOVUPS   128(R9), Z20
+	VADDPS    Z20, Z18, Z18
+	KMOVW     (R8), K1
+	VMOVUPS.Z 192(R9), K1, Z20
+	VADDPS    Z20, Z19, Z19
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z20
 	VADDPS       Z20, Z16, Z16
 	VADDPS       Z20, Z17, Z17
 	VADDPS       Z20, Z18, Z18
 	VADDPS       Z20, Z19, Z19
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z20
 	VMAXPS       Z16, Z20, Z16
 	VMAXPS       Z17, Z20, Z17
@@ -1534,16 +1638,26 @@ near0:
 	VFMADD231PS  Z8, Z9, Z6
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	KMOVW     (R8), K1
+	VMOVUPS.Z (R9), K1, Z7
+	VADDPS    Z7, Z6, Z6
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z7
 	VADDPS       Z7, Z6, Z6
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z7
 	VMAXPS       Z6, Z7, Z6
 	VBROADCASTSS 112(DI), Z7
@@ -1794,17 +1908,29 @@ near0:
 	VFMADD231PS  Z16, Z17, Z13
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z12, Z12
+	KMOVW     (R8), K1
+	VMOVUPS.Z 64(R9), K1, Z14
+	VADDPS    Z14, Z13, Z13
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z14
 	VADDPS       Z14, Z12, Z12
 	VADDPS       Z14, Z13, Z13
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z14
 	VMAXPS       Z12, Z14, Z12
 	VMAXPS       Z13, Z14, Z13
@@ -2130,18 +2256,32 @@ near0:
 	VFMADD231PS  Z24, Z25, Z20
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z21
+	VADDPS    Z21, Z18, Z18
+	VMOVUPS   64(R9), Z21
+	VADDPS    Z21, Z19, Z19
+	KMOVW     (R8), K1
+	VMOVUPS.Z 128(R9), K1, Z21
+	VADDPS    Z21, Z20, Z20
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z21
 	VADDPS       Z21, Z18, Z18
 	VADDPS       Z21, Z19, Z19
 	VADDPS       Z21, Z20, Z20
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z21
 	VMAXPS       Z18, Z21, Z18
 	VMAXPS       Z19, Z21, Z19
@@ -2287,16 +2427,26 @@ near1:
 	VFMADD231PS Z5, Z12, Z0
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	KMOVW     (R8), K1
+	VMOVUPS.Z (R9), K1, Z4
+	VADDPS    Z4, Z1, Z1
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z4
 	VADDPS       Z4, Z1, Z1
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z4
 	VMAXPS       Z1, Z4, Z1
 	VBROADCASTSS 112(DI), Z4
@@ -2456,17 +2606,29 @@ near1:
 	VFMADD231PS Z8, Z16, Z1
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z6
+	VADDPS    Z6, Z2, Z2
+	KMOVW     (R8), K1
+	VMOVUPS.Z 64(R9), K1, Z6
+	VADDPS    Z6, Z3, Z3
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z6
 	VADDPS       Z6, Z2, Z2
 	VADDPS       Z6, Z3, Z3
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z6
 	VMAXPS       Z2, Z6, Z2
 	VMAXPS       Z3, Z6, Z3
@@ -2665,18 +2827,32 @@ near1:
 	VFMADD231PS Z11, Z20, Z2
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z8
+	VADDPS    Z8, Z3, Z3
+	VMOVUPS   64(R9), Z8
+	VADDPS    Z8, Z4, Z4
+	KMOVW     (R8), K1
+	VMOVUPS.Z 128(R9), K1, Z8
+	VADDPS    Z8, Z5, Z5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z8
 	VADDPS       Z8, Z3, Z3
 	VADDPS       Z8, Z4, Z4
 	VADDPS       Z8, Z5, Z5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z8
 	VMAXPS       Z3, Z8, Z3
 	VMAXPS       Z4, Z8, Z4
@@ -2914,19 +3090,35 @@ near1:
 	VFMADD231PS Z14, Z24, Z3
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z10
+	VADDPS    Z10, Z4, Z4
+	VMOVUPS   64(R9), Z10
+	VADDPS    Z10, Z5, Z5
+	VMOVUPS   128(R9), Z10
+	VADDPS    Z10, Z6, Z6
+	KMOVW     (R8), K1
+	VMOVUPS.Z 192(R9), K1, Z10
+	VADDPS    Z10, Z7, Z7
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z10
 	VADDPS       Z10, Z4, Z4
 	VADDPS       Z10, Z5, Z5
 	VADDPS       Z10, Z6, Z6
 	VADDPS       Z10, Z7, Z7
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z10
 	VMAXPS       Z4, Z10, Z4
 	VMAXPS       Z5, Z10, Z5
@@ -3110,16 +3302,26 @@ near1:
 	VFMADD231PS  Z6, Z8, Z1
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	KMOVW     (R8), K1
+	VMOVUPS.Z (R9), K1, Z5
+	VADDPS    Z5, Z2, Z2
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z5
 	VADDPS       Z5, Z2, Z2
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z5
 	VMAXPS       Z2, Z5, Z2
 	VBROADCASTSS 112(DI), Z5
@@ -3358,17 +3560,29 @@ near1:
 	VFMADD231PS  Z10, Z13, Z3
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z8
+	VADDPS    Z8, Z4, Z4
+	KMOVW     (R8), K1
+	VMOVUPS.Z 64(R9), K1, Z8
+	VADDPS    Z8, Z5, Z5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z8
 	VADDPS       Z8, Z4, Z4
 	VADDPS       Z8, Z5, Z5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z8
 	VMAXPS       Z4, Z8, Z4
 	VMAXPS       Z5, Z8, Z5
@@ -3674,18 +3888,32 @@ near1:
 	VFMADD231PS  Z14, Z18, Z5
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z11
+	VADDPS    Z11, Z6, Z6
+	VMOVUPS   64(R9), Z11
+	VADDPS    Z11, Z7, Z7
+	KMOVW     (R8), K1
+	VMOVUPS.Z 128(R9), K1, Z11
+	VADDPS    Z11, Z8, Z8
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z11
 	VADDPS       Z11, Z6, Z6
 	VADDPS       Z11, Z7, Z7
 	VADDPS       Z11, Z8, Z8
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z11
 	VMAXPS       Z6, Z11, Z6
 	VMAXPS       Z7, Z11, Z7
@@ -4058,19 +4286,35 @@ near1:
 	VFMADD231PS  Z18, Z23, Z7
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ      R11
+	ADDQ      R12, DX
+	SUBQ      $0x01, 72(DI)
+	JGE       next
+	MOVQ      96(DI), AX
+	TESTQ     AX, AX
+	JZ        store
+	TESTL     $0x00000008, AX
+	JZ        bias
+	VMOVUPS   (R9), Z14
+	VADDPS    Z14, Z8, Z8
+	VMOVUPS   64(R9), Z14
+	VADDPS    Z14, Z9, Z9
+	VMOVUPS   128(R9), Z14
+	VADDPS    Z14, Z10, Z10
+	KMOVW     (R8), K1
+	VMOVUPS.Z 192(R9), K1, Z14
+	VADDPS    Z14, Z11, Z11
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Z14
 	VADDPS       Z14, Z8, Z8
 	VADDPS       Z14, Z9, Z9
 	VADDPS       Z14, Z10, Z10
 	VADDPS       Z14, Z11, Z11
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Z14
 	VMAXPS       Z8, Z14, Z8
 	VMAXPS       Z9, Z14, Z9
@@ -7855,16 +8099,26 @@ near0:
 	VFMADD231PS  Y5, Y6, Y2
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R8), Y3
+	VMASKMOVPS (R9), Y3, Y4
+	VADDPS     Y4, Y2, Y2
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y4
 	VADDPS       Y4, Y2, Y2
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y4
 	VMAXPS       Y2, Y4, Y2
 	VBROADCASTSS 112(DI), Y4
@@ -7966,17 +8220,29 @@ near0:
 	VFMADD231PS  Y9, Y10, Y5
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y7
+	VADDPS     Y7, Y4, Y4
+	VMOVUPS    (R8), Y6
+	VMASKMOVPS 32(R9), Y6, Y7
+	VADDPS     Y7, Y5, Y5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y7
 	VADDPS       Y7, Y4, Y4
 	VADDPS       Y7, Y5, Y5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y7
 	VMAXPS       Y4, Y7, Y4
 	VMAXPS       Y5, Y7, Y5
@@ -8101,18 +8367,32 @@ near0:
 	VFMADD231PS  Y13, Y14, Y8
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y10
+	VADDPS     Y10, Y6, Y6
+	VMOVUPS    32(R9), Y10
+	VADDPS     Y10, Y7, Y7
+	VMOVUPS    (R8), Y9
+	VMASKMOVPS 64(R9), Y9, Y10
+	VADDPS     Y10, Y8, Y8
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y10
 	VADDPS       Y10, Y6, Y6
 	VADDPS       Y10, Y7, Y7
 	VADDPS       Y10, Y8, Y8
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y10
 	VMAXPS       Y6, Y10, Y6
 	VMAXPS       Y7, Y10, Y7
@@ -8248,16 +8528,26 @@ near0:
 	VFMADD231PS  Y7, Y8, Y4
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R8), Y5
+	VMASKMOVPS (R9), Y5, Y6
+	VADDPS     Y6, Y4, Y4
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y6
 	VADDPS       Y6, Y4, Y4
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y6
 	VMAXPS       Y4, Y6, Y4
 	VBROADCASTSS 112(DI), Y6
@@ -8421,17 +8711,29 @@ near0:
 	VFMADD231PS  Y13, Y14, Y9
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y11
+	VADDPS     Y11, Y8, Y8
+	VMOVUPS    (R8), Y10
+	VMASKMOVPS 32(R9), Y10, Y11
+	VADDPS     Y11, Y9, Y9
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y11
 	VADDPS       Y11, Y8, Y8
 	VADDPS       Y11, Y9, Y9
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y11
 	VMAXPS       Y8, Y11, Y8
 	VMAXPS       Y9, Y11, Y9
@@ -8618,16 +8920,26 @@ near0:
 	VFMADD231PS  Y9, Y10, Y6
 
 skip0:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R8), Y7
+	VMASKMOVPS (R9), Y7, Y8
+	VADDPS     Y8, Y6, Y6
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y8
 	VADDPS       Y8, Y6, Y6
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y8
 	VMAXPS       Y6, Y8, Y6
 	VBROADCASTSS 112(DI), Y8
@@ -8749,16 +9061,26 @@ near1:
 	VFMADD231PS  Y4, Y6, Y0
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R8), Y2
+	VMASKMOVPS (R9), Y2, Y3
+	VADDPS     Y3, Y1, Y1
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y3
 	VADDPS       Y3, Y1, Y1
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y3
 	VMAXPS       Y1, Y3, Y1
 	VBROADCASTSS 112(DI), Y3
@@ -8916,17 +9238,29 @@ near1:
 	VFMADD231PS  Y7, Y10, Y1
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y5
+	VADDPS     Y5, Y2, Y2
+	VMOVUPS    (R8), Y4
+	VMASKMOVPS 32(R9), Y4, Y5
+	VADDPS     Y5, Y3, Y3
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y5
 	VADDPS       Y5, Y2, Y2
 	VADDPS       Y5, Y3, Y3
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y5
 	VMAXPS       Y2, Y5, Y2
 	VMAXPS       Y3, Y5, Y3
@@ -9123,18 +9457,32 @@ near1:
 	VFMADD231PS  Y10, Y14, Y2
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y7
+	VADDPS     Y7, Y3, Y3
+	VMOVUPS    32(R9), Y7
+	VADDPS     Y7, Y4, Y4
+	VMOVUPS    (R8), Y6
+	VMASKMOVPS 64(R9), Y6, Y7
+	VADDPS     Y7, Y5, Y5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y7
 	VADDPS       Y7, Y3, Y3
 	VADDPS       Y7, Y4, Y4
 	VADDPS       Y7, Y5, Y5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y7
 	VMAXPS       Y3, Y7, Y3
 	VMAXPS       Y4, Y7, Y4
@@ -9312,16 +9660,26 @@ near1:
 	VFMADD231PS  Y5, Y7, Y1
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R8), Y3
+	VMASKMOVPS (R9), Y3, Y4
+	VADDPS     Y4, Y2, Y2
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y4
 	VADDPS       Y4, Y2, Y2
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y4
 	VMAXPS       Y2, Y4, Y2
 	VBROADCASTSS 112(DI), Y4
@@ -9562,17 +9920,29 @@ near1:
 	VFMADD231PS  Y9, Y12, Y3
 
 skip1:
-	INCQ         R11
-	ADDQ         R12, DX
-	SUBQ         $0x01, 72(DI)
-	JGE          next
-	CMPQ         96(DI), $0x00
-	JEQ          store
+	INCQ       R11
+	ADDQ       R12, DX
+	SUBQ       $0x01, 72(DI)
+	JGE        next
+	MOVQ       96(DI), AX
+	TESTQ      AX, AX
+	JZ         store
+	TESTL      $0x00000008, AX
+	JZ         bias
+	VMOVUPS    (R9), Y7
+	VADDPS     Y7, Y4, Y4
+	VMOVUPS    (R8), Y6
+	VMASKMOVPS 32(R9), Y6, Y7
+	VADDPS     Y7, Y5, Y5
+
+bias:
+	TESTL        $0x00000001, AX
+	JZ           store
 	VBROADCASTSS 104(DI), Y7
 	VADDPS       Y7, Y4, Y4
 	VADDPS       Y7, Y5, Y5
-	CMPQ         96(DI), $0x01
-	JEQ          store
+	TESTL        $0x00000004, AX
+	JZ           store
 	VBROADCASTSS 108(DI), Y7
 	VMAXPS       Y4, Y7, Y4
 	VMAXPS       Y5, Y7, Y5

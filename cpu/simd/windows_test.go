@@ -33,6 +33,9 @@ func naive(w *Windows, kind WindowKind, c *Slide, y, x int) float32 {
 		return float32(sum) / c.Div[y*w.OutW+x]
 	}
 	v := float32(sum)
+	if c.Add {
+		v += 77
+	}
 	if c.Biased || c.Clip {
 		v += c.Bias
 	}
@@ -67,8 +70,8 @@ func TestSliders(t *testing.T) {
 				continue
 			}
 			ran[fmt.Sprint(kind, w.K, w.Stride)] = true
-			c := &Slide{Src: small(w.InH * w.InW), Wei: small(w.K * w.K), Div: small(w.OutH * w.OutW), Bias: 1, Lo: -4, Hi: 5,
-				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0,
+			c := &Slide{Src: small(w.InH * w.InW), Wei: small(w.K * w.K), Div: small(w.OutH * w.OutW), Bias: 1, Lo: -4, Hi: float32(5 + 77*r.IntN(2)),
+				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0, Add: r.IntN(3) == 0,
 				Ahead: r.IntN(2), Past: r.IntN(2) == 0}
 			for i := range c.Div {
 				c.Div[i] += 4

@@ -357,35 +357,38 @@ func (k *slide) fold(next, acc int) {
 	}
 }
 
-// finish divides the complete row of results, or adds the bias and clips.
+// addsUp is a bit of finish beside those of gemm.go: what was stored before is added.
+const addsUp = 8
+
+// finish divides the complete row of results, or adds what was there and the bias, and clips.
 func (k *slide) finish() {
 	last := k.live - 1
 	switch k.kind {
 	case "sum":
 		for v := range k.nv {
-			m := at(winDiv, v*k.bits/8)
-			switch {
-			case v < k.nv-1:
-				k.VMOVUPS(m, k.vec(k.x))
-			case k.bits == 512:
-				k.KMOVW(at(winMasks, 0), reg.K1)
-				k.VMOVUPS_Z(m, reg.K1, k.vec(k.x))
-			default:
-				k.VMOVUPS(at(winMasks, 0), k.vec(k.mask))
-				k.VMASKMOVPS(m, k.vec(k.mask), k.vec(k.x))
-			}
+			k.loadStored(winDiv, v, k.x)
 			k.VDIVPS(k.vec(k.x), k.acc(last, v), k.acc(last, v))
 		}
 		k.ADDQ(winLdDst, winDiv)
 	case "weigh":
-		k.CMPQ(at(winStrip, stripDone), operand.Imm(0))
-		k.JEQ(operand.LabelRef("store"))
+		k.MOVQ(at(winStrip, stripDone), reg.RAX)
+		k.TESTQ(reg.RAX, reg.RAX)
+		k.JZ(operand.LabelRef("store"))
+		k.TESTL(operand.U32(addsUp), reg.EAX)
+		k.JZ(operand.LabelRef("bias"))
+		for v := range k.nv {
+			k.loadStored(winDst, v, k.y)
+			k.VADDPS(k.vec(k.y), k.acc(last, v), k.acc(last, v))
+		}
+		k.Label("bias")
+		k.TESTL(operand.U32(biasByRow), reg.EAX)
+		k.JZ(operand.LabelRef("store"))
 		k.VBROADCASTSS(at(winStrip, stripBias), k.vec(k.y))
 		for v := range k.nv {
 			k.VADDPS(k.vec(k.y), k.acc(last, v), k.acc(last, v))
 		}
-		k.CMPQ(at(winStrip, stripDone), operand.Imm(1))
-		k.JEQ(operand.LabelRef("store"))
+		k.TESTL(operand.U32(clipped), reg.EAX)
+		k.JZ(operand.LabelRef("store"))
 		for i := range 2 {
 			k.VBROADCASTSS(at(winStrip, stripLimit+4*i), k.vec(k.y))
 			for v := range k.nv {
@@ -398,6 +401,21 @@ func (k *slide) finish() {
 			}
 		}
 		k.Label("store")
+	}
+}
+
+// loadStored loads the v-th vector from a base on, in the lanes that are stored.
+func (k *slide) loadStored(base reg.Register, v, to int) {
+	m := at(base, v*k.bits/8)
+	switch {
+	case v < k.nv-1:
+		k.VMOVUPS(m, k.vec(to))
+	case k.bits == 512:
+		k.KMOVW(at(winMasks, 0), reg.K1)
+		k.VMOVUPS_Z(m, reg.K1, k.vec(to))
+	default:
+		k.VMOVUPS(at(winMasks, 0), k.vec(k.mask))
+		k.VMASKMOVPS(m, k.vec(k.mask), k.vec(to))
 	}
 }
 
