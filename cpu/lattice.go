@@ -128,15 +128,31 @@ type patch struct {
 	off   []int  // of the taps
 	parts []bool // that are read
 	runs  []lineRun
-	// sourceRows is where rows of the source start, as many as the longest run has.
-	sourceRows []int
-	isa        simd.ISA
+	isa   simd.ISA
 	// outside is what the source has outside.
 	outside float32
 }
 
-// lineRun is rows of a patch, one after the other, that are read.
-type lineRun struct{ z, y, n int }
+// lineRun is n rows of a patch that are read: each step-th from y on.
+type lineRun struct {
+	z, y, n, step int
+	source        []int // where they start in the source, from the first on
+}
+
+// extend adds row y to the run, if it goes on there.
+func (r *lineRun) extend(z, y int) bool {
+	switch {
+	case r.z != z:
+		return false
+	case r.n == 1:
+		r.step = y - r.y
+	}
+	if y != r.y+r.n*r.step {
+		return false
+	}
+	r.n++
+	return true
+}
 
 // newPatch returns the patch for bands of n positions.
 func newPatch(isa simd.ISA, l *lattice, n int) *patch {
@@ -227,22 +243,19 @@ func (p *patch) table() {
 			}
 		}
 	}
-	longest := 0
 	for i, is := range used {
 		z, y := i/p.size[1], i%p.size[1]
-		switch last := len(p.runs) - 1; {
-		case !is:
-		case y > 0 && used[i-1]:
-			p.runs[last].n++
-		default:
-			p.runs = append(p.runs, lineRun{z, y, 1})
-		}
-		if last := len(p.runs) - 1; last >= 0 {
-			longest = max(longest, p.runs[last].n)
+		if last := len(p.runs) - 1; is && (last < 0 || !p.runs[last].extend(z, y)) {
+			p.runs = append(p.runs, lineRun{z: z, y: y, n: 1, step: 1})
 		}
 	}
-	for y := range longest {
-		p.sourceRows = append(p.sourceRows, y*l.in[2])
+	rows := map[int][]int{} // by step
+	for i := range p.runs {
+		r := &p.runs[i]
+		for n := len(rows[r.step]); n < r.n; n++ {
+			rows[r.step] = append(rows[r.step], n*r.step*l.in[2])
+		}
+		r.source = rows[r.step][:r.n]
 	}
 }
 
@@ -263,19 +276,27 @@ func (p *patch) fill(dst, src []float32, lo int) {
 	base := p.base
 	base[p.axis] += lo * p.l.stride[p.axis]
 	in := p.l.in
-	for _, r := range p.runs {
+	for i := range p.runs {
+		r := &p.runs[i]
 		z, y := base[0]+r.z, base[1]+r.y
-		rows := dst[(r.z*p.size[1]+r.y)*p.line:][:r.n*p.line]
-		above, end := max(0, min(r.n, -y)), max(0, min(r.n, in[1]-y)) // rows that the source has
+		above, end := r.until(-y), r.until(in[1]-y) // rows that the source has
 		if z < 0 || z >= in[0] || end <= above {
-			fill(rows, p.outside)
-			continue
+			above, end = r.n, r.n
 		}
-		fill(rows[:above*p.line], p.outside)
-		fill(rows[end*p.line:], p.outside)
-		p.lines(rows[above*p.line:end*p.line], src[(z*in[1]+y+above)*in[2]:][:(end-above)*in[2]], base[2])
+		rows := dst[(r.z*p.size[1]+r.y)*p.line:]
+		for k := range r.n {
+			if k < above || k >= end {
+				fill(rows[k*r.step*p.line:][:p.line], p.outside)
+			}
+		}
+		if end > above {
+			p.lines(rows[above*r.step*p.line:], src[(z*in[1]+y+above*r.step)*in[2]:], base[2], r, end-above)
+		}
 	}
 }
+
+// until is how many of the run's rows come before distance d from the first.
+func (r *lineRun) until(d int) int { return max(0, min(r.n, (d+r.step-1)/r.step)) }
 
 func fill(v []float32, x float32) {
 	for i := range v {
@@ -283,21 +304,22 @@ func fill(v []float32, x float32) {
 	}
 }
 
-// lines copies rows of the source, from cell x of each on.
-func (p *patch) lines(dst, src []float32, x int) {
-	wide, n := p.l.in[2], len(dst)/p.line
+// lines copies n rows of a run of the source, from cell x of each on.
+func (p *patch) lines(dst, src []float32, x int, r *lineRun, n int) {
+	wide := p.l.in[2]
+	line, from := r.step*p.line, r.step*wide
 	if len(p.parts) == 2 {
 		// Where both parts are inside:
 		lo := min(p.part, max(0, (1-x)/2))
 		hi := max(lo, min(p.part, (wide-x)/2))
 		if hi > lo {
-			simd.Split(p.isa, dst[lo:], dst[p.part+lo:], p.line, src[x+2*lo:], wide, n, hi-lo)
+			simd.Split(p.isa, dst[lo:], dst[p.part+lo:], line, src[x+2*lo:], from, n, hi-lo)
 			for i := range 2 {
 				for t := range lo {
-					p.column(dst[i*p.part+t:], src, x+i+2*t, n)
+					p.column(dst[i*p.part+t:], src, x+i+2*t, r, n)
 				}
 				for t := hi; t < p.part; t++ {
-					p.column(dst[i*p.part+t:], src, x+i+2*t, n)
+					p.column(dst[i*p.part+t:], src, x+i+2*t, r, n)
 				}
 			}
 			return
@@ -307,34 +329,34 @@ func (p *patch) lines(dst, src []float32, x int) {
 		lo := min(p.part, max(0, -x))
 		hi := max(lo, min(p.part, wide-x))
 		if hi > lo {
-			simd.CopyRows(p.isa, dst[lo:], p.line, src[x+lo:], p.sourceRows[:n], hi-lo)
+			simd.CopyRows(p.isa, dst[lo:], line, src[x+lo:], r.source[:n], hi-lo)
 		}
 		for t := range lo {
-			p.column(dst[t:], src, x+t, n)
+			p.column(dst[t:], src, x+t, r, n)
 		}
 		for t := hi; t < p.part; t++ {
-			p.column(dst[t:], src, x+t, n)
+			p.column(dst[t:], src, x+t, r, n)
 		}
 		return
 	}
-	for r := range n {
+	for k := range n {
 		for i, used := range p.parts {
 			if used {
-				p.every(dst[r*p.line+i*p.part:][:p.part], src[r*wide:][:wide], x+i, len(p.parts))
+				p.every(dst[k*line+i*p.part:][:p.part], src[k*from:][:wide], x+i, len(p.parts))
 			}
 		}
 	}
 }
 
-// column copies cell x of n rows.
-func (p *patch) column(dst, src []float32, x, n int) {
+// column copies cell x of n rows of a run.
+func (p *patch) column(dst, src []float32, x int, r *lineRun, n int) {
 	wide := p.l.in[2]
-	for r := range n {
+	for k := range n {
 		v := p.outside
 		if x >= 0 && x < wide {
-			v = src[r*wide+x]
+			v = src[k*r.step*wide+x]
 		}
-		dst[r*p.line] = v
+		dst[k*r.step*p.line] = v
 	}
 }
 
