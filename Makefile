@@ -17,6 +17,7 @@ LONGFLAGS   ?= -timeout 60m
 RACEFLAGS   ?= -short -timeout 30m
 FUZZTIME    ?= 15s
 FAULTS      ?= 500
+SAMPLE      ?= 400
 BENCHFLAGS  ?=
 TUNED       ?= vulkan:0 opencl:0
 TUNED_AS    ?= software
@@ -66,9 +67,10 @@ faults: build ## FAULTS runs with random faults on DEVICES, and as many with fau
 	./bin/gonvolve verify --faults $(FAULTS) --device '$(DEVICES)'
 	GONVOLVE_FAULTS=$(FAULTS) $(GO) test -run TestRandomFaults $(LONGFLAGS) ./gpu/vulkan ./gpu/opencl
 
-verify: build ## check DEVICES against golden checksums, random problems (FUZZTIME) and ONNX's recorded results, where those are
+verify: build ## check DEVICES against golden checksums (SAMPLE of them by every algorithm), random problems (FUZZTIME) and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \
-		for f in '$(CASES)'/golden/*.csv; do (set -x; ./bin/gonvolve verify --golden "$$f" --device '$(DEVICES)') || exit; done; \
+		for f in '$(CASES)'/golden/*.csv; do (set -x; ./bin/gonvolve verify --golden "$$f" --device '$(DEVICES)' && \
+			./bin/gonvolve verify --golden "$$f" --alg all --sample $(SAMPLE) --device '$(DEVICES)') || exit; done; \
 	else \
 		echo 'verify: no $(CASES)/golden: golden checksums left out (GONVOLVE_CASES names the folder above)'; \
 	fi

@@ -49,6 +49,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		Example: `  gonvolve verify --device all mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --fill uniform --suite resnet50 --alg all
   gonvolve verify --golden conv.csv --device vulkan:0
+  gonvolve verify --golden conv.csv --alg all --sample 400
   gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
   gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
   gonvolve verify --verdict --fill uniform mb1ic64ih56oc64oh56kh3ph1
@@ -73,9 +74,10 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	kernels := kernelsFlag(cmd, "the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
 	binding := cmd.Flags().String("max-binding", "", "kernels of GPUs see no more than so much `memory` of a tensor at a time, such as 4KiB, so that small ones are cut as large ones are")
-	for _, list := range []string{"batch", "suite", "sample"} {
+	for _, list := range []string{"batch", "suite"} {
 		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", "faults", list)
 	}
+	cmd.MarkFlagsMutuallyExclusive("onnx", "fuzz", "faults", "sample")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := verify.ParseFill(*fill)
 		if err != nil {
@@ -92,13 +94,14 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			}
 			return runFaults(cmd, out, *device, options, *seed, *first, *faults)
 		}
+		some := sampling{all: !cmd.Flags().Changed("sample"), n: *sample, seed: *seed}
 		if *golden != "" || *onnxDir != "" || cmd.Flags().Changed("fuzz") {
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)
 			}
 			l := &listing{out: out, device: *device, alg: *alg, options: options}
 			if *golden != "" {
-				return l.golden(cmd, *golden, problems)
+				return l.golden(cmd, *golden, problems, some)
 			}
 			if *onnxDir != "" {
 				return l.onnx(cmd, *onnxDir)
@@ -124,9 +127,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return err
 		}
-		if cmd.Flags().Changed("sample") {
-			list = choose(list, *sample, *seed)
-		}
+		list = choose(list, some)
 		if *verdict {
 			if len(list) != 1 {
 				return fmt.Errorf("%w: --verdict takes one problem, not %d", problem.ErrInvalid, len(list))
@@ -141,12 +142,22 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	return cmd
 }
 
-// choose picks n problems at random, in their order.
-func choose(list []problem.Problem, n int, seed uint64) []problem.Problem {
-	at := rand.New(rand.NewPCG(seed, 0)).Perm(len(list))
-	at = at[:min(len(at), max(1, n))]
+// sampling says how many of a list are to be checked: all, or n, but one at least.
+type sampling struct {
+	all  bool
+	n    int
+	seed uint64
+}
+
+// choose picks at random, in the list's order.
+func choose[T any](list []T, s sampling) []T {
+	if s.all || len(list) == 0 {
+		return list
+	}
+	at := rand.New(rand.NewPCG(s.seed, 0)).Perm(len(list))
+	at = at[:min(len(at), max(1, s.n))]
 	slices.Sort(at)
-	chosen := make([]problem.Problem, len(at))
+	chosen := make([]T, len(at))
 	for i, k := range at {
 		chosen[i] = list[k]
 	}

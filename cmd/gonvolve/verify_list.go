@@ -95,7 +95,7 @@ func (l *listing) table(devs []*engine.Device) report.Table {
 }
 
 // golden checks the results of a file of checksums. A file whose name has "deconv" in it is of transposed convolutions.
-func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags) error {
+func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags, some sampling) error {
 	var dirs []problem.Dir
 	if cmd.Flags().Changed("dir") {
 		for name := range strings.SplitSeq(f.dir, ",") {
@@ -119,6 +119,7 @@ func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags) error
 	if err != nil {
 		return fmt.Errorf("--golden %s: %w", file, err)
 	}
+	list = choose(list, some)
 	return l.run(cmd, func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error {
 		bar := newProgress(cmd, len(list)*len(devs))
 		defer bar.end()

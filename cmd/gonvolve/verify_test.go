@@ -122,6 +122,27 @@ func TestVerdictCommand(t *testing.T) {
 	}
 }
 
+// --sample takes some of a golden file's results, and every algorithm can be asked for.
+func TestGoldenSample(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "golden.csv")
+	rows := "file,mb_used,note,fwd_hash,fwd_dot,desc\n" + strings.Repeat("own,2,,d19c4b7fa2e849ef,0,mb7ic2ih5oc3oh5kh3ph1\n", 5)
+	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		n    string
+		want int
+	}{{"2", 2}, {"9", 5}, {"0", 1}} {
+		algorithms := map[string]int{}
+		for _, r := range records(t, exitDone, "verify", "--device", "cpu", "--golden", file, "--alg", "all", "--sample", c.n) {
+			algorithms[r.Algorithm]++
+		}
+		if algorithms["reference"] != c.want || algorithms["igemm"] != c.want {
+			t.Errorf("--sample %s: %v", c.n, algorithms)
+		}
+	}
+}
+
 // A folder of lists is all of them, each with its folder's operation; --sample takes some.
 func TestBatchFolder(t *testing.T) {
 	dir := t.TempDir()
