@@ -36,7 +36,7 @@ const (
 	beaten   = 2
 	near     = 1.5
 	firstRun = 500 * time.Millisecond // what a driver may do late
-	turns    = 5
+	turns    = 15
 	turn     = 4 * time.Millisecond // of runs, at least one …
 	mostRuns = 64                   // … at most so many
 	enough   = 2 * time.Second      // no further turn after so much time in turns

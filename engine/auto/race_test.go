@@ -49,7 +49,7 @@ func TestRace(t *testing.T) {
 		out    []string // of each
 	}{
 		{"the fastest, with a slow first run", []*runner{{times: []time.Duration{10 * ms}}, {times: []time.Duration{400 * ms, 9 * ms}}},
-			nil, 1, []int{8, 8}, []string{"", ""}},
+			nil, 1, []int{18, 18}, []string{"", ""}},
 		{"one that is slow runs twice", []*runner{{times: []time.Duration{10 * ms}}, {times: []time.Duration{30 * ms}}},
 			nil, 0, []int{3, 2}, []string{"", "over 2 times"}},
 		{"one that is very slow runs once", []*runner{{times: []time.Duration{10 * ms}}, {times: []time.Duration{5000 * ms}}},
@@ -65,14 +65,14 @@ func TestRace(t *testing.T) {
 		{"one that fails", []*runner{{times: []time.Duration{ms}, fails: 1}, {times: []time.Duration{10 * ms}}},
 			nil, 1, []int{1, 3}, []string{"broken", ""}},
 		{"one that fails late", []*runner{{times: []time.Duration{8 * ms}, fails: 5}, {times: []time.Duration{9 * ms}}},
-			nil, 1, []int{5, 12}, []string{"broken", ""}},
+			nil, 1, []int{5, 18}, []string{"broken", ""}},
 		{"a run that other work came between", []*runner{{times: []time.Duration{20 * ms}}, {times: []time.Duration{90 * ms, 10 * ms, 90 * ms, 10 * ms}}},
-			nil, 1, []int{3, 8}, []string{"behind", ""}},
+			nil, 1, []int{3, 18}, []string{"behind", ""}},
 		{"a first time that other work came between", []*runner{{times: []time.Duration{10 * ms, 90 * ms, 10 * ms}}, {times: []time.Duration{14 * ms}}},
-			nil, 0, []int{8, 8}, []string{"", ""}},
+			nil, 0, []int{18, 18}, []string{"", ""}},
 		{"none that runs", []*runner{{times: []time.Duration{ms}, fails: 1}}, nil, -1, []int{1}, []string{"broken"}},
 		{"a clock that stands still", []*runner{{times: []time.Duration{0}}, {times: []time.Duration{0}}},
-			nil, 0, []int{600, 600}, []string{"", ""}},
+			nil, 0, []int{1200, 1200}, []string{"", ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var list []Contender
