@@ -140,7 +140,7 @@ const reopenings = 3
 
 // Compute runs any problem once from host to host: in are its Inputs and Constants, the result its Outputs. When the device
 // is lost on the way it is opened again; where that does not help, or memory is short, the problem falls back to another
-// device. Package tiling's Compute does in smaller parts what memory is too short for.
+// device. What is larger than the device is not cut here (cutting stands on this package), but by package tiling's Compute.
 func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
 	on, _, err := d.pick(ctx, p, OnHost, driver.PlanOptions{})
 	if err != nil {

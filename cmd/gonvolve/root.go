@@ -18,8 +18,8 @@ any GPU through Vulkan or OpenCL, or the CPU. Every result can be checked
 against a float64 reference.
 
 Devices are named cpu, vulkan:0, opencl:1, by a pattern over their names
-(vulkan:*H100*), auto (for each problem the one that is measured to be fastest)
-or all.
+(vulkan:*H100*), auto (for each problem the one that is measured to be fastest),
+cpu+vulkan:0 (both; run divides its work among them) or all.
 GONVOLVE_DEVICE is the default of --device.
 
 Problems are written in the grammar of oneDNN's benchdnn, such as

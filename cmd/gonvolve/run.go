@@ -201,7 +201,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	if several(dev) && !dev.Divides() {
+	if several(dev) && !several(on) {
 		r.Chosen, r.Why = on.Spec(), why
 		slog.InfoContext(ctx, "device", "of", dev.Name(), "device", on.Spec(), "why", why)
 	}
@@ -212,7 +212,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	if err != nil {
 		return r, err
 	}
-	if f.memLimit != "" || f.trace != "" || f.rates || dev.Divides() || tiling.TooLarge(on, j.problem) {
+	if f.memLimit != "" || f.trace != "" || f.rates || several(on) || tiling.TooLarge(on, j.problem) {
 		var results engine.Operands
 		job, err := f.cut(cmd, on, j, func(o tiling.Options) (*cutJob, error) {
 			job, err := tiling.Prepare(ctx, on, j.problem, o)
@@ -230,7 +230,7 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 			}
 			return r, err
 		}
-		if f.memLimit != "" || f.trace != "" || f.rates || dev.Divides() || !errors.Is(err, engine.ErrUnsupported) {
+		if f.memLimit != "" || f.trace != "" || f.rates || several(on) || !errors.Is(err, engine.ErrUnsupported) {
 			return r, err
 		} // else the whole may do elsewhere
 	}
@@ -267,7 +267,7 @@ const (
 // forRun is the device for a problem that runs once, and why.
 func forRun(ctx context.Context, dev *engine.Device, p *problem.Problem) (*engine.Device, string, error) {
 	switch {
-	case !several(dev) || dev.Divides():
+	case !several(dev) || dev.Divides() || tiling.Large(p): // the tiles' devices are chosen with them
 		return dev, "", nil
 	case p.FLOPs() < worthTryingFLOPs && p.Bytes() < worthTryingBytes:
 		return dev.First(), "one run of so little is not worth to try others", nil

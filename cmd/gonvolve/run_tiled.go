@@ -128,6 +128,9 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	}
 	end := time.Now()
 	moved(c.Job, &r)
+	if c.Choice() != "" {
+		r.Chosen, r.Why = c.On(), c.Choice()
+	}
 	if shares := c.Shares(); shares != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: shared by %v\n", shares)
 	}

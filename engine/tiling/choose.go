@@ -2,8 +2,12 @@ package tiling
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/auto"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -31,3 +35,79 @@ func part(p problem.Problem, most int64) problem.Problem {
 	}
 	return tiles.Tile(tiles.Len() / 2).Problem
 }
+
+// large is what the tensors of a problem take at least for it to be worth trying whether devices are faster together.
+var large int64 = 1 << 30
+
+// Large says whether a problem is so large that "auto" may divide it.
+func Large(p *problem.Problem) bool { return p.Bytes() >= large }
+
+// worthDividing is the part of the best single device's time that several together may take at most to be chosen.
+const worthDividing = 0.9
+
+// together is all devices of a group, and why, if they compute a part of a large problem faster than the one that is fastest
+// by itself.
+func together(ctx context.Context, dev, on *engine.Device, p problem.Problem, o Options) ([]*engine.Device, string, error) {
+	if dev == on || !Large(&p) || o.Algorithm != "" || o.Steps != nil {
+		return nil, "", nil
+	}
+	devs, err := dev.Members(ctx)
+	if err != nil || len(devs) < 2 {
+		return nil, "", err
+	}
+	q := part(p, tried)
+	enter := func(prepare func(Options) (*Job, error)) func(context.Context) (auto.Entrant, error) {
+		return func(context.Context) (auto.Entrant, error) {
+			j, err := prepare(Options{MemLimit: o.MemLimit, Exact: o.Exact})
+			if err != nil {
+				return nil, err
+			}
+			return newEntrant(j)
+		}
+	}
+	alone, all := on.Spec(), specs(devs)
+	_, results, err := auto.Race(ctx, []auto.Contender{
+		{Name: alone, Start: enter(func(o Options) (*Job, error) { return prepareOne(ctx, on, q, o) })},
+		{Name: all, Start: enter(func(o Options) (*Job, error) { return prepareTeam(ctx, devs, q, o) })},
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	choice := auto.New(0, results, "")
+	better := results[1].Out == "" && results[1].MS > 0 && (results[0].MS == 0 || results[1].MS < worthDividing*results[0].MS)
+	if better {
+		choice = auto.New(1, results, "")
+	}
+	slog.InfoContext(ctx, "devices chosen", "of", dev.Name(), "problem", p.String(), "tried", q.String(), "devices", choice.Name, "why", choice.Why())
+	if !better {
+		return nil, "", nil
+	}
+	return devs, choice.Why(), nil
+}
+
+// entrant is a job with tensors that nobody needs.
+type entrant struct {
+	j  *Job
+	in engine.Operands
+}
+
+func newEntrant(j *Job) (e *entrant, err error) {
+	e = &entrant{j: j}
+	p := j.Tiles.Problem()
+	for _, list := range [2][]problem.Role{p.Constants(), p.Inputs()} {
+		for _, r := range list {
+			if e.in[r], err = engine.NewTensor(p.TypeOf(r), p.Shape(r)...); err != nil {
+				return nil, errors.Join(err, j.Close())
+			}
+		}
+	}
+	return e, nil
+}
+
+func (e *entrant) Run(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	_, err := e.j.RunHost(ctx, e.in)
+	return time.Since(start), err
+}
+
+func (e *entrant) Close() error { return e.j.Close() }

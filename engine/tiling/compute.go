@@ -76,8 +76,9 @@ const attempts = 12
 // Prepare cuts a problem for a device, such that it holds the tiles and they keep to the memory limit with all that the
 // device's algorithms take, and compiles them. A problem that is small enough becomes one tile.
 //
-// Where the device stands for several, "auto", the job is for the one of them that For says; the devices of a list,
-// "cpu+opencl:0", share it: each takes the next tiles when it has room for them.
+// Where the device stands for several, "auto", the job is for the one of them that For says, or for all, if it is large (see
+// Large) and they are measured to be faster together. The devices of a list, "cpu+opencl:0", share it: each takes the next
+// tiles when it has room for them.
 func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
@@ -92,6 +93,17 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	on, choice, err := For(ctx, dev, p)
 	if err != nil {
 		return nil, err
+	}
+	devs, why, err := together(ctx, dev, on, p, o)
+	if err != nil {
+		return nil, err
+	}
+	if devs != nil {
+		j, err := prepareTeam(ctx, devs, p, o)
+		if err == nil {
+			j.choice = why
+		}
+		return j, err
 	}
 	j, err := prepareOne(ctx, on, p, o)
 	if err == nil {

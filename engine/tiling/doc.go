@@ -13,6 +13,10 @@
 // twice the inputs and outputs of the largest tile on either side, a partial sum, weights three times (on the host,
 // uploaded, packed), the plans' workspace and the streams' staging memory.
 //
+// Several devices share a job whose device is a list, such as "cpu+opencl:0": each takes the next result from a queue when it
+// has room for one, what a failed one had taken goes back into it, and when all have failed the job goes on as that of the
+// first. Job.Shares says what each did.
+//
 // A run outlives its device. When the device is lost it is opened again (engine.Device.Reopen) and the run goes on with the
 // first tile that is not written; when memory runs out the tiles that are left are computed in parts of half the size, a
 // quarter, an eighth; where that does not help, the device to fall back to goes on. engine.Device.Fallbacks and the log

@@ -52,3 +52,10 @@ func Part(op problem.Op, a problem.Axis, windows bool, from, to int) (part probl
 	}
 	return w.part(o, x), inFrom, outFrom
 }
+
+// SetLarge has problems of so many bytes be large, until reset is called.
+func SetLarge(bytes int64) (reset func()) {
+	was := large
+	large = bytes
+	return func() { large = was }
+}

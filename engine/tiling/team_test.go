@@ -243,3 +243,63 @@ func TestTeamRandomFaults(t *testing.T) {
 		})
 	}
 }
+
+// paced is a cpu that takes its time over a problem, as a device apart from the processor does.
+type paced struct{ cpu.Driver }
+
+func (d paced) Open(ctx context.Context, i int, o driver.Options) (driver.Device, error) {
+	dev, err := d.Driver.Open(ctx, i, o)
+	return pacedDevice{dev}, err
+}
+
+type pacedDevice struct{ driver.Device }
+
+func (d pacedDevice) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (driver.Plan, error) {
+	pl, err := d.Device.Plan(ctx, p, o)
+	return pacedPlan{pl}, err
+}
+
+type pacedPlan struct{ driver.Plan }
+
+func (p pacedPlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
+	time.Sleep(20 * time.Millisecond)
+	return p.Plan.Run(ctx, s, a)
+}
+
+// Of a large problem auto tries whether all devices are faster together: two that wait are.
+func TestAutoDivides(t *testing.T) {
+	t.Setenv("GONVOLVE_CACHE", "off")
+	engine.Register("paced", paced{})
+	engine.Register("paced2", paced{})
+	for _, name := range engine.Drivers() {
+		if !strings.HasPrefix(name, "paced") {
+			engine.LeaveOut(name, errors.New("another test's"))
+			defer engine.LeaveOut(name, nil)
+		}
+	}
+	d, err := engine.Open(t.Context(), "auto", engine.NoFallback(), engine.WithTuning(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	p, err := problem.Parse("mb16ic8ih64oc8oh64kh3ph1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, large := range []bool{false, true} {
+		o := tiling.Options{MemLimit: 1 << 20}
+		if large {
+			defer tiling.SetLarge(1 << 20)()
+		}
+		j, err := tiling.Prepare(t.Context(), d, p, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (j.Shares() != nil) != large || j.Choice() == "" || large && !strings.HasPrefix(j.Choice(), "paced:0+paced2:0 ") {
+			t.Errorf("large %v: %v, %s", large, j.Shares(), j.Choice())
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
