@@ -49,6 +49,47 @@ func TestISAs(t *testing.T) {
 	}
 }
 
+// TestPatchesOfEachRun: workers copy a band's patches once for all of its tasks, and again for another image, band and run.
+func TestPatchesOfEachRun(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	bands, tasks := 0, 0
+	for _, isa := range simd.Supported() {
+		d := &Device{info: info(), isa: isa}
+		for _, text := range []string{
+			"mb1ic96ih9oc160oh9kh3ph1", "mb3ic20ih40oc40oh40kh3ph1", "g2mb2ic64ih13oc128kh3sh2ph1", "mb1ic24iw900oc48kw5pw2",
+		} {
+			p := parse(t, text)
+			in := operands(t, r, &p)
+			src := in[problem.Src].F32
+			want := run(t, d, p, "direct", in)[problem.Dst]
+			ig := newIgemm(d, &p, false)
+			product := ig.products[0].(*tileProduct)
+			bands, tasks = max(bands, product.bands), max(tasks, product.tasks)
+			packed, err := ig.pack(t.Context(), in[problem.Wei].F32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make([]float32, len(want))
+			for _, sign := range []float64{1, -1} {
+				if err := ig.run(t.Context(), &d.arena, src, packed, got, nil); err != nil {
+					t.Fatal(err)
+				}
+				for i, v := range got {
+					if float64(v) != sign*want[i] {
+						t.Fatalf("%s, %s, source times %g: element %d is %v, not %v", isa, text, sign, i, v, sign*want[i])
+					}
+				}
+				for i := range src {
+					src[i] = -src[i]
+				}
+			}
+		}
+	}
+	if bands < 2 || tasks < 2 && workers().Workers() > 1 {
+		t.Errorf("at most %d bands and %d tasks were seen", bands, tasks)
+	}
+}
+
 // TestWrongISA: an instruction set that isn't one is refused.
 func TestWrongISA(t *testing.T) {
 	t.Setenv("GONVOLVE_CPU", "mmx")
