@@ -3,9 +3,11 @@ package cpu
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 )
@@ -135,5 +137,70 @@ func TestStreamClose(t *testing.T) {
 		if !errors.Is(err, driver.ErrClosed) {
 			t.Errorf("%s after close: %v", name, err)
 		}
+	}
+}
+
+// TestStreamWaits: who waits for a task runs it, unless its context can end before the task does, and a task that nobody
+// waits for is run too.
+func TestStreamWaits(t *testing.T) {
+	s := &stream{}
+	ran := make(chan struct{}, 1)
+	if _, err := s.submit(t.Context(), work(func(context.Context) error { ran <- struct{}{}; return nil })); err != nil {
+		t.Fatal(err)
+	}
+	<-ran
+	// While a task runs, waiting can be given up, also for those behind it.
+	release := make(chan struct{})
+	first, err := s.submit(t.Context(), work(func(context.Context) error { ran <- struct{}{}; <-release; return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.submit(t.Context(), work(func(context.Context) error { return errors.New("told") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ran
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, e := range []*event{first, second} {
+		if err := e.Wait(short); !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting for task %d: %v", i, err)
+		}
+	}
+	close(release)
+	if err := second.Wait(context.Background()); err == nil || err.Error() != "told" {
+		t.Errorf("the second task: %v", err)
+	}
+	if !first.done.Load() {
+		t.Error("tasks ran out of order")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStreamsLeaveNothing: a closed stream's goroutine ends.
+func TestStreamsLeaveNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	d := open(t)
+	for range 20 {
+		s, err := d.NewStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := s.(*stream).submit(t.Context(), work(func(context.Context) error { return nil })); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for wait := 0; runtime.NumGoroutine() > before && wait < 1000; wait++ {
+		time.Sleep(time.Millisecond)
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines before, %d after", before, n)
 	}
 }
