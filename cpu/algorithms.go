@@ -113,9 +113,6 @@ func read(p *problem.Problem) int { return (p.IC+p.OC)/p.Groups - made(p) }
 // tile is mostly empty where channels are so few: 1.0 to 3.4 times on two cores with AVX-512.
 func worthShifting(p *problem.Problem) bool { return made(p)*read(p) <= 12 }
 
-// fewIntegers is how many channels a group must make for pairs of integers to be faster than loops.
-const fewIntegers = 3
-
 // walks says whether plain loops compute the problem.
 func walks(p *problem.Problem) bool { return p.Op != problem.Deform && !p.Fused() }
 
@@ -137,9 +134,6 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	switch {
 	case list[0].name != "igemm":
 	case p.Integer():
-		if made(p) < fewIntegers {
-			prefer("direct")
-		}
 	case transforms(p) && worthTransforming(p):
 		prefer("winograd")
 	case worthShifting(p):
