@@ -24,7 +24,7 @@ const (
 	shareResults = 6         // results for each device of a team, or more, so that the last ones do not count for much
 	smallestTile = 256 << 10 // bytes of one that is not cut any smaller for it
 	ahead        = 4         // results that a device may have taken and not written
-	firstAhead   = 2         // before it has written one
+	firstAhead   = 1         // before it has written one: how long it takes is not known
 )
 
 // Share is what a device did of a job that was divided among several.

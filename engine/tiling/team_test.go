@@ -24,8 +24,8 @@ type second struct{ cpu.Driver }
 
 func init() { engine.Register("second", second{}) }
 
-// meeting is a source whose third box has to be read before its sink takes the first: a device reads two before it writes one,
-// so that by then another one takes part.
+// meeting is a source whose second box has to be read before its sink takes the first: a device reads one before it has written
+// one, so that by then another one takes part.
 type meeting struct {
 	mu    sync.Mutex
 	reads int
@@ -35,7 +35,7 @@ type meeting struct {
 func (m *meeting) read(int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.reads++; m.reads == 3 {
+	if m.reads++; m.reads == 2 {
 		close(m.met)
 	}
 	return nil
@@ -79,7 +79,7 @@ func TestTeam(t *testing.T) {
 				m := &meeting{met: make(chan struct{})}
 				if j.Tiles.Results() < 4 {
 					close(m.met) // there is not enough for two
-					m.reads = 3
+					m.reads = 2
 				}
 				for r, v := range in {
 					if v != nil {
