@@ -67,6 +67,12 @@ func AsGPU(dev driver.Device, units int) {
 	d.info.Type, d.info.ComputeUnits = driver.Discrete, units
 }
 
+// WithoutDot makes a device do without its dot products of bytes.
+func WithoutDot(dev driver.Device) { dev.(*Device).proof.Dot = false }
+
+// AccelerateDot makes a device's dot products fast ones.
+func AccelerateDot(dev driver.Device) { dev.(*Device).limits.DotFast = true }
+
 // EmulateMatrices makes igemm_coopmat_emulated an algorithm of the device, with subgroups of so many lanes.
 func EmulateMatrices(dev driver.Device, lanes int) { dev.(*Device).emulatedLanes = lanes }
 

@@ -126,6 +126,15 @@ func TestSelfTestOfHalves(t *testing.T) {
 	}
 }
 
+// Dot products are used where the kernel that tries them comes out right, which the fake does not compute.
+func TestSelfTestOfDotProducts(t *testing.T) {
+	f := newFake()
+	f.info.Dot = true
+	if facts := f.open(t).Info().Limits; len(facts) != 1 || facts[0].Name != "self-test: dot products" {
+		t.Errorf("told as %v", facts)
+	}
+}
+
 // Matrices are used where the convolution of the self-test comes out right, which the fake does not compute.
 func TestSelfTestOfMatrices(t *testing.T) {
 	f := newFake()

@@ -111,7 +111,7 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 32 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["winograd"] < 1 || ran["igemm_local"] < 10 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
+		if ran["direct"] != 32 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["winograd"] < 1 || ran["igemm_local"] < 10 || ran["igemm_dot"] != 2 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
 			t.Errorf("algorithms that ran: %v", ran)
 		}
 	}
