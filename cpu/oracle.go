@@ -106,13 +106,13 @@ func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *
 	if !known {
 		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
 	}
-	o := &oracle{p: p, t: t, g: newGeometry(p), half: a.Half, truncates: a.Truncates, orPlain: a.OrPlain}
+	o := &oracle{p: p, t: t, g: newGeometry(p), short: a.Half, truncates: a.Truncates, orPlain: a.OrPlain}
 	if a.Winograd != 0 {
 		var err error
 		if o.winograd, err = newWinograd(ctx, p, a, o.g, t, count); err != nil {
 			return nil, err
 		}
-	} else if convolves := p.Op == problem.Conv || p.Op == problem.Deconv; a.Half && (!convolves || p.Integer()) {
+	} else if convolves := p.Op == problem.Conv || p.Op == problem.Deconv; a.Half != 0 && (!convolves || p.Integer() || a.Half < 0 || a.Half > rounding.MostShort) {
 		return nil, fmt.Errorf("%w: no bound for %s of %s", driver.ErrUnsupported, a, p.String())
 	}
 	switch p.Op {
@@ -137,7 +137,7 @@ type oracle struct {
 	t         *tensors
 	g         *geometry
 	winograd  *winogradSums // nil: plain sums …
-	half      bool          // … in f16
+	short     int           // … in f16, of so many products, if not 0 …
 	truncates bool          // … or truncated
 	orPlain   bool          // or, of any of them, plain sums in f32 after all
 }
@@ -145,13 +145,18 @@ type oracle struct {
 // sum is a float64 sum with its magnitude and its number of terms.
 type sum struct {
 	value, magnitude float64
+	largest          float64 // |term|
 	terms            int64
 	slack            float64 // what the terms themselves may be off
 }
 
 func (s *sum) add(product float64) {
 	s.value += product
-	s.magnitude += math.Abs(product)
+	size := math.Abs(product)
+	s.magnitude += size
+	if size > s.largest {
+		s.largest = size
+	}
 	s.terms++
 }
 
@@ -176,8 +181,8 @@ func (o *oracle) special(s sum, i int64) rounding.Number {
 	switch {
 	case o.winograd != nil:
 		return o.winograd.number(s, i)
-	case o.half:
-		return rounding.HalfSum(s.value, s.magnitude, s.terms)
+	case o.short != 0:
+		return rounding.HalfSums(s.value, s.magnitude, s.largest, s.terms, o.short)
 	case o.truncates:
 		return rounding.TruncatedSum(s.value, s.magnitude, s.terms)
 	}

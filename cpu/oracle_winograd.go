@@ -46,7 +46,7 @@ type winogradSums struct {
 // newWinograd prepares the bounds of count elements.
 func newWinograd(ctx context.Context, p *problem.Problem, a driver.Arithmetic, g *geometry, t *tensors, count int64,
 ) (*winogradSums, error) {
-	if err := winograd.Applies(p); err != nil || a.Half {
+	if err := winograd.Applies(p); err != nil || a.Half != 0 {
 		return nil, fmt.Errorf("%w: no bound for %s of %s (%w)", driver.ErrUnsupported, a, p.String(), err)
 	}
 	f, err := winograd.New(a.Winograd)

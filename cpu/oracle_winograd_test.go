@@ -229,13 +229,13 @@ func TestArithmeticRefused(t *testing.T) {
 	d := open(t)
 	r := rand.New(rand.NewPCG(65, 66))
 	for text, list := range map[string][]driver.Arithmetic{
-		"mb1ic3ih9oc4kh3ph1":                   {{Winograd: 3}, {Winograd: 4, Half: true}, {Winograd: -2}},
+		"mb1ic3ih9oc4kh3ph1":                   {{Winograd: 3}, {Winograd: 4, Half: 8}, {Winograd: -2}},
 		"mb1ic3ih9oc4kh3ph1sh2":                {{Winograd: 4}},
 		"mb1ic3ih9oc4kh5ph2":                   {{Winograd: 4}},
 		"mb1ic3iw9oc4kw3pw1":                   {{Winograd: 2}},
 		"BWD_W:mb1ic3ih9oc4kh3ph1":             {{Winograd: 4}},
-		"u8-s8-s32:mb1ic3ih9oc4kh3":            {{Winograd: 2}, {Half: true}},
-		"pool:max:mb1ic3ih9kh3":                {{Winograd: 2}, {Half: true}},
+		"u8-s8-s32:mb1ic3ih9oc4kh3":            {{Winograd: 2}, {Half: 8}},
+		"pool:max:mb1ic3ih9kh3":                {{Winograd: 2}, {Half: 8}},
 		"mb1ic3id3ih9iw9oc4kd1kh3kw3pd0ph1pw1": {{Winograd: 2}},
 	} {
 		p := parse(t, text)
@@ -289,12 +289,12 @@ func TestHalfSums(t *testing.T) {
 	d := open(t)
 	p := parse(t, "mb1ic5ih9oc4kh3ph1")
 	in := operands(t, rand.New(rand.NewPCG(67, 68)), &p)
-	half, err := d.Reference(t.Context(), p, driver.Arithmetic{Half: true}, in, problem.Dst, nil)
+	half, err := d.Reference(t.Context(), p, driver.Arithmetic{Half: 8}, in, problem.Dst, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range truth(t, p, in, problem.Dst) {
-		least := float64(e.Terms) / (1 << 11) * e.Magnitude
+		least := 8. / (1 << 11) * e.Magnitude
 		if h := half[i]; h.Value != e.Value || !h.Exact || h.Bound < least || h.Bound > 1.01*least+0.02 {
 			t.Fatalf("element %d: %+v, of f32 sums %+v", i, h, e)
 		}

@@ -19,6 +19,8 @@ var emulatedMatrix = hal.Matrix{M: 16, N: 16, K: 16}
 var asGiven = map[string]func(*Device, *problem.Problem) error{
 	"igemm_coopmat":          func(d *Device, p *problem.Problem) error { return canMatrices(d, p, false) },
 	"igemm_coopmat_emulated": func(d *Device, p *problem.Problem) error { return canMatrices(d, p, true) },
+	"igemm_half":             func(d *Device, p *problem.Problem) error { return canHalfSums(d, p, false) },
+	"igemm_half_emulated":    func(d *Device, p *problem.Problem) error { return canHalfSums(d, p, true) },
 }
 
 func canMatrices(d *Device, p *problem.Problem, emulated bool) error {
@@ -46,8 +48,8 @@ func canMatrices(d *Device, p *problem.Problem, emulated bool) error {
 	return err
 }
 
-// canMatrixShape is what is asked about the core problem, which has no types: nothing.
-func canMatrixShape(*Device, *problem.Problem) error { return nil }
+// canGiven is what is then asked about the core problem, which has no types: nothing.
+func canGiven(*Device, *problem.Problem) error { return nil }
 
 // worthMatrices says whether the groups fill tiles. Subgroups that emulate matrices are never worth it.
 func worthMatrices(d *Device, p *problem.Problem) bool {

@@ -100,7 +100,8 @@ type Device struct {
 	// binding is how many bytes of a buffer kernels see at most.
 	binding int64
 
-	emulatedLanes int // of a subgroup of igemm_coopmat_emulated, for tests; 0: it is no algorithm
+	emulatedHalves bool // igemm_half_emulated is an algorithm: for tests
+	emulatedLanes  int  // of a subgroup of igemm_coopmat_emulated, for tests; 0: it is no algorithm
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}

@@ -76,6 +76,9 @@ func AccelerateDot(dev driver.Device) { dev.(*Device).limits.DotFast = true }
 // EmulateMatrices makes igemm_coopmat_emulated an algorithm of the device, with subgroups of so many lanes.
 func EmulateMatrices(dev driver.Device, lanes int) { dev.(*Device).emulatedLanes = lanes }
 
+// EmulateHalves makes igemm_half_emulated an algorithm of the device.
+func EmulateHalves(dev driver.Device) { dev.(*Device).emulatedHalves = true }
+
 // MatrixProduct is the self-test of cooperative matrices by an algorithm.
 func MatrixProduct(ctx context.Context, dev driver.Device, algorithm string) (wrong string, err error) {
 	d := dev.(*Device)

@@ -35,8 +35,18 @@ func (d *Device) MeasurePeaks(ctx context.Context) (p driver.Peaks, err error) {
 		return p, fmt.Errorf("%w: a stream of another driver", driver.ErrInvalid)
 	}
 	m := &peakMeter{dev: d, stream: s}
-	if p.GFLOPS, err = m.multiplyAdds(ctx); err != nil {
+	if p.GFLOPS, err = m.multiplyAdds(ctx, "peak_fma"); err != nil {
 		return p, err
+	}
+	if d.proof.HalfArithmetic {
+		if p.HalfGFLOPS, err = m.multiplyAdds(ctx, "peak_fma.packed"); err != nil {
+			return p, err
+		}
+	}
+	if d.proof.Matrix != (hal.Matrix{}) {
+		if p.MatrixGFLOPS, err = m.matrices(ctx, "peak_matrix.matrix", d.proof.Matrix, d.limits.SubgroupLanes); err != nil {
+			return p, err
+		}
 	}
 	p.GBPS, err = m.copies(ctx)
 	return p, err
@@ -91,8 +101,21 @@ func (m *peakMeter) buffers(ctx context.Context, bytes int64, value float32) (fr
 	return from, to, nil
 }
 
-// multiplyAdds is the rate of fused multiply-adds in registers, by as many chains as suit the device best.
-func (m *peakMeter) multiplyAdds(ctx context.Context) (float64, error) {
+// multiplyAdds is the rate of a kernel's fused multiply-adds in registers, by as many chains as suit the device best.
+func (m *peakMeter) multiplyAdds(ctx context.Context, kernel string) (float64, error) {
+	best := 0.0
+	for _, chains := range []int{1, 2, 4, 8, 12, 16} {
+		got, err := m.chains(ctx, kernel, chains)
+		if err != nil {
+			return 0, err
+		}
+		best = max(best, got)
+	}
+	return best, nil
+}
+
+// chains is the rate of a kernel's multiply-adds in so many chains.
+func (m *peakMeter) chains(ctx context.Context, kernel string, chains int) (float64, error) {
 	d := m.dev
 	local := min(64, d.limits.MaxGroupItems)
 	if d.class() == straight {
@@ -110,24 +133,58 @@ func (m *peakMeter) multiplyAdds(ctx context.Context) (float64, error) {
 	}
 	defer from.Free()
 	defer to.Free()
+	k, err := d.kernel(ctx, kernel, int32(local), 1, 1, int32(chains), 0)
+	if err != nil {
+		return 0, err
+	}
+	defer d.release(k)
+	rounds := min(peakRounds, d.proof.LoopLimit/4)
+	c := hal.Command{
+		Op: hal.Dispatch, Kernel: k.handle(), Groups: [3]int{items / local, 1, 1}, Views: []hal.View{from.view, to.view},
+		Params: binary.LittleEndian.AppendUint32(nil, uint32(rounds)),
+	}
+	work := 2 * 8 * float64(rounds) * float64(chains) * float64(d.limits.VectorWidth) * float64(items)
+	return m.rate(ctx, c, work, from.ref, to.ref)
+}
+
+// matrices is the rate of multiply-adds by cooperative matrices, by as many chains and subgroups as suit the device best.
+func (m *peakMeter) matrices(ctx context.Context, kernel string, shape hal.Matrix, lanes int) (float64, error) {
+	d := m.dev
+	groups := int(min(int64(16*d.units()), d.limits.MaxGroupCount[0]))
+	from, to, err := m.buffers(ctx, int64(4*groups*max(lanes, d.limits.MaxGroupItems)), 1)
+	if err != nil {
+		return 0, err
+	}
+	defer from.Free()
+	defer to.Free()
 	best := 0.0
-	for _, chains := range []int{1, 2, 4, 8, 12, 16} {
-		k, err := d.kernel(ctx, "peak_fma", int32(local), 1, 1, int32(chains), 0)
-		if err != nil {
-			return 0, err
+	for _, chains := range []int{1, 2, 4, 8} {
+		for _, subgroups := range []int{4, 8} {
+			items := subgroups * lanes
+			right := (shape.K + chains) * shape.N
+			elems := shape.M*shape.K + right
+			local := 2*elems + 4*subgroups*shape.M*shape.N
+			if items > d.limits.MaxGroupItems || items > d.limits.MaxGroupSize[0] || int64(local) > d.limits.LocalBytes ||
+				int64(2*elems) > from.Bytes() {
+				continue
+			}
+			k, err := d.kernel(ctx, kernel, words(items, 1, 1, chains, shape.M, shape.N, shape.K, lanes)...)
+			if err != nil {
+				return 0, err
+			}
+			rounds := min(peakRounds/4, d.proof.LoopLimit/4)
+			c := hal.Command{
+				Op: hal.Dispatch, Kernel: k.handle(), Groups: [3]int{groups, 1, 1}, Views: []hal.View{from.view, to.view},
+				Params: binary.LittleEndian.AppendUint32(nil, uint32(rounds)),
+			}
+			work := 2 * 8 * float64(rounds) * float64(chains*shape.M*shape.N*shape.K) * float64(subgroups*groups)
+			got, err := m.rate(ctx, c, work, from.ref, to.ref)
+			d.release(k)
+			if err != nil {
+				return 0, err
+			}
+			best = max(best, got)
 		}
-		rounds := min(peakRounds, d.proof.LoopLimit/4)
-		c := hal.Command{
-			Op: hal.Dispatch, Kernel: k.handle(), Groups: [3]int{items / local, 1, 1}, Views: []hal.View{from.view, to.view},
-			Params: binary.LittleEndian.AppendUint32(nil, uint32(rounds)),
-		}
-		work := 2 * 8 * float64(rounds) * float64(chains) * float64(d.limits.VectorWidth) * float64(items)
-		got, err := m.rate(ctx, c, work, from.ref, to.ref)
-		d.release(k)
-		if err != nil {
-			return 0, err
-		}
-		best = max(best, got)
 	}
 	return best, nil
 }

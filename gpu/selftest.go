@@ -23,7 +23,10 @@ type proof struct {
 	NativeHalf int32      // their tunable: which of the device's own conversions do
 	Matrix     hal.Matrix // that was seen to be multiplied right; none: zeros
 	Dot        bool       // kernels' variants dot come out right
-	Checks     []driver.Check
+	// HalfArithmetic: those packed do, rounding to nearest and keeping denormals.
+	HalfArithmetic bool
+	PackedGain     float64 // how many times as fast as f32 arithmetic that is, as measured on a GPU; else 0
+	Checks         []driver.Check
 }
 
 const (
@@ -35,7 +38,7 @@ const (
 
 // tests are the kernels of the self-test.
 var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index_big",
-	"half_load.half", "half_store.half", "conv_coopmat.matrix", "dot_check", "dot_check.dot"}
+	"half_load.half", "half_store.half", "conv_coopmat.matrix", "dot_check", "dot_check.dot", "hvec_check.packed"}
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
 // and that of its kernels.
@@ -82,7 +85,7 @@ func (t *tester) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
-	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.matrices, t.dots, t.indices, t.clock} {
+	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.packedArithmetic, t.matrices, t.dots, t.indices, t.clock} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 // algorithm reads plan.tile and sets PlanInfo.Tunables.
 var tilings = map[string]func(*Device, *problem.Problem) []string{
 	"igemm":                  igemmTiles,
+	"igemm_half":             halfTiles(false),
+	"igemm_half_emulated":    halfTiles(true),
 	tiledName:                tiledTiles,
 	dotName:                  tiledTiles,
 	"winograd":               winogradTiles,

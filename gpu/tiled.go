@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/shaders"
 )
 
 // igemm_local: the implicit GEMM for GPUs (kernel conv_tiled). Work-groups share tiles of weights and of gathered pixels in
@@ -52,8 +53,10 @@ type tiledGemm struct {
 	generic    int // 1: kernels take the shape from parameters, so that plans share them
 	n          int // images
 	gradient   bool
-	half       bool // of source and result, as they lie in memory
-	bytes      bool // of integers: igemm_dot, whose channels count by fours
+	half       bool   // of source and result, as they lie in memory
+	terms      string // the kernel's variant that sums in f16, or empty …
+	short      int    // … and how many products it does before f32 has the sum
+	bytes      bool   // of integers: igemm_dot, whose channels count by fours
 	// How far apart images, groups and channels of the source are, and images and channels of the result.
 	sn, sg, sc, dn, dc int
 	largest            int64
@@ -77,6 +80,11 @@ const mostWaves = 4
 func newTiledGemm(d *Device, p *problem.Problem, tile string, half bool) (*tiledGemm, error) {
 	base := tiledGemmOf(p)
 	base.half = half
+	return base.tiled(d, tile)
+}
+
+// tiled is the convolution with the tile of the text or the model's choice.
+func (base tiledGemm) tiled(d *Device, tile string) (*tiledGemm, error) {
 	base.largest = d.binding / 4
 	base.generic = flag(!base.bytes && (base.kinds() > mostKernels || d.class() != gpuClass))
 	base.shape(smallTile)
@@ -151,7 +159,11 @@ func (g *tiledGemm) shape(s [5]int) { g.bm, g.bn, g.bk, g.tm, g.tn = s[0], s[1],
 
 // tile is what describes the tile.
 func (g *tiledGemm) tile() []tunable {
-	return []tunable{{"bm", &g.bm}, {"bn", &g.bn}, {"bk", &g.bk}, {"tm", &g.tm}, {"tn", &g.tn}, {"parts", &g.parts}}
+	list := []tunable{{"bm", &g.bm}, {"bn", &g.bn}, {"bk", &g.bk}, {"tm", &g.tm}, {"tn", &g.tn}, {"parts", &g.parts}}
+	if g.terms != "" {
+		list = append(list, tunable{"short", &g.short})
+	}
+	return list
 }
 
 // text is the tile as PlanOptions.Tile takes it.
@@ -184,7 +196,7 @@ func (g tiledGemm) choices(d *Device, shapes [][5]int) []tiledGemm {
 		g.shape(s)
 		g.parts = 0
 		groups := g.most(g.groups)
-		least := ceilDiv(2*g.most(g.slices), max(1, d.proof.LoopLimit-loopsBeside))
+		least := ceilDiv(g.passes()*2*g.most(g.slices), max(1, d.proof.LoopLimit-loopsBeside))
 		for waves := range mostWaves + 1 {
 			parts := max(1, least, min(room, d.units()*waves/groups))
 			if parts <= g.parts {
@@ -284,6 +296,8 @@ func (g *tiledGemm) tilable(d *Device) error {
 	case g.lx() > d.limits.MaxGroupItems || g.lx() > d.limits.MaxGroupSize[0]:
 		most := min(d.limits.MaxGroupItems, d.limits.MaxGroupSize[0])
 		return unsupported("groups of %d work-items: the device has up to %d", g.lx(), most)
+	case g.terms != "" && (g.bk%g.short != 0 || g.short > mostShort):
+		return unsupported("sums of %d products in slices of %d: it takes what divides them, up to %d", g.short, g.bk, mostShort)
 	case g.localBytes() > d.limits.LocalBytes:
 		return unsupported("%d bytes of local memory, the device has %d", g.localBytes(), d.limits.LocalBytes)
 	case g.generic > 1:
@@ -293,7 +307,19 @@ func (g *tiledGemm) tilable(d *Device) error {
 }
 
 // localBytes is the local memory of a work-group: two slices of weights and of pixels.
-func (g *tiledGemm) localBytes() int64 { return int64(2 * 4 * g.bk * (g.bm + g.bn)) }
+func (g *tiledGemm) localBytes() int64 {
+	elems := int64(2 * g.bk * (g.bm + g.bn))
+	switch g.terms {
+	case shaders.Packed:
+		return 2*elems + 4 // the flag
+	case shaders.Rounded:
+		return 4*elems + 4
+	}
+	return 4 * elems
+}
+
+// passes is how often a work-item may run its slices: sums in f16 that overflow are formed once more.
+func (g *tiledGemm) passes() int { return 1 + flag(g.terms != "") }
 
 // fits says why the device cannot run it, or nil.
 func (g *tiledGemm) fits(d *Device) error {
@@ -314,7 +340,7 @@ func (g *tiledGemm) fits(d *Device) error {
 		return unsupported("%d parts of %d slices", g.parts, longest)
 	case g.parts > 1 && int64(g.parts)*g.results() > g.largest:
 		return unsupported("the partial sums are larger than the largest buffer")
-	case 2*ceilDiv(longest, g.parts)+loopsBeside > d.proof.LoopLimit:
+	case g.passes()*2*ceilDiv(longest, g.parts)+loopsBeside > d.proof.LoopLimit:
 		return unsupported("a reduction of %d slices is too long for this driver's loops", ceilDiv(longest, g.parts))
 	case int64(g.conv.groups)*int64(g.parts) > d.limits.MaxGroupCount[2]:
 		return unsupported("too many groups of channels or parts")
@@ -343,6 +369,9 @@ func (d *Device) units() int {
 // sliceCost is what a work-item issues for a slice.
 func (g *tiledGemm) sliceCost(mode int) float64 {
 	sums := float64(g.tm * g.tn * g.bk)
+	if g.terms != "" { // two at a time, and two instructions of each kind to add two short sums to floats
+		sums *= 0.5 + 2/float64(g.short)
+	}
 	local := float64(g.bk*(g.tm+g.tn)) / 4 * 4 // four cycles for 32 lanes' 16 bytes
 	weights := float64(g.bk*g.bm) / 4 / float64(g.lx()) * 3
 	gathered := float64(g.bk*g.bn) / float64(g.lx())
@@ -417,26 +446,31 @@ func buildTiled(ctx context.Context, pl *plan) error {
 	return pl.tiledConv(ctx, &pl.core, pl.outputOf(c.dst, c.src))
 }
 
-// tiledTiles lists the model's first choices: each tile with its best number of parts, then whatever comes next.
+// tiledTiles lists the model's first choices.
 func tiledTiles(d *Device, p *problem.Problem) []string {
 	own, err := newTiledGemm(d, p, "", false)
 	if err != nil || d.class() != gpuClass {
 		return nil
 	}
-	all := own.choices(d, tiledShapes)
+	texts := own.others(d)
+	return texts[:min(len(texts), maxTiles)]
+}
+
+// others are the tiles that it could have as well: each with its best number of parts, then whatever comes next.
+func (g *tiledGemm) others(d *Device) []string {
 	var first, rest []string
-	seen := map[[5]int]bool{{own.bm, own.bn, own.bk, own.tm, own.tn}: true}
+	seen := map[[5]int]bool{{g.bm, g.bn, g.bk, g.tm, g.tn}: true}
+	all := g.choices(d, tiledShapes)
 	for i := range all {
-		g := &all[i]
-		switch shape := [5]int{g.bm, g.bn, g.bk, g.tm, g.tn}; {
-		case g.text() == own.text():
+		o := &all[i]
+		switch shape := [5]int{o.bm, o.bn, o.bk, o.tm, o.tn}; {
+		case o.text() == g.text():
 		case !seen[shape]:
 			seen[shape] = true
-			first = append(first, g.text())
+			first = append(first, o.text())
 		default:
-			rest = append(rest, g.text())
+			rest = append(rest, o.text())
 		}
 	}
-	texts := append(first, rest...)
-	return texts[:min(len(texts), maxTiles)]
+	return append(first, rest...)
 }

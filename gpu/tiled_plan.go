@@ -5,18 +5,23 @@ import (
 	"fmt"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/shaders"
 )
 
 // The steps of igemm_local: a kernel for each phase, and the sum of their parts.
 
 // tiledConv adds a convolution or a transposed one by igemm_local.
 func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) error {
-	half := dst.typ == problem.F16
-	g, err := newTiledGemm(pl.dev, p, pl.tile, half)
+	g, err := newTiledGemm(pl.dev, p, pl.tile, dst.typ == problem.F16)
 	if err != nil {
 		return err
 	}
-	post, err := pl.posts(ctx, p, half, false)
+	return pl.tiledGemm(ctx, p, g, dst)
+}
+
+// tiledGemm adds the convolution as it is laid out.
+func (pl *plan) tiledGemm(ctx context.Context, p *problem.Problem, g *tiledGemm, dst stored) error {
+	post, err := pl.posts(ctx, p, g.half, false)
 	if err != nil {
 		return err
 	}
@@ -24,7 +29,7 @@ func (pl *plan) tiledConv(ctx context.Context, p *problem.Problem, dst stored) e
 	if err != nil {
 		return err
 	}
-	src, err := pl.inputAs(ctx, half, g.conv.src)
+	src, err := pl.inputAs(ctx, g.half, g.conv.src)
 	if err != nil {
 		return err
 	}
@@ -154,5 +159,9 @@ func (g *tiledGemm) kernel(ctx context.Context, pl *plan, ph *phase, chain int32
 	}
 	const vectors = 4 // of floats, in both dialects
 	tile := words(g.lx(), 1, 1, g.bm, g.bn, g.bk, g.tm, g.tn, g.mode(ph), int(chain), vectors)
-	return pl.kernelFor(ctx, g.half, "conv_tiled", append(append(tile, shape...), 0)...)
+	tunables := append(append(tile, shape...), int32(g.short))
+	if g.terms != "" {
+		return pl.kernel(ctx, shaders.Variant("conv_tiled", g.terms), tunables...)
+	}
+	return pl.kernelFor(ctx, g.half, "conv_tiled", tunables...)
 }

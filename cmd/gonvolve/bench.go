@@ -182,17 +182,18 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 func (j *job) raise(ctx context.Context, notes io.Writer, dev *engine.Device, p *problem.Problem, r *report.Record) {
 	was := j.peaks[dev.Spec()]
 	shown := r.Surely(p)
-	if was.GFLOPS == 0 || shown <= was.GFLOPS {
+	before := *was.By(r.How())
+	if before == 0 || shown <= before {
 		return
 	}
-	now, err := peak.Raise(ctx, dev.Driver(), was, shown)
+	now, err := peak.Raise(ctx, dev.Driver(), was, r.How(), shown)
 	if err != nil {
 		slog.WarnContext(ctx, "the peak is too low", "reason", err)
 		return
 	}
 	j.peaks[dev.Spec()] = now
 	fmt.Fprintf(notes, "gonvolve: note: %s did %.4g GFLOP/s, its peak had been measured as %.4g (on a busy machine?); measured again, it is %.4g\n",
-		dev.Spec(), shown, was.GFLOPS, now.GFLOPS)
+		dev.Spec(), shown, before, *now.By(r.How()))
 }
 
 // shares works the shares out again: peaks may have been raised since.

@@ -112,6 +112,18 @@ func describe(cmd *cobra.Command, l engine.Listing, validate, peaks bool) device
 	return row
 }
 
+// rates lists the peaks that were measured.
+func rates(p *driver.Peaks) string {
+	text := fmt.Sprintf("%.4g GFLOP/s by multiply-adds", p.GFLOPS)
+	if p.HalfGFLOPS > 0 {
+		text += fmt.Sprintf(", %.4g by those of f16", p.HalfGFLOPS)
+	}
+	if p.MatrixGFLOPS > 0 {
+		text += fmt.Sprintf(", %.4g by matrices of f16", p.MatrixGFLOPS)
+	}
+	return text + fmt.Sprintf(", %.3g GB/s by copies", p.GBPS)
+}
+
 // selfTest sums the findings up.
 func selfTest(checks []driver.Check) string {
 	var wrong []string
@@ -159,7 +171,7 @@ func printDevices(w io.Writer, format string, rows []deviceRow, details bool, wi
 			d.Rows = append(d.Rows, []string{f.Name, f.Value})
 		}
 		if r.Peaks != nil {
-			d.Rows = append(d.Rows, []string{"measured peaks", fmt.Sprintf("%.4g GFLOP/s by multiply-adds, %.3g GB/s by copies", r.Peaks.GFLOPS, r.Peaks.GBPS)})
+			d.Rows = append(d.Rows, []string{"measured peaks", rates(r.Peaks)})
 		}
 		for _, c := range r.SelfTest {
 			mark := "✓ "

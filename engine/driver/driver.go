@@ -170,8 +170,9 @@ type Arithmetic struct {
 	// result's origin. 0: they do not. An infinity or NaN may then spread over its tile, and sums overflow earlier, unless
 	// the driver computes such again, as the cpu's does.
 	Winograd int
-	// Half: products and sums are rounded to f16 (packed arithmetic), the finished sums are f32 again.
-	Half bool
+	// Half, if not 0: sums of up to so many products, and the products, are rounded to f16 (packed arithmetic), and these
+	// short sums are added up in f32. Where one of them overflows, the products are summed in f32 instead.
+	Half int
 	// Truncates: sums are f32, but what an addition cuts off may be a whole unit in the last place of the larger operand,
 	// as in matrix units, instead of half a one of the sum.
 	Truncates bool
@@ -186,8 +187,8 @@ func (a Arithmetic) String() string {
 	if a.Winograd != 0 {
 		words = append(words, fmt.Sprintf("winograd %d×%[1]d", a.Winograd))
 	}
-	if a.Half {
-		words = append(words, "f16 sums")
+	if a.Half != 0 {
+		words = append(words, fmt.Sprintf("f16 sums of %d", a.Half))
 	}
 	if a.Truncates {
 		words = append(words, "truncated sums")
@@ -303,8 +304,29 @@ type Peaker interface {
 
 // Peaks are rates that small kernels reached which do nothing else; 0 where nothing was measured.
 type Peaks struct {
-	GFLOPS float64 `json:"gflops"` // fused multiply-adds of f32 in registers, two operations each
-	GBPS   float64 `json:"gbps"`   // a copy of tensors that no cache holds, bytes read and bytes written
+	GFLOPS       float64 `json:"gflops"`                  // fused multiply-adds of f32 in registers, two operations each
+	HalfGFLOPS   float64 `json:"half_gflops,omitempty"`   // those of f16
+	MatrixGFLOPS float64 `json:"matrix_gflops,omitempty"` // those of cooperative matrices of f16, summed in f32
+	GBPS         float64 `json:"gbps"`                    // a copy of tensors that no cache holds, bytes read and bytes written
+}
+
+// By is the rate that belongs to an arithmetic.
+func (p *Peaks) By(a Arithmetic) *float64 {
+	switch {
+	case a.Half != 0:
+		return &p.HalfGFLOPS
+	case a.Truncates:
+		return &p.MatrixGFLOPS
+	}
+	return &p.GFLOPS
+}
+
+// Max has the larger of each two rates.
+func (p Peaks) Max(q Peaks) Peaks {
+	return Peaks{
+		GFLOPS: max(p.GFLOPS, q.GFLOPS), HalfGFLOPS: max(p.HalfGFLOPS, q.HalfGFLOPS),
+		MatrixGFLOPS: max(p.MatrixGFLOPS, q.MatrixGFLOPS), GBPS: max(p.GBPS, q.GBPS),
+	}
 }
 
 // Timer is an optional interface of a Device that measures only when it is asked to, because that takes time itself:

@@ -12,7 +12,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/tuned"
 )
 
-func key(i driver.Info) string { return "peaks " + tuned.DeviceKey(i) }
+func key(i driver.Info) string { return "peaks of all arithmetics " + tuned.DeviceKey(i) }
 
 // Known returns what was measured before of a device, which need not be open.
 func Known(i driver.Info) (p driver.Peaks, ok bool) {
@@ -47,7 +47,7 @@ func Measure(ctx context.Context, dev driver.Device) (driver.Peaks, error) {
 // keep keeps peaks, the larger of what they are and what is known.
 func keep(dev driver.Device, p driver.Peaks) driver.Peaks {
 	if known, ok := Known(dev.Info()); ok {
-		p.GFLOPS, p.GBPS = max(p.GFLOPS, known.GFLOPS), max(p.GBPS, known.GBPS)
+		p = p.Max(known)
 	}
 	if text, err := json.Marshal(p); err == nil && p.GFLOPS > 0 && p.GBPS > 0 {
 		_ = cache.Open().Put(key(dev.Info()), text) // a cache that cannot be written costs time, nothing else
@@ -55,13 +55,15 @@ func keep(dev driver.Device, p driver.Peaks) driver.Peaks {
 	return p
 }
 
-// Raise measures again when a checked run showed more multiply-adds, in GFLOP/s, than the peak says: that was measured
-// while the machine did other work. If it still is less, what the run showed is the peak.
-func Raise(ctx context.Context, dev driver.Device, was driver.Peaks, shown float64) (driver.Peaks, error) {
+// Raise measures again when a checked run showed more multiply-adds of an arithmetic, in GFLOP/s, than their peak says: that was
+// measured while the machine did other work. If it still is less, what the run showed is the peak.
+func Raise(ctx context.Context, dev driver.Device, was driver.Peaks, a driver.Arithmetic, shown float64) (driver.Peaks, error) {
 	p, err := Measure(ctx, dev)
 	if err != nil {
 		return was, err
 	}
-	p.GFLOPS, p.GBPS = max(p.GFLOPS, was.GFLOPS, shown), max(p.GBPS, was.GBPS)
+	p = p.Max(was)
+	rate := p.By(a)
+	*rate = max(*rate, shown)
 	return keep(dev, p), nil
 }

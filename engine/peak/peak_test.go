@@ -99,18 +99,18 @@ func TestRaise(t *testing.T) {
 	}
 	for _, c := range []struct{ measured, shown, want float64 }{{20, 8, 20}, {6, 25, 25}, {6, 24, 25}} {
 		fake.peaks.GFLOPS = c.measured
-		p, err := peak.Raise(t.Context(), d.Driver(), busy, c.shown)
+		p, err := peak.Raise(t.Context(), d.Driver(), busy, driver.Arithmetic{}, c.shown)
 		if known, _ := peak.Known(d.Info()); err != nil || p.GFLOPS != c.want || known != p {
 			t.Errorf("measured %v, shown %v: %+v, known %+v, %v", c.measured, c.shown, p, known, err)
 		}
 	}
 	fake.err = errors.New("broken")
-	if p, err := peak.Raise(t.Context(), d.Driver(), busy, 99); !errors.Is(err, fake.err) || p != busy {
+	if p, err := peak.Raise(t.Context(), d.Driver(), busy, driver.Arithmetic{}, 99); !errors.Is(err, fake.err) || p != busy {
 		t.Errorf("%+v, %v", p, err)
 	}
 	t.Setenv("GONVOLVE_CACHE", "off")
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
-	if p, err := peak.Raise(t.Context(), d.Driver(), driver.Peaks{GFLOPS: 9, GBPS: 9}, 8); err != nil || p != (driver.Peaks{GFLOPS: 9, GBPS: 9}) {
+	if p, err := peak.Raise(t.Context(), d.Driver(), driver.Peaks{GFLOPS: 9, GBPS: 9}, driver.Arithmetic{}, 8); err != nil || p != (driver.Peaks{GFLOPS: 9, GBPS: 9}) {
 		t.Errorf("without a cache: %+v, %v", p, err)
 	}
 }

@@ -184,7 +184,7 @@ func (r *Record) own(p *problem.Problem) float64 {
 	return min(part, 1)
 }
 
-// multiplies says whether a problem is judged by a device's peak of f32 multiply-adds.
+// multiplies says whether a problem is judged by a device's peaks of multiply-adds.
 func multiplies(p *problem.Problem) bool {
 	switch p.Op {
 	case problem.Conv, problem.Deconv, problem.Deform:
@@ -193,17 +193,21 @@ func multiplies(p *problem.Problem) bool {
 	return false
 }
 
-// Surely is the rate of f32 multiply-adds, in GFLOP/s, that the device showed: of the algorithm's own operations, without
-// those on padding. 0 where the record shows none.
+// Surely is the rate of multiply-adds of the record's arithmetic, in GFLOP/s, that the device showed: of the algorithm's own
+// operations, without those on padding. 0 where the record shows none.
 func (r *Record) Surely(p *problem.Problem) float64 {
-	if !multiplies(p) || p.Type.Src != problem.F32 || r.how.Half || !r.Verified {
+	plain := r.how.Half == 0 && !r.how.Truncates
+	if !multiplies(p) || p.Type.Src != problem.F32 && plain || !r.Verified {
 		return 0
 	}
 	return r.GFLOPS * r.own(p) * p.Inside()
 }
 
+// How is the arithmetic of the plan that ran.
+func (r *Record) How() driver.Arithmetic { return r.how }
+
 // Shares fills PeakPct, of f32 and f16 convolutions, and PeakBWPct from the rates and the device's peaks. PeakPct counts the
-// algorithm's own operations; it is never more than 100, as peak.Raise sees to. PeakBWPct can be, of bytes that a cache held.
+// algorithm's own operations, of the peak of its arithmetic; it is never more than 100, as peak.Raise sees to. PeakBWPct can be, of bytes that a cache held.
 func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 	share := func(rate, peak float64) *float64 {
 		if rate <= 0 || peak <= 0 {
@@ -216,9 +220,10 @@ func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 	if !multiplies(p) {
 		return
 	}
-	r.PeakPct = share(r.GFLOPS*r.own(p), peaks.GFLOPS)
+	peak := *peaks.By(r.how)
+	r.PeakPct = share(r.GFLOPS*r.own(p), peak)
 	if r.PeakPct != nil && *r.PeakPct > 100 {
-		r.PeakPct = share(r.GFLOPS*r.own(p)*p.Inside(), peaks.GFLOPS) // it left the padding out
+		r.PeakPct = share(r.GFLOPS*r.own(p)*p.Inside(), peak) // it left the padding out
 	}
 	if r.PeakPct != nil && *r.PeakPct > 100 {
 		r.PeakPct = nil // by other arithmetic than the peak's, or the peak is too low

@@ -334,7 +334,8 @@ func TestOwnShares(t *testing.T) {
 		{"mb1ic4ih8oc4oh8kh3ph1", 200, winograd, "50 % FMA", 50 * (22. / 24) * (22. / 24)},                          // 6·6 instead of 4·4·9
 		{"mb1ic4ih9oc4oh9kh3ph1", 90, winograd, "40 % FMA", 90 * (18. / 27) * (18. / 27) * (25. / 27) * (25. / 27)}, // tiles overhang
 		{"f16:mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{}, "2.0 % copy", 0},
-		{"mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{Half: true}, "2.0 % copy", 0},
+		{"f16:mb1ic4ih8oc4oh8kh3ph1", 180, driver.Arithmetic{Half: 8}, "90 % FMA", 180 * (22. / 24) * (22. / 24)},
+		{"f16:mb1ic4ih8oc4oh8kh3ph1", 180, driver.Arithmetic{Truncates: true}, "2.0 % copy", 180 * (22. / 24) * (22. / 24)}, // no peak
 		{"pool:max:mb1ic4ih8oh4kh2sh2", 50, driver.Arithmetic{}, "2.0 % copy", 0},
 	} {
 		p, err := problem.Parse(c.text)
@@ -342,7 +343,7 @@ func TestOwnShares(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := Record{GFLOPS: c.gflops, GBPS: 2, Verified: true, how: c.how}
-		r.Shares(&p, driver.Peaks{GFLOPS: 100, GBPS: 100})
+		r.Shares(&p, driver.Peaks{GFLOPS: 100, HalfGFLOPS: 200, GBPS: 100})
 		if got := share(&r); got != c.want {
 			t.Errorf("%s at %v: %s, not %s", c.text, c.gflops, got, c.want)
 		}

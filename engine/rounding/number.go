@@ -14,10 +14,9 @@ const (
 	digits = 1 << 24                // integers up to this are float32 numbers
 	tiny   = 1.1754943508222875e-38 // smallest normal float32, which a device that flushes denormals may lose
 
-	unitHalf     = 1.0 / (1 << 11) // u, digits and tiny of f16
-	digitsHalf   = 1 << 11
-	tinyHalf     = 1.0 / (1 << 14)
-	overflowHalf = 65520.0 // rounds to infinity
+	unitHalf   = 1.0 / (1 << 11) // u, digits and tiny of f16
+	digitsHalf = 1 << 11
+	tinyHalf   = 1.0 / (1 << 14)
 
 	own    = 1.0 / (1 << 50) // float64's own roundings, for the few operations of one step
 	ownSum = 1.0 / (1 << 52) // the same, for each term of a sum
@@ -91,18 +90,33 @@ func Monomials(value, magnitude float64, terms, roundings int64, grain, lost flo
 	return r.checked()
 }
 
-// HalfSum is Sum where products and sums are rounded to f16. It takes n·u for γ_n, which holds for sums of every length
-// (Jeannerod and Rump, as above). There is no bound where an intermediate result may be infinite.
-func HalfSum(value, magnitude float64, terms int64) Number {
-	n := float64(terms)
-	r := Number{Value: value, Magnitude: magnitude, Terms: terms, Grain: 1}
+// MostShort is the most products that HalfSums takes for a short sum.
+const MostShort = 64
+
+// HalfSums is Sum where products and sums of up to short of them are rounded to f16, fused or not, to nearest and with denormals,
+// and these short sums are added up in f32. magnitude is Σ|products|, largest the largest |product|.
+//
+// Let v = 2^-11 be the rounding unit of f16, and fl(x op y) = (x op y)(1+δ) + η with |δ| <= w = v(1+2^-12), which leaves room for
+// a device that rounds to f32 first, and |η| <= 2^-25, half the least denormal; sums of halves that small are exact, so η is 0 in
+// additions. In a short sum of k <= short products each passes through at most k roundings, whatever the order: its own, unless
+// it is fused, and those of k-1 additions. Of products of magnitude M they err by ((1+w)^k - 1)·M <= kw/(1-kw)·M, and each η, which
+// k-1 additions may enlarge by (1+w)^k < 2, adds 2^-24 at most. All short sums together err by short·w/(1-short·w)·Σ|products| +
+// n·2^-24. Halves are floats, so f32 adds the short sums as they are, with Sum's bound of γ_n times their magnitudes: those of the
+// products and of the errors so far. A sum all or part of which is summed in f32 instead errs by no more.
+//
+// A partial sum that would pass 65504 becomes infinite, or NaN with what follows, and no addition makes it finite again. A device
+// that says so in its Arithmetic looks for that and sums in f32 where it is; so there is no bound on the products here.
+//
+// Nothing rounds if the operands are integers and no short sum can reach 2^11.
+func HalfSums(value, magnitude, largest float64, terms int64, short int) Number {
+	n, k := float64(terms), float64(short)
+	r := sumOf(value, magnitude, terms, 1)
 	if terms > 0 {
-		r.Bound = n*(unitHalf+ownSum)*magnitude + 2*n*tinyHalf
+		kw := k * unitHalf * (1 + 1.0/(1<<12))
+		halves := kw/(1-kw)*magnitude + 2*n*tinyHalf*unitHalf
+		r.Bound += halves + gamma(n)*halves
 	}
-	if magnitude+r.Bound >= overflowHalf {
-		r.Bound = math.Inf(1)
-	}
-	if magnitude >= digitsHalf {
+	if min(magnitude, k*largest) >= digitsHalf {
 		r.Grain = 0
 	}
 	return r.checked()

@@ -291,3 +291,66 @@ func TestTruncatedSum(t *testing.T) {
 		t.Error("truncation never costs a quarter of what rounding may")
 	}
 }
+
+// roundHalf is x rounded to f16.
+func roundHalf(x float64) float64 {
+	_, e := math.Frexp(x)
+	grain := math.Ldexp(1, max(e, -13)-11)
+	return math.RoundToEven(x/grain) * grain
+}
+
+// Short sums in f16, fused and not, of numbers that are normal and that are not, stay within the bound of HalfSums, which is not
+// idle: some are beyond an eighth of it, and beyond the bound for shorter ones. What it calls exact is.
+func TestHalfSums(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	near, beyond := 0, 0
+	for _, short := range []int{1, 4, 8, 16} {
+		for round := range 400 {
+			terms := 1 + r.IntN(300)
+			scale := math.Ldexp(1, r.IntN(24)-16)
+			integers := round%4 == 0
+			total, value, magnitude, largest := float32(0), 0.0, 0.0, 0.0
+			for i := 0; i < terms; i += short {
+				sum := 0.0
+				for range min(short, terms-i) {
+					x, y := roundHalf(scale*(0.5+r.Float64())), roundHalf(r.Float64()-0.1)
+					if integers {
+						x, y = float64(r.IntN(16)), float64(r.IntN(16)-2)
+					}
+					product := x * y
+					if round%2 == 0 {
+						product = roundHalf(product)
+					}
+					sum = roundHalf(float64(float32(product + sum)))
+					value += x * y
+					magnitude += math.Abs(x * y)
+					largest = max(largest, math.Abs(x*y))
+				}
+				total += float32(sum)
+			}
+			n := HalfSums(value, magnitude, largest, int64(terms), short)
+			err := math.Abs(float64(total) - value)
+			if err > n.Bound || integers && n.Exact() && err != 0 {
+				t.Fatalf("%d terms by %d of %g: off by %g, bound %g, exact %t", terms, short, scale, err, n.Bound, n.Exact())
+			}
+			near += flag(err > n.Bound/8)
+			beyond += flag(short > 1 && err > HalfSums(value, magnitude, largest, int64(terms), 1).Bound)
+		}
+	}
+	if near == 0 || beyond == 0 {
+		t.Errorf("the bound is idle: %d errors near it, %d beyond that of single products", near, beyond)
+	}
+	if n := HalfSums(4096, 4096, 256, 16, 8); n.Exact() {
+		t.Error("a sum of 8 products of 256 may reach 2048 and is called exact")
+	}
+	if n := HalfSums(4096, 4096, 255, 17, 8); !n.Exact() {
+		t.Error("sums below 2048 are not called exact")
+	}
+}
+
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

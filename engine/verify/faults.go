@@ -123,7 +123,7 @@ func (f *Faults) Prepare(ctx context.Context) (err error) {
 			}
 			if spec != "cpu" { // where a run may end, too
 				b := f.arith["cpu"][i]
-				a.Winograd, a.Half, a.Truncates = max(a.Winograd, b.Winograd), a.Half || b.Half, a.Truncates || b.Truncates
+				a.Winograd, a.Half, a.Truncates = max(a.Winograd, b.Winograd), max(a.Half, b.Half), a.Truncates || b.Truncates
 				a.OrPlain = a != (driver.Arithmetic{})
 			}
 			f.arith[spec] = append(f.arith[spec], a)

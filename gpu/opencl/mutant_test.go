@@ -36,7 +36,7 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"weights of one zero point", "igemm", "pack_weights", "quant[(p.groups + g) * p.ocg + o]", "quant[p.groups * p.ocg]"},
 	{"padding is a zero byte", "igemm", "pad_src", "VEC v = VEC_SPLAT(0.0f);", "VEC v = VEC_SPLAT(-zero);"},
 
-	{"columns not tested", "igemm_local", "conv_tiled", " && TO_UINT(x0 + x) < TO_UINT(IW)) {\n                        LANE", ") {\n                        LANE"},
+	{"columns not tested", "igemm_local", "conv_tiled", " && TO_UINT(x0 + x) < TO_UINT(IW)) {\n                        HVEC_LANE", ") {\n                        HVEC_LANE"},
 	{"no barrier", "igemm_local", "conv_tiled", "BARRIER();", ""},
 	{"zero points of weights left in", "igemm_dot", "conv_dot", " - zw * ULANE(bytes[e / 4], e % 4)", ""},
 	{"padding is a zero byte", "igemm_dot", "pack_bytes", "uint a = zero;", "uint a = 0u;"},

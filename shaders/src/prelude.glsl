@@ -4,8 +4,8 @@
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
-#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED) || defined(VARIANT_PACKED) || \
-    defined(VARIANT_ROUNDED)
+#if !defined(VARIANT_BASE) && !defined(VARIANT_DOT) && !defined(VARIANT_BYTES)
+#define HALVES_ // tensors have elements of 16 bits
 #extension GL_EXT_shader_16bit_storage : require
 #endif
 #ifdef VARIANT_PACKED
@@ -71,7 +71,7 @@ layout(local_size_x_id = 0, local_size_y_id = 1, local_size_z_id = 2) in;
 // Elements of tensors: floats, or in variants 16 bits, whose values are floats as soon as they are loaded. The
 // tunable NATIVE_HALF says which of the device's conversions are exact. A WORD is an element that may be an integer, too:
 // its bits are those of a float or an integer of 32 bits.
-#if defined(VARIANT_HALF) || defined(VARIANT_MATRIX) || defined(VARIANT_EMULATED)
+#ifdef HALVES_
 #define ELEM uint16_t
 #define ELEM_LOAD(buf, i) ((NATIVE_HALF & 1) != 0 ? unpackHalf2x16(uint(buf[i])).x : HALF_TO_FLOAT(uint(buf[i])))
 #define ELEM_STORE(buf, i, v) buf[i] = uint16_t((NATIVE_HALF & 2) != 0 ? packHalf2x16(vec2(v, 0.0)) : FLOAT_TO_HALF(v))
