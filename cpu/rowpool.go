@@ -59,9 +59,14 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 
 // slidesOver says that windows are of a shape that slides over planes, or are the whole of one.
 func slidesOver(p *problem.Problem) bool {
-	g := newGeometry(p)
-	_, _, ok := g.gathering().windows()
-	return ok || newWindows(p).averagesAll(g.narrowD)
+	_, out := spatialSizes(p)
+	return slides(p) || newWindows(p).averagesAll(out)
+}
+
+// slides says that a problem's windows are of such a shape.
+func slides(p *problem.Problem) bool {
+	w, _, ok := newGeometry(p).gathering().windows()
+	return ok && w.K > 1
 }
 
 // newConvPool plans a convolution and the pooling of its results.
