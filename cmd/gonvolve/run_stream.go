@@ -64,7 +64,7 @@ func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r re
 		}
 		c := &cutJob{Job: run.Job, run: run.Run, close: run.Close}
 		if finished, device := run.Finished(); finished >= 0 {
-			c.finished = finished * run.Job.Tiles.Len() / run.Job.Tiles.Results()
+			c.finished = run.Tiles()
 			c.before = device
 		}
 		return c, nil

@@ -3,7 +3,8 @@
 //
 // While it runs, a result is in a file of its name with ".partial" behind, and beside the first one lies a journal
 // (".journal") of what is finished. A tile counts as finished when its data is on the disk before its entry in the journal
-// is. What is complete gets its own name, and the journal goes. A run is taken up again by one of the same problem with the
+// is. Results that are sums of many tiles are kept now and then while they are added up, in two more files (".sum0", ".sum1").
+// What is complete gets its own name, and the journal goes. A run is taken up again by one of the same problem with the
 // same inputs, on whatever device: its cut is the journal's. One with other inputs is refused.
 package outofcore
 
@@ -34,7 +35,7 @@ type Files struct {
 
 // Options of Prepare.
 type Options struct {
-	// Tiling is as for tiling.Prepare. Steps, Skip and Written are the run's own.
+	// Tiling is as for tiling.Prepare. Steps, Skip, Written, Sum and Summed are the run's own.
 	Tiling tiling.Options
 	// Restart forgets an interrupted run, whatever it was.
 	Restart bool
@@ -44,9 +45,10 @@ type Options struct {
 
 // faults are what tests break.
 type faults struct {
-	sink func(tiling.Sink) tiling.Sink
-	sync func() error // before results are synced
-	die  bool         // nothing is put into the journal at the end of a run, as if the process had been killed
+	sink     func(tiling.Sink) tiling.Sink
+	sync     func() error // before results are synced
+	everySum bool         // each partial sum is kept
+	die      bool         // nothing is put into the journal at the end of a run, as if the process had been killed
 }
 
 // Run is a problem that is ready to run between files.
@@ -61,6 +63,9 @@ type Run struct {
 	journal  *journal
 	finished []bool // results, as the journal has them
 	count    int    // of them
+	sums     *sums  // nil if no tiles are added up
+	parts    int    // of the first result that is not finished: those that are added up in …
+	sum      []byte // … this
 }
 
 // Syncing is the stage in which finished tiles go from the system's memory to the disk, beside the others. It has the number
@@ -107,6 +112,12 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 	}
 	t.Skip = func(result int) bool { return r.finished[result] }
 	t.Written = func(result int) { r.journal.written(result) }
+	t.Sum = func(int) (int, []byte) {
+		sum := r.sum
+		r.sum = nil // the job has its own memory for it
+		return r.parts, sum
+	}
+	t.Summed = func(result, parts int, sum *engine.Tensor) { r.sums.keep(result, parts, sum.Bytes()) }
 	if r.Job, err = tiling.Prepare(ctx, dev, p, *t); err != nil {
 		return nil, err
 	}
@@ -120,7 +131,34 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 			r.count++
 		}
 	}
+	if r.Job.Tiles.Results() < r.Job.Tiles.Len() {
+		if err := r.takeSum(); err != nil {
+			return nil, errors.Join(err, r.Job.Close())
+		}
+	}
 	return r, nil
+}
+
+// takeSum takes up the sum of the first result that is not finished.
+func (r *Run) takeSum() (err error) {
+	h := r.journal.head
+	h.Steps, h.Device = r.Job.Tiles.Steps(), "" // any device goes on with another's
+	if r.sums, err = newSums(r.files.Out[r.outputs[0]], h); err != nil {
+		return err
+	}
+	if r.o.faults.everySum {
+		r.sums.every = 0
+	}
+	result := slices.Index(r.finished, false)
+	if !r.journal.found || result < 0 {
+		return nil
+	}
+	t := r.Job.Tiles.Tile(result * r.Job.Tiles.Len() / r.Job.Tiles.Results())
+	r.parts, r.sum = r.sums.load(result, t.Problem.BytesOf(t.Problem.Outputs()[0]))
+	if r.parts >= t.Parts {
+		r.parts = 0
+	}
+	return nil
 }
 
 // Finished is how many of the job's results an interrupted run made already, and which device it ran on; -1 if there was
@@ -131,6 +169,9 @@ func (r *Run) Finished() (results int, device string) {
 	}
 	return r.count, r.journal.head.Device
 }
+
+// Tiles is how many tiles those results are of, and those that were added up to a part of the next one.
+func (r *Run) Tiles() int { return r.count*(r.Job.Tiles.Len()/r.Job.Tiles.Results()) + r.parts }
 
 // Close frees the job's plans, and leaves what was not completed for another time.
 func (r *Run) Close() error { return errors.Join(r.Job.Close(), r.journal.close()) }
@@ -144,6 +185,11 @@ func (r *Run) Run(ctx context.Context) (err error) {
 	}
 	for _, role := range r.outputs {
 		if err := r.complete(role); err != nil {
+			return err
+		}
+	}
+	if r.sums != nil {
+		if err := r.sums.remove(); err != nil {
 			return err
 		}
 	}
@@ -162,6 +208,11 @@ func (r *Run) compute(ctx context.Context) (err error) {
 	if !r.journal.found {
 		if err := r.journal.clear(); err != nil { // before the files that it is about
 			return err
+		}
+		if r.sums != nil {
+			if err := r.sums.remove(); err != nil {
+				return err
+			}
 		}
 	}
 	for _, role := range r.p.Outputs() {

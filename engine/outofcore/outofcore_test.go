@@ -80,28 +80,78 @@ func (b *bench) write(r problem.Role) {
 	}
 }
 
-// run runs the problem once, from files to files.
-func (b *bench) run(ctx context.Context, o Options) (finished int, tiles *tiling.Tiles, err error) {
+// prepare prepares the problem from files to files. The files of what it reads are open until close is called.
+func (b *bench) prepare(ctx context.Context, o Options) (r *Run, close func(), err error) {
 	b.t.Helper()
 	var f Files
+	var arrays []*tensorio.Array
+	close = func() {
+		for _, a := range arrays {
+			a.Close()
+		}
+	}
 	for _, r := range slices.Concat(b.p.Constants(), b.p.Inputs()) {
 		a, err := tensorio.OpenArray(b.path(r), b.p.TypeOf(r))
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		defer a.Close()
+		arrays = append(arrays, a)
 		f.In[r] = a
 	}
 	for _, r := range b.p.Outputs() {
 		f.Out[r] = b.path(r)
 	}
-	r, err := Prepare(ctx, b.dev, b.p, f, o)
+	r, err = Prepare(ctx, b.dev, b.p, f, o)
+	return r, close, err
+}
+
+// run runs the problem once.
+func (b *bench) run(ctx context.Context, o Options) (finished int, tiles *tiling.Tiles, err error) {
+	b.t.Helper()
+	r, done, err := b.prepare(ctx, o)
+	defer done()
 	if err != nil {
 		return -1, nil, err
 	}
 	finished, _ = r.Finished()
 	err = errors.Join(r.Run(ctx), r.Close())
 	return finished, r.Job.Tiles, err
+}
+
+// there is how many tiles a run would find done.
+func (b *bench) there(o Options) int {
+	b.t.Helper()
+	r, done, err := b.prepare(b.t.Context(), o)
+	defer done()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	return r.Tiles()
+}
+
+// tear cuts the last sum that a run kept short, as if it had been killed while it wrote it.
+func (b *bench) tear(path string) {
+	b.t.Helper()
+	last, most := "", []byte(nil)
+	for _, name := range []string{path + ".sum0", path + ".sum1"} {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		count := text[32:48] // of result and parts, little-endian and small
+		if last == "" || count[0] > most[0] || count[0] == most[0] && count[8] > most[8] {
+			last, most = name, count
+		}
+	}
+	if err := os.Truncate(last, 70); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // check compares the files with what they should hold, and sees that nothing else is left.
@@ -215,6 +265,59 @@ func TestResumedAtEveryTile(t *testing.T) {
 				t.Errorf("%s, %v: %d results were finished after %d boxes, then %v", c.text, tiles, finished, n, again)
 			}
 			b.check(fmt.Sprintf("after %d boxes", n))
+		}
+	}
+}
+
+// Results that are sums of many tiles go on from the last sum that was kept, whatever became of the one after it.
+func TestResumedAtEverySum(t *testing.T) {
+	dev := open(t)
+	for _, c := range []struct {
+		text  string
+		limit int64
+	}{
+		{"conv:BWD_W:mb6ic3ih20oc4kh3ph1", 40 << 10},
+		{"conv:BWD_W:mb8ic4ih16oc4kh3ph1", 36 << 10},
+	} {
+		b := newBench(t, dev, parse(t, c.text))
+		o := Options{Tiling: tiling.Options{MemLimit: c.limit}}
+		o.faults.everySum = true
+		_, tiles, err := b.run(t.Context(), o)
+		if err != nil {
+			t.Fatalf("%s: %v", c.text, err)
+		}
+		b.check("whole")
+		parts := tiles.Len() / tiles.Results()
+		if parts < 4 {
+			t.Fatalf("%s: %v", c.text, tiles)
+		}
+		path := b.path(b.p.Outputs()[0])
+		for n := 1; n < tiles.Len(); n += 1 + tiles.Len()/5 {
+			for _, torn := range []bool{false, true} {
+				b.clear()
+				ctx, cancel := context.WithCancel(t.Context())
+				broken := o
+				broken.Tiling.Progress = func(done, _ int, _ int64) {
+					if done >= n {
+						cancel()
+					}
+				}
+				if _, _, err := b.run(ctx, broken); !errors.Is(err, context.Canceled) {
+					t.Fatalf("%s: cancelled after %d tiles: %v", c.text, n, err)
+				}
+				want := n
+				if n%parts != 0 && torn {
+					b.tear(path)
+					want--
+				}
+				if got := b.there(o); got != want {
+					t.Errorf("%s, %v: %d tiles are there after %d (torn: %v)", c.text, tiles, got, n, torn)
+				}
+				if _, _, err := b.run(t.Context(), o); err != nil {
+					t.Fatalf("%s: after %d tiles: %v", c.text, n, err)
+				}
+				b.check(fmt.Sprintf("after %d tiles (torn: %v)", n, torn))
+			}
 		}
 	}
 }

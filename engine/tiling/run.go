@@ -103,6 +103,9 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 			r.done += parts
 		}
 	}
+	if err := r.resume(); err != nil {
+		return err
+	}
 	return r.all(ctx)
 }
 
@@ -486,43 +489,4 @@ func (r *runner) toSink(ctx context.Context, role problem.Role, b Box, from *eng
 		defer r.whole.team.writing.Unlock()
 	}
 	return r.to[role].WriteBox(ctx, b, from, at)
-}
-
-// add adds a partial sum to those before it, and returns their sum in the result's type once it is complete.
-func (r *runner) add(t *Tile, part *engine.Tensor, typ problem.DataType) (*engine.Tensor, error) {
-	if t.Part == 0 {
-		if r.sumAll == nil {
-			all, err := engine.NewTensor(problem.U8, int(r.sizes[t.Problem.Outputs()[0]]))
-			if err != nil {
-				return nil, err
-			}
-			r.sumAll = all
-		}
-		sum, err := r.sumAll.Within(part.Type(), part.Shape()...)
-		if err != nil {
-			return nil, err
-		}
-		r.sum = sum
-		copy(r.sum.Bytes(), part.Bytes())
-	} else {
-		to := r.sum.Float32s()
-		for i, v := range part.Float32s() {
-			to[i] += v
-		}
-		whole := r.sum.Int32s()
-		for i, v := range part.Int32s() {
-			whole[i] += v
-		}
-	}
-	if t.Part < t.Parts-1 {
-		return nil, nil
-	}
-	if typ == r.sum.Type() {
-		return r.sum, nil
-	}
-	narrow, err := engine.NewTensor(typ, r.sum.Shape()...)
-	if err != nil {
-		return nil, err
-	}
-	return narrow, narrow.Narrow(r.sum.Float32s())
 }
