@@ -19,13 +19,14 @@ FUZZTIME    ?= 15s
 FAULTS      ?= 500
 SAMPLE      ?= 400
 BENCHFLAGS  ?=
+LARGE       ?= 4
 TUNED       ?= vulkan:0 opencl:0
 TUNED_AS    ?= software
 STATICCHECK := v0.8.2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long faults verify shaders lint race fuzz check-generated bundle tuned clean
+.PHONY: help setup setup-bench setup-test setup-generate build bench test test-long faults verify shaders lint race fuzz check-generated bundle large tuned clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -105,6 +106,9 @@ tuned: setup-bench build ## measure the built-in tuned choices of TUNED devices 
 	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && for d in $(TUNED); do \
 		GONVOLVE_CACHE="$$cache" ./bin/gonvolve tune --device "$$d" --suite resnet50 --budget 30s || exit; done && \
 	GONVOLVE_CACHE="$$cache" ./bin/gonvolve tune --export engine/tuned/known/$(TUNED_AS).jsonl
+
+large: setup-bench build ## convolution and pooling from disk on LARGE GiB with 512 MiB of memory on DEVICES, equal results, kill -9 and resume (4: minutes, 13 GiB of disk)
+	@.ci/large $(LARGE) '$(DEVICES)'
 
 bundle: setup-bench build ## pack bin/gonvolve-bundle.tar.gz: verifies and times a machine with nothing else installed (.ci/measure)
 	@rm -rf bin/gonvolve-bundle && mkdir -p bin/gonvolve-bundle/golden
