@@ -52,6 +52,11 @@ func newFold(d *Device, planes int, h, w problem.Axis, maxima bool) (*fold, erro
 	if planes*h.In*w.In == 0 || h.Out*w.Out == 0 {
 		return nil, unsupported("there is nothing to gather")
 	}
+	for _, a := range []*problem.Axis{&h, &w} {
+		if a.Out == 1 && a.Dilation == 1 {
+			a.Stride = a.Kernel // nothing overlaps: each result is of one tap
+		}
+	}
 	f := &fold{h: h, w: w, down: latticeOf(h), along: latticeOf(w)}
 	f.walk = walk{tx: 1, rw: 1, step: 1, move: 1}
 	columns := ceilDiv(w.In, w.Stride)

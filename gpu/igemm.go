@@ -467,11 +467,10 @@ func phasesIn(c *conv) int {
 
 // worthIgemm says whether the work pays for its compilations.
 func worthIgemm(_ *Device, p *problem.Problem) bool {
-	kernels := 1
-	if c := convOf(p); c.transposed {
-		for i, s := range c.s { // phases with as many taps and results are one kernel
-			kernels *= min(s, c.wide[i], 2)
-		}
+	g := phasedOf(p)
+	kernels := g.kinds()
+	if g.most(func(ph *phase) int { return flag(ph.empty) }) > 0 {
+		kernels-- // one that only writes zeros
 	}
 	return p.FLOPs() >= igemmWorth*float64(kernels)
 }

@@ -50,7 +50,6 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 
 	{"every maximum", "rows", "fold_rows", "winner[c] == TO_FLOAT(k) ?", "winner[c] >= TO_FLOAT(k) ?"},
 	{"windows forgotten", "rows", "fold_rows", "given[k] = given[k + WINDOWS];", ""},
-	{"padding counts", "rows", "fold_rows", "first = x < 0.0f ? ROW_SPLAT(0.0f) : x;", ""},
 	{"channels share weights", "depthwise", "fold_rows", "wei[channel * (KH * KW) + k]", "wei[k]"},
 	{"the next lattice", "depthwise", "fold_rows", "int along = ex + BW - k % KW * DW;", "int along = SW - 1 - ex + BW - k % KW * DW;"},
 	{"rows below the source", "rows", "weights_rows", "row >= 0 && row < p.wh", "row >= 0"},
