@@ -85,6 +85,7 @@ var algorithms = []algorithm{
 	{dotName, canDot, worthDot, buildDot},
 	{"winograd", canWinograd, worthWinograd, buildWinograd},
 	{"rows", canWeightsRows, worthWeightsRows, buildWeightsRows},
+	{"rows", canTransposedRows, worthTransposedRows, buildTransposedRows},
 	{"igemm_half", canGiven, worthHalfSums, buildHalfSums(false)},
 	{"igemm_half_emulated", canGiven, neverWorth, buildHalfSums(true)},
 	{tiledName, canTiled, worthTiled, buildTiled},

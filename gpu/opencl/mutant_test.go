@@ -52,6 +52,7 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"windows forgotten", "rows", "fold_rows", "given[k] = given[k + WINDOWS];", ""},
 	{"channels share weights", "depthwise", "fold_rows", "wei[channel * (KH * KW) + k]", "wei[k]"},
 	{"the next lattice", "depthwise", "fold_rows", "int along = ex + BW - k % KW * DW;", "int along = SW - 1 - ex + BW - k % KW * DW;"},
+	{"groups share weights", "rows", "transposed_rows", "(g * p.ocg + o) * (TC", "o * (TC"},
 	{"rows below the source", "rows", "weights_rows", "row >= 0 && row < p.wh", "row >= 0"},
 	{"last lane left out", "rows", "weights_rows", "l < RW; l++", "l < RW - 1; l++"},
 	{"overhang counts", "rows", "weights_rows", "b < TO_FLOAT(p.nw) ? more : sum[k]", "more"},
