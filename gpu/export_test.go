@@ -19,6 +19,18 @@ func RunKernel(
 	ctx context.Context, dev driver.Device, name string, tunables []int32, items int, params []int32, buffers ...[]byte,
 ) error {
 	d := dev.(*Device)
+	gx, groups := flat(items, 64)
+	return runGroups(ctx, d, name, tunables, groups, append([]int32{int32(items), int32(gx)}, params...), buffers...)
+}
+
+// RunPeak runs a kernel that measures a peak once, by one work-group of 64, for so many rounds. The buffers are as RunKernel's.
+func RunPeak(ctx context.Context, dev driver.Device, name string, tunables []int32, rounds int32, buffers ...[]byte) error {
+	return runGroups(ctx, dev.(*Device), name, tunables, [3]int{1, 1, 1}, []int32{rounds}, buffers...)
+}
+
+func runGroups(
+	ctx context.Context, d *Device, name string, tunables []int32, groups [3]int, params []int32, buffers ...[]byte,
+) error {
 	k, err := d.kernel(ctx, name, append([]int32{64, 1, 1}, tunables...)...)
 	if err != nil {
 		return err
@@ -41,8 +53,7 @@ func RunKernel(
 		}
 		own, views = append(own, b), append(views, b.view)
 	}
-	gx, groups := flat(items, 64)
-	bytes, err := binary.Append(nil, binary.LittleEndian, append([]int32{int32(items), int32(gx)}, params...))
+	bytes, err := binary.Append(nil, binary.LittleEndian, params)
 	if err != nil {
 		return err
 	}
