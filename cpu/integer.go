@@ -230,16 +230,17 @@ func (p *patch) fillPairs(dst []int16, src []int32, zero int32) {
 	in, step := p.l.in, len(p.parts)
 	for _, r := range p.runs {
 		for i := range r.n {
-			z, y := p.base[0]+r.z, p.base[1]+r.y+i
-			to := dst[(r.z*p.size[1]+r.y+i)*p.line:][:p.line]
+			row := r.y + i*r.step
+			z, y := p.base[0]+r.z, p.base[1]+row
+			to := dst[(r.z*p.size[1]+row)*p.line:][:p.line]
 			if z < 0 || z >= in[0] || y < 0 || y >= in[1] {
 				clear(to)
 				continue
 			}
-			row := src[(z*in[1]+y)*in[2]:][:in[2]]
+			from := src[(z*in[1]+y)*in[2]:][:in[2]]
 			for part, used := range p.parts {
 				if used {
-					everyPair(to[part*p.part:][:p.part], row, p.base[2]+part, step, zero)
+					everyPair(to[part*p.part:][:p.part], from, p.base[2]+part, step, zero)
 				}
 			}
 		}
