@@ -15,7 +15,8 @@ func sweeps(p *problem.Problem) bool {
 		return false
 	}
 	for _, a := range p.Axes {
-		if a.PadR < 0 || a.PadL < 0 { // which crop the source
+		end := (a.Out-1)*a.Stride - a.PadL + a.Extent()
+		if a.PadL < 0 || a.PadR < 0 && end > a.In+a.PadR { // windows are cropped
 			return false
 		}
 	}
