@@ -39,7 +39,7 @@ var mutants = []struct{ name, algorithm, kernel, is, becomes string }{
 	{"columns not tested", "igemm_local", "conv_tiled", " && TO_UINT(x0 + x) < TO_UINT(IW)) {\n                        HVEC_LANE", ") {\n                        HVEC_LANE"},
 	{"no barrier", "igemm_local", "conv_tiled", "BARRIER();", ""},
 	{"zero points of weights left in", "igemm_dot", "conv_dot", " - zw * ULANE(bytes[e / 4], e % 4)", ""},
-	{"padding is a zero byte", "igemm_dot", "pack_bytes", "uint a = zero;", "uint a = 0u;"},
+	{"border is a zero byte", "igemm_dot", "pack_bytes", "uint a = zero;", "uint a = 0u;"},
 	{"channels in reverse", "igemm_dot", "pack_bytes", "a << TO_UINT(8 * e)", "a << TO_UINT(24 - 8 * e)"},
 	{"wrong coefficient", "winograd", "winograd_src", "i == 0 ? (k == 0 ? -4.0f", "i == 0 ? (k == 0 ? -4.5f"},
 	{"padding repeats the last row", "winograd", "winograd_src", "y >= 0 && y < p.ih ?", "y >= 0 ?"},
