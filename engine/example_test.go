@@ -53,7 +53,7 @@ func ExampleDevice_Plan() {
 		log.Fatal(err)
 	}
 	fmt.Println(plan.Info().Algorithm, out[problem.Dst].Float32s())
-	// Output: direct [6 8 8 6]
+	// Output: rows [6 8 8 6]
 }
 
 // Backward passes are problems like any other: here the gradient of a convolution's source, of which the text says the
