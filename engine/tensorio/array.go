@@ -216,9 +216,6 @@ type reader struct {
 	set  func(int, float64) bool
 }
 
-// straight says whether what is in the file goes to the tensor as it is, without a window between.
-func (in *reader) straight() bool { return in.same && in.step == 1 }
-
 // offset is where an element stands in the file.
 func (a *Array) offset(elem int64) int64 { return a.info.data + elem*int64(a.info.elem.size) }
 
