@@ -7,6 +7,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // Short names for tables.
@@ -150,7 +151,7 @@ func TestReferenceByHand(t *testing.T) {
 		{name: "empty batch", text: "mb0ic1oc1iw4kw3", in: given(wei, f{1, 0, -1}), want: nil},
 		{name: "no batch has no gradient", text: "BWD_W:mb0ic1oc1iw4kw3", want: w{0, 0, 0}},
 	} {
-		p := parse(t, c.text)
+		p := problemtest.Parse(t, c.text)
 		for i, role := range p.Outputs() {
 			want := [][]float64{c.want, c.indices}[i]
 			truth := truth(t, p, c.in, role)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // randomCore is a random valid f32 problem in NCHW of an operation and direction, without post-ops, with a change.
@@ -439,7 +440,7 @@ func TestLayouts(t *testing.T) {
 			}
 		}
 	}
-	p := parse(t, "src=nhwc:mb2ic3oc1ih2iw2kh1kw1")
+	p := problemtest.Parse(t, "src=nhwc:mb2ic3oc1ih2iw2kh1kw1")
 	index := logical(&p, src)
 	var at []int64
 	for i := range int64(24) {
@@ -452,7 +453,7 @@ func TestLayouts(t *testing.T) {
 
 // TestForeignIndices: backward max pooling ignores an index that its window does not hold, in every order.
 func TestForeignIndices(t *testing.T) {
-	p := parse(t, "pool:max:BWD_D:indices=flat:mb1ic2iw4kw2sw2")
+	p := problemtest.Parse(t, "pool:max:BWD_D:indices=flat:mb1ic2iw4kw2sw2")
 	d := open(t)
 	for _, c := range []struct {
 		ind  []int32

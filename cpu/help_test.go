@@ -13,15 +13,6 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // several is fewer in short tests.
 func several(count int) int {
 	if testing.Short() {

@@ -8,6 +8,7 @@ import (
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // TestISAs runs random convolutions by the implicit products of every instruction set, with infinities and NaN among the
@@ -58,7 +59,7 @@ func TestPatchesOfEachRun(t *testing.T) {
 		for _, text := range []string{
 			"mb1ic96ih9oc160oh9kh3ph1", "mb3ic20ih40oc40oh40kh3ph1", "g2mb2ic64ih13oc128kh3sh2ph1", "mb1ic24iw900oc48kw5pw2",
 		} {
-			p := parse(t, text)
+			p := problemtest.Parse(t, text)
 			in := operands(t, r, &p)
 			src := in[problem.Src].F32
 			want := run(t, d, p, "direct", in)[problem.Dst]

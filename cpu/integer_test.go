@@ -7,6 +7,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // Products of pairs give what plain loops do, bit for bit: of every type, with zero points and operands over their whole
@@ -26,7 +27,7 @@ func TestIntegers(t *testing.T) {
 		"u8-s8-s8:g8mb1ic8ih12oc8kh3ph1",
 		"u8-s8-s8:mb0ic8ih12oc8kh3ph1",
 	} {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		for round := range 3 {
 			in := operands(t, r, &p)
 			for _, role := range []problem.Role{problem.Src, problem.Wei} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 func TestRefusals(t *testing.T) {
@@ -30,7 +31,7 @@ func TestRefusals(t *testing.T) {
 		{"u8-s8-s32:mb1ic1oc1iw4kw3", "gemm", "[igemm direct reference] can"},
 		{"then=max(kw2):mb1ic1oc1iw4kw3", "direct", "[conv+pool fused reference] can"},
 	} {
-		p := parse(t, c.text)
+		p := problemtest.Parse(t, c.text)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		pl, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: c.algorithm})
@@ -75,7 +76,7 @@ func TestMisuse(t *testing.T) {
 		return b
 	}
 	plan := func(text string) driver.Plan {
-		pl, err := d.Plan(ctx, parse(t, text), driver.PlanOptions{})
+		pl, err := d.Plan(ctx, problemtest.Parse(t, text), driver.PlanOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +143,7 @@ func TestMisuse(t *testing.T) {
 	}
 	_, allocErr := shut.Alloc(4)
 	_, streamErr := shut.NewStream()
-	_, planErr := shut.Plan(ctx, parse(t, "mb1ic1oc1iw4kw3"), driver.PlanOptions{})
+	_, planErr := shut.Plan(ctx, problemtest.Parse(t, "mb1ic1oc1iw4kw3"), driver.PlanOptions{})
 	for _, err := range []error{allocErr, streamErr, planErr} {
 		if !errors.Is(err, driver.ErrClosed) {
 			t.Errorf("closed device: %v", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/winograd"
 )
 
@@ -148,7 +149,7 @@ func TestWinogradBound(t *testing.T) {
 	d := open(t)
 	r := rand.New(rand.NewPCG(61, 62))
 	for _, text := range winogradProblems {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		for _, reals := range []bool{false, true} {
 			in := operands(t, r, &p)
 			for _, o := range in {
@@ -203,7 +204,7 @@ func TestWinogradBound(t *testing.T) {
 // A large result's bounds are computed tile by tile as they are asked for, and are those of the whole.
 func TestWinogradBoundOfSome(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 64))
-	p := parse(t, "g2mb2ic6ih9iw14oc4kh3ph1kw3pw1")
+	p := problemtest.Parse(t, "g2mb2ic6ih9iw14oc4kh3ph1kw3pw1")
 	in := operands(t, r, &p)
 	logical, err := logicalTensors(t.Context(), &p, in)
 	if err != nil {
@@ -238,7 +239,7 @@ func TestArithmeticRefused(t *testing.T) {
 		"pool:max:mb1ic3ih9kh3":                {{Winograd: 2}, {Half: 8}},
 		"mb1ic3id3ih9iw9oc4kd1kh3kw3pd0ph1pw1": {{Winograd: 2}},
 	} {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
 		for _, a := range list {
 			if _, err := d.Reference(t.Context(), p, a, in, p.Outputs()[0], nil); !errors.Is(err, driver.ErrUnsupported) {
@@ -252,7 +253,7 @@ func TestArithmeticRefused(t *testing.T) {
 // sums' own, of elsewhere Winograd's.
 func TestOrPlain(t *testing.T) {
 	d := open(t)
-	p := parse(t, "mb1ic64ih9oc4kh3ph1")
+	p := problemtest.Parse(t, "mb1ic64ih9oc4kh3ph1")
 	in := operands(t, rand.New(rand.NewPCG(69, 70)), &p)
 	for i := range in[problem.Wei].F32 {
 		if i%9 != 0 && i >= len(in[problem.Wei].F32)/2 {
@@ -287,7 +288,7 @@ func TestOrPlain(t *testing.T) {
 // f16 sums of small whole numbers are exact while they are small, others within n·2⁻¹¹ of the sum of their terms.
 func TestHalfSums(t *testing.T) {
 	d := open(t)
-	p := parse(t, "mb1ic5ih9oc4kh3ph1")
+	p := problemtest.Parse(t, "mb1ic5ih9oc4kh3ph1")
 	in := operands(t, rand.New(rand.NewPCG(67, 68)), &p)
 	half, err := d.Reference(t.Context(), p, driver.Arithmetic{Half: 8}, in, problem.Dst, nil)
 	if err != nil {

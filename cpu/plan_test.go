@@ -10,6 +10,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // TestAlgorithms compares every algorithm with the oracle on problems of every kind.
@@ -121,7 +122,7 @@ func TestLarge(t *testing.T) {
 		"then=max(kh2sh3):g2mb2ic4oc256ih60kh3ph1",
 		"nhwc:f16:mb1ic16oc16ih60kh3ph1",
 	} {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
 		total := problem.Elems(p.Shape(p.Outputs()[0]))
 		at := []int64{0, total - 1}
@@ -166,7 +167,7 @@ func TestReferenceOfElements(t *testing.T) {
 			}
 		}
 	}
-	p := parse(t, "mb1ic1oc1iw4kw3")
+	p := problemtest.Parse(t, "mb1ic1oc1iw4kw3")
 	in := given(src, make(f, 4), wei, make(f, 2))
 	if _, err := d.Reference(t.Context(), p, driver.Arithmetic{}, in, problem.Dst, nil); !errors.Is(err, driver.ErrInvalid) {
 		t.Errorf("short weights: %v", err)

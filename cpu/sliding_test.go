@@ -8,6 +8,7 @@ import (
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // TestSlidingLarge has planes that are read in bands, results that are stored past the caches, and planes of which a part
@@ -31,7 +32,7 @@ func TestSlidingLarge(t *testing.T) {
 		"BWD_D:g2mb1ic8ih30oc6kh5ph2",
 		"g70mb2ic70ih14oc140kh3ph1",
 	}...) {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
 		for _, isa := range simd.Supported() {
 			if isa == simd.Portable {

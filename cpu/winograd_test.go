@@ -7,6 +7,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // What is not finite stays where plain sums have it: a transformed tile would spread it, and overflow where they don't.
@@ -15,7 +16,7 @@ func TestWinogradNotFinite(t *testing.T) {
 	for _, isa := range simd.Supported() {
 		d := &Device{info: info(), isa: isa}
 		for _, text := range []string{"bias:post=relu:mb2ic3ih14oc5oh14kh3ph1", "BWD_D:g2mb1ic4ih13oc6oh15kh3ph2", "deconv:mb1ic2ih9oc3kh3ph1"} {
-			p := parse(t, text)
+			p := problemtest.Parse(t, text)
 			for _, strange := range []float32{float32(math.Inf(1)), float32(math.NaN()), 3e38} {
 				in := operands(t, r, &p)
 				src := in[p.Inputs()[0]].F32
@@ -55,7 +56,7 @@ func TestWinogradStrips(t *testing.T) {
 		"mb1ic16ih9iw300oc8kh3kw3ph1pw1", // rows of many vectors
 		"bias:g2mb2ic32ih33oc48kh3ph1",   // groups
 	} {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
 		role := p.Outputs()[0]
 		at := []int64{0, problem.Elems(p.Shape(role)) - 1}

@@ -15,6 +15,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 func tensor(t *testing.T, data []float32, shape ...int) *engine.Tensor {
@@ -46,15 +47,6 @@ func open(t *testing.T, spec string, opts ...engine.Option) *engine.Device {
 	return d
 }
 
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 func TestFallback(t *testing.T) {
 	refuses := &fake{infos: devices("discrete g"), refuse: fmt.Errorf("%w: src has 9 elements, the largest buffer holds 8", driver.ErrUnsupported)}
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": refuses})
@@ -72,7 +64,7 @@ func TestFallback(t *testing.T) {
 	if got := dst.Float32s(); !slices.Equal(got, []float32{21, 32}) {
 		t.Errorf("the fallback computed %v", got)
 	}
-	pl, err := d.Plan(t.Context(), parse(t, "pool:max:mb1ic1iw4kw2"), driver.PlanOptions{})
+	pl, err := d.Plan(t.Context(), problemtest.Parse(t, "pool:max:mb1ic1iw4kw2"), driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +95,7 @@ func TestFallback(t *testing.T) {
 		t.Errorf("without fallback: %v", err)
 	}
 	// What neither can run says why for both.
-	huge := parse(t, "mb1ic1oc1ih16777216kh3ph1") // 2^48 elements
+	huge := problemtest.Parse(t, "mb1ic1oc1ih16777216kh3ph1") // 2^48 elements
 	if _, err := d.Plan(t.Context(), huge, driver.PlanOptions{}); err == nil || !strings.Contains(err.Error(), "largest buffer") || !strings.Contains(err.Error(), "the machine has") {
 		t.Errorf("refused by both: %v", err)
 	}
@@ -123,14 +115,14 @@ func TestFallback(t *testing.T) {
 func TestShapeErrors(t *testing.T) {
 	ctx := t.Context()
 	d := open(t, "cpu")
-	p := parse(t, "mb1ic1oc2iw4kw3")
+	p := problemtest.Parse(t, "mb1ic1oc2iw4kw3")
 	p.Bias = true
 	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pl.Close()
-	pool, err := d.Plan(ctx, parse(t, "pool:max:mb1ic1iw4kw3"), driver.PlanOptions{})
+	pool, err := d.Plan(ctx, problemtest.Parse(t, "pool:max:mb1ic1iw4kw3"), driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +215,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	pl, err := d.Plan(ctx, parse(t, "pool:avg_np:mb1ic1iw4kw2sw2"), driver.PlanOptions{})
+	pl, err := d.Plan(ctx, problemtest.Parse(t, "pool:avg_np:mb1ic1iw4kw2sw2"), driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +257,7 @@ func TestStream(t *testing.T) {
 func TestConcurrentPlan(t *testing.T) {
 	ctx := t.Context()
 	d := open(t, "cpu")
-	p := parse(t, "mb2ic4oc8ih12kh3ph1")
+	p := problemtest.Parse(t, "mb2ic4oc8ih12kh3ph1")
 	p.Bias = true
 	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // counting is the cpu with calls counted, and little memory if that is said.
@@ -179,7 +180,7 @@ func TestKeptIsBounded(t *testing.T) {
 	}
 	big.Free()
 	c.memory = 0
-	p := parse(t, "pool:max:mb1ic2ih8kh2sh2")
+	p := problemtest.Parse(t, "pool:max:mb1ic2ih8kh2sh2")
 	pl, err := d.Plan(t.Context(), p, driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // withFaults registers vulkan:0, a cpu that fails, and says how to open it. The test ends with nothing of it left.
@@ -171,7 +172,7 @@ func TestWhatIsFromBeforeADeviceWasLostStaysLost(t *testing.T) {
 	_, through := withFaults(t, faulty.Options{Lost: 1, Most: 1, Methods: []string{"Fill"}})
 	d := open(t, "vulkan:0", through)
 	ctx := t.Context()
-	p := parse(t, "pool:max:mb1ic1iw2kw2")
+	p := problemtest.Parse(t, "pool:max:mb1ic1iw2kw2")
 	type things struct {
 		pl       *engine.Plan
 		s        *engine.Stream

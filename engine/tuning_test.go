@@ -10,6 +10,7 @@ import (
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/tuned"
 )
 
@@ -25,7 +26,7 @@ func TestTuning(t *testing.T) {
 	d := open(t, "cpu", engine.WithTuning(db))
 	plan := func(d *engine.Device, text string, o driver.PlanOptions) driver.PlanInfo {
 		t.Helper()
-		pl, err := d.Plan(t.Context(), parse(t, text), o)
+		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +37,7 @@ func TestTuning(t *testing.T) {
 	own := plan(d, text, driver.PlanOptions{})
 	put := func(algorithm, tile string) {
 		t.Helper()
-		e := tuned.Entry{Key: d.TuningKey(parse(t, text)), Kernels: tuned.Code(own), Algorithm: algorithm, Tile: tile, MS: 1, Check: "exact", Date: "2026-01-02"}
+		e := tuned.Entry{Key: d.TuningKey(problemtest.Parse(t, text)), Kernels: tuned.Code(own), Algorithm: algorithm, Tile: tile, MS: 1, Check: "exact", Date: "2026-01-02"}
 		if err := db.Put(e); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func TestTuningOfUser(t *testing.T) {
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}})
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	d := open(t, "cpu")
-	p := parse(t, "mb1ic4ih8oc6kh3ph1")
+	p := problemtest.Parse(t, "mb1ic4ih8oc6kh3ph1")
 	e := tuned.Entry{Key: d.TuningKey(p), Kernels: tuned.Code(driver.PlanInfo{}), Algorithm: "reference", MS: 1, Check: "exact"}
 	if err := tuned.User().Put(e); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 const behind = "bias:mb1ic64ih14oc64oh14kh3ph1" // a problem with a kernel of its own
@@ -159,7 +160,7 @@ func TestBackgroundDetours(t *testing.T) {
 		{"conv:then=max(kh2sh2):mb1ic8ih8oc8oh8kh1", "", ""}, // there is no general kernel
 	} {
 		text, pending := c.text, c.pending
-		pl, err := d.Plan(t.Context(), parse(t, text), driver.PlanOptions{Algorithm: c.algorithm, Background: true})
+		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), driver.PlanOptions{Algorithm: c.algorithm, Background: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,13 +283,4 @@ func TestBackgroundConcurrently(t *testing.T) {
 	if got := f.ran(); !slices.Contains(got, "conv_igemm") {
 		t.Errorf("at the end: %v", got)
 	}
-}
-
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/gpu"
 )
 
@@ -52,7 +53,7 @@ func TestDotChoice(t *testing.T) {
 	const layer = "conv:u8-s8-s32:mb1ic64ih28oc64kh3ph1"
 	chosen := func(text string) string {
 		t.Helper()
-		pl, err := d.Plan(t.Context(), parse(t, text), driver.PlanOptions{})
+		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), driver.PlanOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,7 @@ func TestDotChoice(t *testing.T) {
 			t.Errorf("%s is planned as %s", text, got)
 		}
 	}
-	tiles := slices.DeleteFunc(d.Driver().(driver.Tuner).Candidates(parse(t, layer)), func(c driver.Candidate) bool {
+	tiles := slices.DeleteFunc(d.Driver().(driver.Tuner).Candidates(problemtest.Parse(t, layer)), func(c driver.Candidate) bool {
 		return c.Algorithm != "igemm_dot"
 	})
 	if len(tiles) < 8 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // A change of one kernel changes the version of the plans that run it, of no others; what was measured of the old one does
@@ -33,7 +34,7 @@ func TestVersions(t *testing.T) {
 	})
 	now := opened.(*Device)
 	kernels := func(d *Device, text, alg string) string {
-		pl, err := d.Plan(t.Context(), parse(t, text), driver.PlanOptions{Algorithm: alg})
+		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), driver.PlanOptions{Algorithm: alg})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 	"github.com/gonvolve/gonvolve/gpu"
@@ -39,7 +40,7 @@ func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.
 		}
 		prepare(d.Driver())
 		for _, text := range texts {
-			p := parse(t, text)
+			p := problemtest.Parse(t, text)
 			if err := judge(t, oracle, d, p, o, check); err != nil {
 				t.Errorf("%s, %s by %s: %v", spec, text, o.Tile, err)
 			}
@@ -48,15 +49,6 @@ func judged(t *testing.T, prepare func(driver.Device), texts []string, o driver.
 			t.Error(err)
 		}
 	}
-}
-
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 func judge(t *testing.T, oracle, d *engine.Device, p problem.Problem, o driver.PlanOptions, check planCheck) (err error) {
@@ -159,7 +151,7 @@ func TestTiledChoice(t *testing.T) {
 			}
 		})
 	if !testing.Short() { // what a tuner would try there
-		p := parse(t, "mb2ic24ih9oc40kh3ph1")
+		p := problemtest.Parse(t, "mb2ic24ih9oc40kh3ph1")
 		var tiles []driver.Candidate
 		judged(t, func(d driver.Device) {
 			gpu.AsGPU(d, 64)
@@ -209,7 +201,7 @@ func TestTiledBinding(t *testing.T) {
 			t.Fatal(err)
 		}
 		tile := "bm=32,bn=32,bk=8,tm=4,tn=4,parts=21"
-		_, err = d.Plan(t.Context(), parse(t, text[0]), driver.PlanOptions{Algorithm: "igemm_local", Tile: tile})
+		_, err = d.Plan(t.Context(), problemtest.Parse(t, text[0]), driver.PlanOptions{Algorithm: "igemm_local", Tile: tile})
 		if !errors.Is(err, driver.ErrUnsupported) || !strings.Contains(err.Error(), "partial sums") {
 			t.Errorf("%s: %v", spec, err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/winograd"
 )
 
@@ -33,7 +34,7 @@ func TestWinogradTiles(t *testing.T) {
 
 // Tiles that there are not are refused, as is an arithmetic that rounds where the plan is to be exact.
 func TestWinogradRefuses(t *testing.T) {
-	p := parse(t, "mb1ic8ih9oc16kh3ph1")
+	p := problemtest.Parse(t, "mb1ic8ih9oc16kh3ph1")
 	forEach(t, func(t *testing.T, dev driver.Device) {
 		for _, o := range []driver.PlanOptions{{Tile: "m=3"}, {Tile: "vec=3"}, {Tile: "tx=4"}, {Tile: "m"}, {Exact: true}} {
 			o.Algorithm = "winograd"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -24,7 +25,7 @@ func Background(t *testing.T, open Open) {
 	for _, text := range texts {
 		for _, fill := range []verify.Fill{verify.Int, verify.Uniform} {
 			d := s.device(t)
-			p := parse(t, text)
+			p := problemtest.Parse(t, text)
 			c, err := verify.NewCase(t.Context(), oracle(t), p, fill, verify.DefaultBudget)
 			if err != nil {
 				t.Fatal(err)

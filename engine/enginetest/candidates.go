@@ -6,6 +6,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -33,7 +34,7 @@ func (s *suite) candidates(t *testing.T) {
 		texts = texts[:1]
 	}
 	for _, text := range texts {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		c, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -99,15 +100,6 @@ func oracle(t *testing.T) *engine.Device {
 	return o
 }
 
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // plain says whether an algorithm is exact on small integers.
 func plain(t *testing.T, d *engine.Device, p problem.Problem, alg string) bool {
 	pl, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: alg, Exact: true})
@@ -155,7 +147,7 @@ func exactly(p *problem.Problem) bool {
 func (s *suite) cases(t *testing.T, fill verify.Fill) {
 	d, o := s.device(t), oracle(t)
 	for i, text := range problems {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		if p.Op == problem.Conv && p.Dir == problem.Forward && p.Post == [problem.MaxPost]problem.PostOp{} && p.Type == (problem.Types{}) {
 			// Bias and ReLU in all four combinations over the list.
 			p.Bias = p.Bias || i%2 == 0
@@ -203,7 +195,7 @@ func (s *suite) longReductions(t *testing.T) {
 		"pool:max:adaptive:indices=flat:mb1ic1iw200000ow70001", // sizes whose products pass 32 bits
 		"pool:avg_np:BWD_D:adaptive:mb1ic2iw2ow200000",
 	} {
-		if check(t, o, d, parse(t, text), verify.Int) == 0 {
+		if check(t, o, d, problemtest.Parse(t, text), verify.Int) == 0 {
 			t.Errorf("%s: no algorithm can run it", text)
 		}
 	}
@@ -214,7 +206,7 @@ func (s *suite) cache(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("GONVOLVE_CACHE", dir)
 	o := oracle(t)
-	p := parse(t, "mb1ic8ih9oc16oh9kh3ph1")
+	p := problemtest.Parse(t, "mb1ic8ih9oc16oh9kh3ph1")
 	damage := []func([]byte) []byte{
 		func(b []byte) []byte { return b },
 		func(b []byte) []byte { return b[:len(b)/2] },
@@ -301,7 +293,7 @@ func (s *suite) concurrent(t *testing.T) {
 	defer func() { stop.Store(true); gc.Wait() }()
 	var cases []*verify.Case
 	for _, text := range []string{"mb1ic8ih12oc16oh12kh3ph1", "g4mb1ic8ih9oc12oh9kh3ph1", "pool:max:mb1ic4ih12oh6kh2sh2", "mb1ic16ih7oc8oh7kh1"} {
-		c, err := verify.NewCase(t.Context(), o, parse(t, text), verify.Int, verify.DefaultBudget)
+		c, err := verify.NewCase(t.Context(), o, problemtest.Parse(t, text), verify.Int, verify.DefaultBudget)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
@@ -21,7 +22,7 @@ func (s *suite) foreignIndices(t *testing.T) {
 		"unpool:indices=plane:f16:mb2ic3ih4kh2sh2",
 		"unpool:BWD_D:indices=column:mb2ic3ih4iw3kh2sh2kw2sw2",
 	} {
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		c, err := verify.NewCase(ctx, o, p, verify.Int, verify.DefaultBudget)
 		if err != nil {
 			t.Fatal(err)

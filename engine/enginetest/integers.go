@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
@@ -24,7 +25,7 @@ func (s *suite) integerExtremes(t *testing.T) {
 		{"conv:s8-u8-s32:bias:mb1ic3710ih3oc17oh1kh3", 127, -128, 255, 0, -5, 255, 255},
 		{"conv:u8-s8-s32:bias:g5mb1ic5ih9oc10oh9kh7ph3", 255, 0, -128, 127, -1 << 31, 255, -255},
 	} {
-		p := parse(t, c.text)
+		p := problemtest.Parse(t, c.text)
 		one, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // specialValues: NaN propagates through maxima, infinities and the smallest numbers pass.
@@ -110,7 +111,7 @@ func (s *suite) refusals(t *testing.T) {
 		"mb1ic1ih1048576iw1048576oc1oh1048576ow1048576kh1kw1",
 		"pool:max:mb1048576ic1024ih1024oh512kh2sh2",
 	} {
-		pl, err := d.Plan(t.Context(), parse(t, text), driver.PlanOptions{})
+		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), driver.PlanOptions{})
 		if !errors.Is(err, engine.ErrUnsupported) {
 			t.Errorf("%s: %v", text, err)
 			if err == nil {
@@ -118,7 +119,7 @@ func (s *suite) refusals(t *testing.T) {
 			}
 		}
 	}
-	p := parse(t, "mb1ic2ih4oc3oh4kh3ph1")
+	p := problemtest.Parse(t, "mb1ic2ih4oc3oh4kh3ph1")
 	if _, err := d.Plan(t.Context(), p, driver.PlanOptions{Algorithm: "nonsense"}); !errors.Is(err, engine.ErrUnsupported) {
 		t.Errorf("an unknown algorithm: %v", err)
 	}
@@ -140,7 +141,7 @@ func (s *suite) refusals(t *testing.T) {
 // useAfterFree: misuse is an error, not a crash.
 func (s *suite) useAfterFree(t *testing.T) {
 	d := s.device(t)
-	p := parse(t, "pool:max:mb1ic1ih4oh2kh2sh2")
+	p := problemtest.Parse(t, "pool:max:mb1ic1ih4oh2kh2sh2")
 	pl, err := d.Plan(t.Context(), p, driver.PlanOptions{})
 	if err != nil {
 		t.Fatal(err)

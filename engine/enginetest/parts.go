@@ -6,6 +6,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -65,7 +66,7 @@ func Parts(t *testing.T, open Open) {
 	d, o := s.device(t), oracle(t)
 	for _, text := range partsProblems {
 		for _, fill := range []verify.Fill{verify.Int, verify.Uniform} {
-			if checkParts(t, o, d, parse(t, text), fill) == 0 {
+			if checkParts(t, o, d, problemtest.Parse(t, text), fill) == 0 {
 				t.Errorf("%s: no algorithm can run it", text)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
@@ -16,7 +17,7 @@ func (s *suite) repeated(t *testing.T) {
 	for _, text := range []string{"mb1ic8ih12oc16oh12kh3ph1", "nhwc:mb2ic4ih9oc8oh9kh3ph1", "pool:avg_np:nhwc:mb1ic4ih8oh4kh2sh2",
 		"f16:mb1ic8ih12oc16oh12kh3ph1"} {
 		d, o := s.device(t), oracle(t)
-		p := parse(t, text)
+		p := problemtest.Parse(t, text)
 		c, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
 		if err != nil {
 			t.Fatal(err)
@@ -151,7 +152,7 @@ func (s *suite) comeAndGo(t *testing.T) {
 		rounds = 100
 	}
 	d, o := s.device(t), oracle(t)
-	c, err := verify.NewCase(t.Context(), o, parse(t, "nhwc:mb1ic4ih3oc4oh3kh1"), verify.Int, verify.DefaultBudget)
+	c, err := verify.NewCase(t.Context(), o, problemtest.Parse(t, "nhwc:mb1ic4ih3oc4oh3kh1"), verify.Int, verify.DefaultBudget)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 	"github.com/gonvolve/gonvolve/engine/verify"
@@ -63,7 +64,7 @@ func (s *suite) tiledMemory(t *testing.T) {
 		t.Skip("the device does not report its memory")
 	}
 	const limit = 8 << 20
-	p := parse(t, "mb1ic8ih512oc8kh3ph1")
+	p := problemtest.Parse(t, "mb1ic8ih512oc8kh3ph1")
 	c, err := verify.NewCase(t.Context(), o, p, verify.Int, 1e6)
 	if err != nil {
 		t.Fatal(err)

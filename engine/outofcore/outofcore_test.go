@@ -15,6 +15,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/tensorio"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 	"github.com/gonvolve/gonvolve/engine/verify"
@@ -60,15 +61,6 @@ func newBench(t *testing.T, dev *engine.Device, p problem.Problem) *bench {
 	}
 	b.want = want
 	return b
-}
-
-func parse(t *testing.T, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 func (b *bench) path(r problem.Role) string { return filepath.Join(b.dir, r.String()+".npy") }
@@ -228,7 +220,7 @@ func TestResumedAtEveryTile(t *testing.T) {
 		{"pool:avg_np:BWD_D:mb2ic4ih20kh3sh2ph1", 12 << 10},
 		{"unpool:indices=plane:mb2ic6ih8kh2sh2", 8 << 10},
 	} {
-		b := newBench(t, dev, parse(t, c.text))
+		b := newBench(t, dev, problemtest.Parse(t, c.text))
 		o := Options{Tiling: tiling.Options{MemLimit: c.limit}}
 		_, tiles, err := b.run(t.Context(), o)
 		if err != nil {
@@ -279,7 +271,7 @@ func TestResumedAtEverySum(t *testing.T) {
 		{"conv:BWD_W:mb6ic3ih20oc4kh3ph1", 40 << 10},
 		{"conv:BWD_W:mb8ic4ih16oc4kh3ph1", 36 << 10},
 	} {
-		b := newBench(t, dev, parse(t, c.text))
+		b := newBench(t, dev, problemtest.Parse(t, c.text))
 		o := Options{Tiling: tiling.Options{MemLimit: c.limit}}
 		o.faults.everySum = true
 		_, tiles, err := b.run(t.Context(), o)
@@ -391,7 +383,7 @@ func TestRefused(t *testing.T) {
 			put(t, b.path(problem.Dst)+journalSuffix, `{"gonvolve_journal":2}`+"\n")
 		}, limit},
 	} {
-		b := newBench(t, dev, parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
+		b := newBench(t, dev, problemtest.Parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
 		interrupt(t, b, limit)
 		c.change(b)
 		finished, _, err := b.run(t.Context(), c.o)
@@ -435,7 +427,7 @@ func put(t *testing.T, path, text string) {
 func TestTornJournal(t *testing.T) {
 	dev := open(t)
 	o := Options{Tiling: tiling.Options{MemLimit: 30 << 10}}
-	b := newBench(t, dev, parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
+	b := newBench(t, dev, problemtest.Parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
 	interrupt(t, b, o)
 	path := b.path(problem.Dst) + journalSuffix
 	text, err := os.ReadFile(path)
@@ -470,7 +462,7 @@ func TestTornJournal(t *testing.T) {
 // A result counts only once its data is on the disk.
 func TestDataBeforeJournal(t *testing.T) {
 	dev := open(t)
-	b := newBench(t, dev, parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
+	b := newBench(t, dev, problemtest.Parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
 	o := Options{Tiling: tiling.Options{MemLimit: 30 << 10}}
 	broken := o
 	broken.faults.sync = func() error { return errBroken }
@@ -491,7 +483,7 @@ func TestDataBeforeJournal(t *testing.T) {
 func TestInterruptedAtTheEnd(t *testing.T) {
 	dev := open(t)
 	o := Options{Tiling: tiling.Options{MemLimit: 12 << 10}}
-	b := newBench(t, dev, parse(t, "pool:max:indices=flat:mb2ic6ih20kh2sh2"))
+	b := newBench(t, dev, problemtest.Parse(t, "pool:max:indices=flat:mb2ic6ih20kh2sh2"))
 	var journal string
 	broken := o
 	broken.faults.sync = func() error { // the last journal is kept
@@ -527,7 +519,7 @@ func TestInterruptedAtTheEnd(t *testing.T) {
 func TestLocked(t *testing.T) {
 	dev := open(t)
 	o := Options{Tiling: tiling.Options{MemLimit: 30 << 10}}
-	b := newBench(t, dev, parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
+	b := newBench(t, dev, problemtest.Parse(t, "conv:mb1ic3ih40oc4kh3ph1"))
 	inside := o
 	tried := false
 	inside.Tiling.Progress = func(int, int, int64) {
