@@ -23,6 +23,8 @@ func TestIntegers(t *testing.T) {
 		"s8-s8-s8:nhwc:mb2ic70ih14oc80kh1",
 		"u8-s8-s8:mb1ic3ih40oc16kh7sh2ph3",
 		"s8-s8-f32:mb1ic1300ih5oc18kh1",
+		"u8-s8-s8:mb1ic4ih25iw30oc6kh3kw2sh4sw2dh3ph2pw1", // rows of patches that are not read
+		"u8-s8-s8:mb1ic3ih31oc5kh1sh3ph1",
 		"s8-s8-s32:mb2ic6iw31oc4kw3sw2pw1",
 		"u8-s8-s8:g8mb1ic8ih12oc8kh3ph1",
 		"u8-s8-s8:mb0ic8ih12oc8kh3ph1",
