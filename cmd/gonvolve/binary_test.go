@@ -77,6 +77,8 @@ func TestOclgrind(t *testing.T) {
 			"conv:BWD_D:mb1ic4ih6iw7oc6kh3kw2sh2ph0pw0", "conv:BWD_D:pad=replicate:mb1ic3ih4oc2kh3ph2", // conv_transposed, pad_fold
 			"conv:BWD_D:mb1ic8ih5oc8kh3sh2ph1", "mb1ic2id4oc8kd3pd1", // conv_igemm in phases, with depth
 			"conv:BWD_W:g2mb2ic6ih5oc16kh3sh2ph1",                                       // conv_weights_tile with pack_rows
+			"conv:BWD_W:g4mb2ic4ih7iw19oc4oh7ow19kh3kw3ph1pw1",                          // weights_rows
+			"conv:BWD_D:mb1ic3ih9iw21oc8oh5ow11kh3kw3sh2sw2ph1pw1",                      // transposed_rows
 			"conv:BWD_W:pad=reflect:mb1ic1ih30oc1kh2ph1", "conv:BWD_B:mb3ic1ih20oc1kh1", // pad_mode, sum_parts
 			"deform:dg=2:mask:post=relu:g2mb1ic8ih5iw7oc6kh3kw3sh2sw2ph1pw1",
 			"conv:post=relu+add:then=avg_ip(kh3sh2ph1):mb1ic3ih5oc5kh3ph1", // conv_pool
@@ -111,8 +113,12 @@ func TestOclgrind(t *testing.T) {
 			}
 			ran[r.Algorithm]++
 		}
-		if ran["direct"] != 32 || ran["global"] != 2 || ran["depthwise"] != 4 || ran["rows"] != 6 || ran["igemm"] < 5 || ran["winograd"] < 1 || ran["igemm_local"] < 10 || ran["igemm_dot"] != 2 || ran["fused"] != 1 || ran["conv+pool"] != 1 {
-			t.Errorf("algorithms that ran: %v", ran)
+		for alg, least := range map[string]int{
+			"direct": 32, "global": 2, "depthwise": 5, "rows": 13, "igemm": 5, "winograd": 1, "igemm_local": 10, "igemm_dot": 2, "fused": 1, "conv+pool": 1,
+		} {
+			if ran[alg] < least {
+				t.Errorf("%s ran %d times, not %d: %v", alg, ran[alg], least, ran)
+			}
 		}
 	}
 }

@@ -55,12 +55,16 @@ func failsIn(t *testing.T, spec string, f *faulty.Faults, opts ...engine.Option)
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
 	t.Cleanup(func() { slog.SetDefault(log) })
 	before := runtime.NumGoroutine()
-	d, err := engine.Open(t.Context(), spec, append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
+	opts = append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
 		if _, ok := d.(fragile); ok {
 			return f.Driver(d)
 		}
 		return d
-	}))...)
+	}))
+	d, err := engine.Open(t.Context(), spec, opts...)
+	for tries := 0; injected(err) && tries < 10; tries++ { // opening has its faults, too
+		d, err = engine.Open(t.Context(), spec, opts...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +84,11 @@ func failsIn(t *testing.T, spec string, f *faulty.Faults, opts ...engine.Option)
 		}
 	})
 	return d
+}
+
+// injected says whether an error is of a kind that faulty injects.
+func injected(err error) bool {
+	return errors.Is(err, faulty.ErrFault) || errors.Is(err, driver.ErrDeviceLost) || errors.Is(err, driver.ErrOutOfMemory)
 }
 
 // written counts boxes.
