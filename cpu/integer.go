@@ -249,14 +249,7 @@ func (p *patch) fillPairs(dst []int16, src []int32, zero int32) {
 
 // everyPair sets dst to each step-th element of src from the first on, less zero, and to 0 outside of src.
 func everyPair(dst []int16, src []int32, first, step int, zero int32) {
-	lo := 0
-	if first < 0 {
-		lo = min(len(dst), (-first+step-1)/step)
-	}
-	hi := lo
-	if room := len(src) - first; room > 0 {
-		hi = max(lo, min(len(dst), (room+step-1)/step))
-	}
+	lo, hi := steps(len(dst), len(src), first, step)
 	clear(dst[:lo])
 	clear(dst[hi:])
 	if step == 1 {

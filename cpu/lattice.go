@@ -360,16 +360,20 @@ func (p *patch) column(dst, src []float32, x int, r *lineRun, n int) {
 	}
 }
 
+// steps says which of the n elements first, first+step, … are in a line of so many: those from lo to hi.
+func steps(n, line, first, step int) (lo, hi int) {
+	if first < 0 {
+		lo = min(n, (-first+step-1)/step)
+	}
+	if hi = lo; line > first {
+		hi = max(lo, min(n, (line-first+step-1)/step))
+	}
+	return lo, hi
+}
+
 // every sets dst to each step-th element of src from the first on, and to what is outside of src.
 func (p *patch) every(dst, src []float32, first, step int) {
-	lo := 0
-	if first < 0 {
-		lo = min(len(dst), (-first+step-1)/step)
-	}
-	hi := lo
-	if room := len(src) - first; room > 0 {
-		hi = max(lo, min(len(dst), (room+step-1)/step))
-	}
+	lo, hi := steps(len(dst), len(src), first, step)
 	fill(dst[:lo], p.outside)
 	at := first + lo*step
 	for i := range dst[lo:hi] {

@@ -80,6 +80,17 @@ func canWeights(_ *Device, p *problem.Problem) error {
 	return nil
 }
 
+// canSumWeights is canWeights for what sums by kernels of its own, which need something to sum.
+func canSumWeights(d *Device, p *problem.Problem) error {
+	if err := canWeights(d, p); err != nil {
+		return err
+	}
+	if c := convOf(p); c.weights() == 0 || c.n == 0 || volume(c.narrow) == 0 {
+		return unsupported("there is nothing to sum")
+	}
+	return nil
+}
+
 // sides are the two tensors that a gradient by weights is the product of, as conv has them.
 func (pl *plan) sides(ctx context.Context) (wide, narrow operand, err error) {
 	if wide, err = pl.input(ctx, problem.Src); err != nil {

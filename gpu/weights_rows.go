@@ -55,13 +55,11 @@ func (g *weightsRows) iterations() int {
 }
 
 func canWeightsRows(d *Device, p *problem.Problem) error {
-	if err := canWeights(d, p); err != nil {
+	if err := canSumWeights(d, p); err != nil {
 		return err
 	}
 	c := convOf(p)
 	switch {
-	case c.weights() == 0 || c.n == 0 || volume(c.narrow) == 0:
-		return unsupported("there is nothing to sum")
 	case !withoutDepth(p.Axes[0]):
 		return unsupported("a kernel with depth")
 	case min(c.wideG, c.narrowG) > mostPairs:

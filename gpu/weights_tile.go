@@ -123,13 +123,11 @@ func (g *weightsTile) fit(d *Device) {
 }
 
 func canTileWeights(d *Device, p *problem.Problem) error {
-	if err := canWeights(d, p); err != nil {
+	if err := canSumWeights(d, p); err != nil {
 		return err
 	}
 	c := convOf(p)
 	switch {
-	case c.weights() == 0 || c.n == 0 || volume(c.narrow) == 0:
-		return unsupported("there is nothing to sum")
 	case d.limits.GLSL && d.limits.ShuffleLanes == 0:
 		return unsupported("the device has no subgroup shuffles")
 	case 2*c.narrowG < d.limits.VectorWidth:

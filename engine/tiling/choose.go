@@ -73,13 +73,13 @@ func together(ctx context.Context, dev, on *engine.Device, p problem.Problem, o 
 	if err != nil {
 		return nil, "", err
 	}
-	choice := auto.New(0, results, "")
-	better := results[1].Out == "" && results[1].MS > 0 && (results[0].MS == 0 || results[1].MS < worthDividing*results[0].MS)
-	if better {
-		choice = auto.New(1, results, "")
+	winner := 0
+	if results[1].Out == "" && results[1].MS > 0 && (results[0].MS == 0 || results[1].MS < worthDividing*results[0].MS) {
+		winner = 1
 	}
+	choice := auto.New(winner, results, "")
 	slog.InfoContext(ctx, "devices chosen", "of", dev.Name(), "problem", p.String(), "tried", q.String(), "devices", choice.Name, "why", choice.Why())
-	if !better {
+	if winner == 0 {
 		return nil, "", nil
 	}
 	return devs, choice.Why(), nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -23,7 +24,7 @@ func TestSample(t *testing.T) {
 		"mb1ic512iw2oc3ow2kw1", // fewer elements than the least sample
 	} {
 		t.Run(text, func(t *testing.T) {
-			p := parse(t, text)
+			p := problemtest.Parse(t, text)
 			shape := p.Shape(problem.Dst)
 			total := problem.Elems(shape)
 			whole := float64(total * p.Terms())
@@ -66,11 +67,11 @@ func TestSample(t *testing.T) {
 
 // Cheap elements must not make the truth larger than the tensors.
 func TestSampleIsLimited(t *testing.T) {
-	p := parse(t, "pool:max:mb1ic64ih1024oh1024kh1")
+	p := problemtest.Parse(t, "pool:max:mb1ic64ih1024oh1024kh1")
 	if at := sample(&p, problem.Dst, math.Inf(1)); len(at) == 0 || len(at) > maxSample {
 		t.Errorf("%d elements are compared", len(at))
 	}
-	p = parse(t, "mb0ic3ih8oc4oh8kh3ph1")
+	p = problemtest.Parse(t, "mb0ic3ih8oc4oh8kh3ph1")
 	if at := sample(&p, problem.Dst, 0); at != nil {
 		t.Errorf("an empty result has a sample of %d", len(at))
 	}
@@ -84,12 +85,12 @@ func TestNewCaseRefuses(t *testing.T) {
 		"pool:max:mb1ic64ih65536oh32768kh2",
 		"mb1ic1000000oc1000000ih1oh1kh1",
 	} {
-		_, err := NewCase(t.Context(), cpu, parse(t, text), Int, DefaultBudget)
+		_, err := NewCase(t.Context(), cpu, problemtest.Parse(t, text), Int, DefaultBudget)
 		if !errors.Is(err, driver.ErrUnsupported) || !strings.Contains(err.Error(), "memory") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	p := parse(t, "mb1ic1ih4oc1oh4kh1")
+	p := problemtest.Parse(t, "mb1ic1ih4oc1oh4kh1")
 	if _, err := NewCase(t.Context(), cpu, problem.Problem{}, Int, DefaultBudget); !errors.Is(err, problem.ErrInvalid) {
 		t.Errorf("invalid problem: %v", err)
 	}
@@ -110,9 +111,9 @@ func TestOracle(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	relu := parse(t, "bias:post=relu:mb1ic4ih6oc3oh6kh3ph1")
-	for _, p := range []problem.Problem{relu, parse(t, "mb0ic4ih6oc3oh6kh3ph1"), parse(t, "pool:max:mb1ic4ih6oh3kh2"),
-		parse(t, "deconv:mb1ic4ih3oc2oh6kh2sh2ph0"), parse(t, "g2mb1ic4id3ih6iw5oc6od3oh6ow5kd3kh3kw3pd1ph1pw1")} {
+	relu := problemtest.Parse(t, "bias:post=relu:mb1ic4ih6oc3oh6kh3ph1")
+	for _, p := range []problem.Problem{relu, problemtest.Parse(t, "mb0ic4ih6oc3oh6kh3ph1"), problemtest.Parse(t, "pool:max:mb1ic4ih6oh3kh2"),
+		problemtest.Parse(t, "deconv:mb1ic4ih3oc2oh6kh2sh2ph0"), problemtest.Parse(t, "g2mb1ic4id3ih6iw5oc6od3oh6ow5kd3kh3kw3pd1ph1pw1")} {
 		for _, fill := range []Fill{Int, Uniform} {
 			c := newCase(t, p, fill, DefaultBudget)
 			cpu := open(t, "cpu")
@@ -147,7 +148,7 @@ func TestCheck(t *testing.T) {
 // A result is judged by the arithmetic of its plan, with whole numbers too.
 func TestCheckByArithmetic(t *testing.T) {
 	for _, fill := range []Fill{Int, Uniform} {
-		c := newCase(t, parse(t, "bias:mb1ic4ih6oc3oh6kh3ph1"), fill, DefaultBudget)
+		c := newCase(t, problemtest.Parse(t, "bias:mb1ic4ih6oc3oh6kh3ph1"), fill, DefaultBudget)
 		if r := c.Check(t.Context(), open(t, "winograd"), "direct"); r.Status != report.Passed || r.Check != "bounded" || r.BoundUsed == 0 {
 			t.Errorf("%s: a result within the bounds is judged %+v", fill, r)
 		}
@@ -158,7 +159,7 @@ func TestCheckByArithmetic(t *testing.T) {
 }
 
 func TestRepro(t *testing.T) {
-	p := parse(t, `conv:bias:post=relu:mb1ic4ih6oc3oh6kh3ph1n"layer"`)
+	p := problemtest.Parse(t, `conv:bias:post=relu:mb1ic4ih6oc3oh6kh3ph1n"layer"`)
 	got := Repro(&p, "vulkan:1", "direct", Uniform)
 	want := "gonvolve verify --device vulkan:1 --fill uniform --alg direct '" + p.String() + "'"
 	if got != want {

@@ -192,15 +192,6 @@ func open(t testing.TB, spec string) *engine.Device {
 	return d
 }
 
-func parse(t testing.TB, text string) problem.Problem {
-	t.Helper()
-	p, err := problem.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 func newCase(t testing.TB, p problem.Problem, fill Fill, budget float64) *Case {
 	t.Helper()
 	c, err := NewCase(t.Context(), open(t, "cpu"), p, fill, budget)

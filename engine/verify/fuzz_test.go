@@ -8,6 +8,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -68,7 +69,7 @@ func TestFuzzFindsMutants(t *testing.T) {
 				t.Fatal("not found")
 			}
 			t.Log(r.Repro, r.Reason)
-			p := parse(t, r.Problem)
+			p := problemtest.Parse(t, r.Problem)
 			sizes := []int{p.N, p.IC, p.OC}
 			for _, a := range p.Spatial() {
 				sizes = append(sizes, a.In, a.Out, a.Kernel, a.Stride, a.Dilation)
@@ -118,7 +119,7 @@ func TestFuzzInterrupted(t *testing.T) {
 // A fault that needs a certain size is not shrunk below it.
 func TestShrinkKeepsWhatMatters(t *testing.T) {
 	cpu, dev := open(t, "cpu"), open(t, "wide")
-	p := parse(t, "conv:bias:post=relu+clip(0,6):nhwc:g2mb3ic6ih17iw23oc4oh17ow23kh3kw5ph1pw2")
+	p := problemtest.Parse(t, "conv:bias:post=relu+clip(0,6):nhwc:g2mb3ic6ih17iw23oc4oh17ow23kh3kw5ph1pw2")
 	c := newCase(t, p, Int, DefaultBudget)
 	small, r := Shrink(t.Context(), cpu, dev, "reference", c, c.Check(t.Context(), dev, "reference"))
 	if got := small.String(); r.Status != report.Failed || small.Axes[2].In != 20 || problem.Elems(small.Shape(problem.Src)) != 20 {

@@ -10,6 +10,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -72,7 +73,7 @@ func plain(c *Case, shift int, replicate bool) []float32 {
 }
 
 func TestJudgeConv(t *testing.T) {
-	p := parse(t, "mb2ic3ih9iw7oc4oh9ow7kh3kw3ph1pw1")
+	p := problemtest.Parse(t, "mb2ic3ih9iw7oc4oh9ow7kh3kw3ph1pw1")
 	for _, fill := range []Fill{Int, Uniform} {
 		t.Run(string(fill), func(t *testing.T) {
 			c := newCase(t, p, fill, DefaultBudget)
@@ -120,7 +121,7 @@ func TestJudgeConv(t *testing.T) {
 
 // One step of float32 beyond the bound fails, one step within passes.
 func TestJudgeAtTheBound(t *testing.T) {
-	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Uniform, DefaultBudget)
+	c := newCase(t, problemtest.Parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Uniform, DefaultBudget)
 	const i = 40
 	want, bound := plainTruths(c)[0].value[i].Value, plainTruths(c)[0].value[i].Bound
 	inside := float32(want)
@@ -143,7 +144,7 @@ func TestJudgeAtTheBound(t *testing.T) {
 
 // In exact mode a single ulp is too much.
 func TestJudgeExactULP(t *testing.T) {
-	c := newCase(t, parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Int, DefaultBudget)
+	c := newCase(t, problemtest.Parse(t, "mb1ic3ih9oc4oh9kh3ph1"), Int, DefaultBudget)
 	got := right(c)
 	got[7] = math.Nextafter32(got[7], 100)
 	if r := judge(c, got); r.Status != report.Failed || r.Check != "exact" {
@@ -157,7 +158,7 @@ func TestJudgePool(t *testing.T) {
 	results := map[string][]float32{}
 	cases := map[string]*Case{}
 	for _, k := range kinds {
-		cases[k] = newCase(t, parse(t, "pool:"+k+":"+desc), Int, DefaultBudget)
+		cases[k] = newCase(t, problemtest.Parse(t, "pool:"+k+":"+desc), Int, DefaultBudget)
 		results[k] = right(cases[k])
 	}
 	for _, k := range kinds {
@@ -175,7 +176,7 @@ func TestJudgePool(t *testing.T) {
 
 // What the sample does not compare is still looked at for poison.
 func TestJudgeSampled(t *testing.T) {
-	c := newCase(t, parse(t, "mb1ic3ih40oc8oh40kh3ph1"), Int, 100*27)
+	c := newCase(t, problemtest.Parse(t, "mb1ic3ih40oc8oh40kh3ph1"), Int, 100*27)
 	at := plainTruths(c)[0].at
 	if at == nil || len(at) > 100 || len(at) < 64 {
 		t.Fatalf("the sample has %d elements", len(at))

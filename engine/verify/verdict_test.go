@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/report"
 )
 
@@ -51,7 +52,7 @@ func TestTermsAgreeWithOracle(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	c := newCase(t, parse(t, "mb1ic2ih4oc2oh4kh3ph1"), Int, DefaultBudget)
+	c := newCase(t, problemtest.Parse(t, "mb1ic2ih4oc2oh4kh3ph1"), Int, DefaultBudget)
 	c.Explain = true
 	got := right(c)
 	got[21] += 3 // [0 1 1 1], whose window is whole

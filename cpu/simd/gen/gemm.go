@@ -128,32 +128,44 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	for i := range mr * nv {
 		a.VPXORD(zmm(i), zmm(i), zmm(i))
 	}
-	a.TESTQ(regK, regK)
-	a.JZ(operand.LabelRef("store"))
-	a.MOVQ(at(regTile, tileNext), regNext)
-	a.align()
-	a.Label("loop")
-	a.MOVQ(at(regOff, 0), regTmp)
-	a.PREFETCHT1(at(regNext, 0))
-	for v := range nv - 1 {
-		a.VMOVUPS(row(regB, regTmp, 64*v), b(v))
-	}
-	a.VMOVUPS_Z(row(regB, regTmp, 64*(nv-1)), reg.K1, b(nv-1))
-	for r := range mr {
-		w := zmm(mr*nv + nv + r%spare)
-		a.VBROADCASTSS(at(regA, 4*r), w)
-		for v := range nv {
-			of.mul(a, b(v), w, nil, acc(r, v))
+	a.product()
+	a.steps("loop", func() {
+		for v := range nv - 1 {
+			a.VMOVUPS(row(regB, regTmp, 64*v), b(v))
 		}
-	}
-	a.ADDQ(operand.Imm(uint64(4*mr)), regA)
-	a.ADDQ(operand.Imm(8), regOff)
-	a.ADDQ(operand.Imm(64), regNext)
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("loop"))
+		a.VMOVUPS_Z(row(regB, regTmp, 64*(nv-1)), reg.K1, b(nv-1))
+		for r := range mr {
+			w := zmm(mr*nv + nv + r%spare)
+			a.VBROADCASTSS(at(regA, 4*r), w)
+			for v := range nv {
+				of.mul(a, b(v), w, nil, acc(r, v))
+			}
+		}
+		a.ADDQ(operand.Imm(uint64(4*mr)), regA)
+	})
 
 	a.Label("store")
 	a.put512(of, mr, nv, acc, b(0))
+}
+
+// product begins a product, whose steps, if there are any, end at the label store.
+func (a asm) product() {
+	a.TESTQ(regK, regK)
+	a.JZ(operand.LabelRef("store"))
+	a.MOVQ(at(regTile, tileNext), regNext)
+}
+
+// steps is the loop over a product's steps, whose body finds the step's offset in regTmp. What comes next is fetched meanwhile.
+func (a asm) steps(label string, body func()) {
+	a.align()
+	a.Label(label)
+	a.MOVQ(at(regOff, 0), regTmp)
+	a.PREFETCHT1(at(regNext, 0))
+	body()
+	a.ADDQ(operand.Imm(8), regOff)
+	a.ADDQ(operand.Imm(64), regNext)
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef(label))
 }
 
 // spread512 is the tile of mr rows that lie in place, where tile.off says, and nv vectors of 16 lanes, which are packed step
@@ -173,33 +185,25 @@ func (a asm) spread512(mr, nv int) {
 	for i := range mr * nv {
 		a.VPXORD(zmm(i), zmm(i), zmm(i))
 	}
-	a.TESTQ(regK, regK)
-	a.JZ(operand.LabelRef("store"))
-	a.MOVQ(at(regTile, tileNext), regNext)
-	a.align()
-	a.Label("loop")
-	a.MOVQ(at(regOff, 0), regTmp)
-	a.PREFETCHT1(at(regNext, 0))
-	for v := range held {
-		a.VMOVUPS(at(regB, 64*v), b(v))
-	}
-	if mr <= scarce {
-		for v := range nv {
-			a.PREFETCHT0(at(regB, 64*v+farWeights))
+	a.product()
+	a.steps("loop", func() {
+		for v := range held {
+			a.VMOVUPS(at(regB, 64*v), b(v))
 		}
-	}
-	for r := range mr {
-		w := zmm(mr*nv + held + r%spare)
-		a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
-		for v := range nv {
-			a.VFMADD231PS(b(v), w, acc(r, v))
+		if mr <= scarce {
+			for v := range nv {
+				a.PREFETCHT0(at(regB, 64*v+farWeights))
+			}
 		}
-	}
-	a.ADDQ(operand.U32(64*nv), regB)
-	a.ADDQ(operand.Imm(8), regOff)
-	a.ADDQ(operand.Imm(64), regNext)
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("loop"))
+		for r := range mr {
+			w := zmm(mr*nv + held + r%spare)
+			a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
+			for v := range nv {
+				a.VFMADD231PS(b(v), w, acc(r, v))
+			}
+		}
+		a.ADDQ(operand.U32(64*nv), regB)
+	})
 	a.Label("store")
 	a.mask16(at(regTile, tileLanes), reg.K1)
 	a.put512(floats, mr, nv, acc, zmm(31))
@@ -312,34 +316,26 @@ func (a asm) gemm256(of arith, mr, nv int) {
 		a.VXORPS(ymm(i), ymm(i), ymm(i))
 	}
 	a.mask8(at(regTile, tileLanes), mask)
-	a.TESTQ(regK, regK)
-	a.JZ(operand.LabelRef("store"))
-	a.MOVQ(at(regTile, tileNext), regNext)
+	a.product()
 	a.CMPQ(at(regTile, tileLanes), operand.Imm(8))
 	a.JNE(operand.LabelRef("masked"))
 	for _, loop := range []string{"loop", "masked"} {
-		a.align()
-		a.Label(loop)
-		a.MOVQ(at(regOff, 0), regTmp)
-		a.PREFETCHT1(at(regNext, 0))
-		for v := range nv {
-			if v == nv-1 && loop == "masked" {
-				a.VMASKMOVPS(row(regB, regTmp, 32*v), mask, b(v))
-			} else {
-				a.VMOVUPS(row(regB, regTmp, 32*v), b(v))
-			}
-		}
-		for r := range mr {
-			a.VBROADCASTSS(at(regA, 4*r), w)
+		a.steps(loop, func() {
 			for v := range nv {
-				of.mul(a, b(v), w, tmp, acc(r, v))
+				if v == nv-1 && loop == "masked" {
+					a.VMASKMOVPS(row(regB, regTmp, 32*v), mask, b(v))
+				} else {
+					a.VMOVUPS(row(regB, regTmp, 32*v), b(v))
+				}
 			}
-		}
-		a.ADDQ(operand.Imm(uint64(4*mr)), regA)
-		a.ADDQ(operand.Imm(8), regOff)
-		a.ADDQ(operand.Imm(64), regNext)
-		a.DECQ(regK)
-		a.JNZ(operand.LabelRef(loop))
+			for r := range mr {
+				a.VBROADCASTSS(at(regA, 4*r), w)
+				for v := range nv {
+					of.mul(a, b(v), w, tmp, acc(r, v))
+				}
+			}
+			a.ADDQ(operand.Imm(uint64(4*mr)), regA)
+		})
 		if loop == "loop" {
 			a.JMP(operand.LabelRef("store"))
 		}
@@ -359,27 +355,19 @@ func (a asm) spread256(mr, nv int) {
 	for i := range mr * nv {
 		a.VXORPS(ymm(i), ymm(i), ymm(i))
 	}
-	a.TESTQ(regK, regK)
-	a.JZ(operand.LabelRef("store"))
-	a.MOVQ(at(regTile, tileNext), regNext)
-	a.align()
-	a.Label("loop")
-	a.MOVQ(at(regOff, 0), regTmp)
-	a.PREFETCHT1(at(regNext, 0))
-	for v := range nv {
-		a.VMOVUPS(at(regB, 32*v), b(v))
-	}
-	for r := range mr {
-		a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
+	a.product()
+	a.steps("loop", func() {
 		for v := range nv {
-			a.VFMADD231PS(b(v), w, acc(r, v))
+			a.VMOVUPS(at(regB, 32*v), b(v))
 		}
-	}
-	a.ADDQ(operand.Imm(uint64(32*nv)), regB)
-	a.ADDQ(operand.Imm(8), regOff)
-	a.ADDQ(operand.Imm(64), regNext)
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("loop"))
+		for r := range mr {
+			a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
+			for v := range nv {
+				a.VFMADD231PS(b(v), w, acc(r, v))
+			}
+		}
+		a.ADDQ(operand.Imm(uint64(32*nv)), regB)
+	})
 	a.Label("store")
 	a.mask8(at(regTile, tileLanes), ymm(15))
 	a.put256(floats, mr, nv, acc, b(0), ymm(14), ymm(15))
