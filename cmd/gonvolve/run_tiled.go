@@ -15,6 +15,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/machine"
+	"github.com/gonvolve/gonvolve/engine/outofcore"
 	"github.com/gonvolve/gonvolve/engine/peak"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
@@ -121,8 +122,11 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	err = c.run(cmd.Context())
 	c.progress.bar.end()
 	if err != nil {
-		if cmd.Context().Err() != nil {
+		switch {
+		case cmd.Context().Err() != nil:
 			err = fmt.Errorf("%w: interrupted after %d of %d tiles%s", errNothingRan, c.progress.done, n, c.progress.kept)
+		case c.progress.kept != "" && !errors.Is(err, outofcore.ErrInterrupted):
+			err = fmt.Errorf("%w (after %d of %d tiles%s)", err, c.progress.done, n, c.progress.kept)
 		}
 		return r, err
 	}

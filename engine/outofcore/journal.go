@@ -6,15 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	journalVersion = 1
+	journalVersion = 2
 	maxJournal     = 64 << 20 // bytes that are read
 )
 
@@ -26,15 +28,17 @@ type head struct {
 	Steps    []int    `json:"steps"`
 }
 
-// journal is the record of a run in a file: the head, a line "done N" for each result, and "complete" once there are all.
-// Lines that were torn by a crash are ignored.
+// journal is the record of a run in a file: the head, lines "done FIRST LAST" for results, and "complete" once there are all.
+// Behind each of these lines stands a checksum of the head and of it: what was torn by a crash, or has changed on the disk, is
+// ignored with all that follows, and computed again.
 type journal struct {
 	path string
-	f    *os.File // locked; nil before begin
+	f    *os.File // locked; nil before claim
 	head head
+	key  uint32 // the head's checksum, which those of the lines begin with
 
-	found    bool  // there was one
-	done     []int // results in it
+	found    bool     // there was one
+	done     [][2]int // the first and last of results in it
 	complete bool
 
 	mu      sync.Mutex
@@ -45,25 +49,47 @@ type journal struct {
 // openJournal reads a journal, if there is one and it is not to be forgotten.
 func openJournal(path string, id identity, restart bool) (*journal, error) {
 	j := &journal{path: path, head: head{Gonvolve: journalVersion, ID: id}, wake: make(chan struct{}, 1)}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return j, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if j.f = f; !locked(f) {
-		f.Close()
-		return nil, fmt.Errorf("%w: %s: another process is at it; wait for it, or end it", ErrInterrupted, path)
+	for j.f == nil {
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			return j, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case !locked(f):
+			f.Close()
+			return nil, taken(path)
+		case !there(f, path): // another process has come to its end, and removed it, since it was opened
+			f.Close()
+			continue
+		}
+		j.f = f
 	}
 	if restart {
 		return j, nil
 	}
 	if err := j.read(id); err != nil {
-		f.Close()
+		j.f.Close()
 		return nil, fmt.Errorf("%w: %s: %w; start over (--restart), or write to another file", ErrInterrupted, path, err)
 	}
 	return j, nil
+}
+
+// taken is the error of a journal that is another process's.
+func taken(path string) error {
+	return fmt.Errorf("%w: %s: another process is at it; wait for it, or end it", ErrInterrupted, path)
+}
+
+// there says whether an open file is still the one of that name.
+func there(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, named)
 }
 
 // leaving is how long a process that was killed may take to be gone: it has memory and devices to give back.
@@ -102,21 +128,12 @@ func (j *journal) read(id identity) error {
 	if h.Steps == nil {
 		return errors.New("it does not say how the problem was cut")
 	}
+	j.key = crc32.ChecksumIEEE(line)
 	good := len(line) + 1
 	for !j.complete {
 		entry, more, ok := bytes.Cut(rest, []byte{'\n'})
-		if !ok {
+		if !ok || !j.enter(string(entry)) {
 			break
-		}
-		if string(entry) == "complete" {
-			j.complete = true
-		} else {
-			number, ok := bytes.CutPrefix(entry, []byte("done "))
-			n, err := strconv.ParseUint(string(number), 10, 31)
-			if !ok || err != nil {
-				break
-			}
-			j.done = append(j.done, int(n))
 		}
 		good, rest = good+len(entry)+1, more
 	}
@@ -128,34 +145,64 @@ func (j *journal) read(id identity) error {
 	return err
 }
 
-// clear empties a journal that is to be forgotten.
-func (j *journal) clear() error {
-	if j.f == nil {
-		return nil
-	}
-	if err := j.f.Truncate(0); err != nil {
-		return err
-	}
-	return j.f.Sync()
+// line is what stands in the journal for an entry.
+func (j *journal) line(entry string) string {
+	return fmt.Sprintf("%s %08x\n", entry, crc32.Update(j.key, crc32.IEEETable, []byte(entry)))
 }
 
-// begin writes the head of a new journal.
-func (j *journal) begin(steps []int, device string) error {
-	j.head.Steps, j.head.Device = steps, device
-	if j.f == nil {
-		f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if err != nil {
+const (
+	doneEntry     = "done %d %d"
+	completeEntry = "complete"
+)
+
+// enter takes in a line that was read, if it is as it was written.
+func (j *journal) enter(line string) bool {
+	entry := line[:max(0, strings.LastIndexByte(line, ' '))]
+	if j.line(entry) != line+"\n" {
+		return false
+	}
+	if entry == completeEntry {
+		j.complete = true
+		return true
+	}
+	var first, last int
+	if _, err := fmt.Sscanf(entry, doneEntry, &first, &last); err != nil || first < 0 || last < first {
+		return false
+	}
+	j.done = append(j.done, [2]int{first, last})
+	return true
+}
+
+// claim makes the journal this process's, and empty: nothing is finished.
+func (j *journal) claim() error {
+	if j.f != nil {
+		if err := j.f.Truncate(0); err != nil {
 			return err
 		}
-		if j.f = f; !locked(f) {
-			return fmt.Errorf("%w: %s: another process is at it", ErrInterrupted, j.path)
-		}
+		return j.f.Sync()
 	}
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, os.ErrExist) {
+		return taken(j.path)
+	}
+	if err != nil {
+		return err
+	}
+	if j.f = f; !locked(f) {
+		return taken(j.path)
+	}
+	return nil
+}
+
+// begin writes the head of a journal that was claimed.
+func (j *journal) begin(steps []int, device string) error {
+	j.head.Steps, j.head.Device = steps, device
 	text, err := json.Marshal(j.head)
-	if err == nil {
-		_, err = j.f.WriteAt(append(text, '\n'), 0)
+	if err != nil {
+		return err
 	}
-	if err == nil {
+	j.key = crc32.ChecksumIEEE(text)
+	if _, err = j.f.WriteAt(append(text, '\n'), 0); err == nil {
 		_, err = j.f.Seek(0, io.SeekEnd)
 	}
 	if err == nil {
@@ -215,21 +262,27 @@ func (j *journal) commit(sync func(last int) error) error {
 	if list == nil {
 		return nil
 	}
+	slices.Sort(list) // several devices finish them in any order
 	if err := sync(list[len(list)-1]); err != nil {
 		return err
 	}
-	var text []byte
-	for _, n := range list {
-		text = fmt.Appendf(text, "done %d\n", n)
+	var text strings.Builder
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n] == list[0]+n {
+			n++
+		}
+		text.WriteString(j.line(fmt.Sprintf(doneEntry, list[0], list[n-1])))
+		list = list[n:]
 	}
-	return j.append(text)
+	return j.append(text.String())
 }
 
 // finish notes that all results are there.
-func (j *journal) finish() error { return j.append([]byte("complete\n")) }
+func (j *journal) finish() error { return j.append(j.line(completeEntry)) }
 
-func (j *journal) append(text []byte) error {
-	if _, err := j.f.Write(text); err != nil {
+func (j *journal) append(text string) error {
+	if _, err := j.f.WriteString(text); err != nil {
 		return err
 	}
 	return j.f.Sync()

@@ -86,8 +86,8 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 			r.outputs = append(r.outputs, role)
 		}
 	}
-	if r.outputs == nil {
-		return nil, fmt.Errorf("%w: no file to write to", engine.ErrInvalid)
+	if err := r.writable(); err != nil {
+		return nil, err
 	}
 	id, err := r.identify()
 	if err != nil {
@@ -122,13 +122,15 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 		return nil, err
 	}
 	r.finished = make([]bool, r.Job.Tiles.Results())
-	for _, i := range r.journal.done {
-		if i >= len(r.finished) {
-			return nil, errors.Join(fmt.Errorf("%w: result %d of %d", ErrInterrupted, i, len(r.finished)), r.Job.Close())
+	for _, d := range r.journal.done {
+		if d[1] >= len(r.finished) {
+			return nil, errors.Join(fmt.Errorf("%w: result %d of %d", ErrInterrupted, d[1], len(r.finished)), r.Job.Close())
 		}
-		if !r.finished[i] {
-			r.finished[i] = true
-			r.count++
+		for i := d[0]; i <= d[1]; i++ {
+			if !r.finished[i] {
+				r.finished[i] = true
+				r.count++
+			}
 		}
 	}
 	if r.Job.Tiles.Results() < r.Job.Tiles.Len() {
@@ -137,6 +139,25 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 		}
 	}
 	return r, nil
+}
+
+// writable says what is wrong with the files to write to, as far as that can be known before there is something to write.
+func (r *Run) writable() error {
+	if r.outputs == nil {
+		return fmt.Errorf("%w: no file to write to", engine.ErrInvalid)
+	}
+	for i, role := range r.outputs {
+		path := r.files.Out[role]
+		if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+			return fmt.Errorf("%w: %v: %s is no regular file; write to another one", engine.ErrInvalid, role, path)
+		}
+		for _, other := range r.outputs[:i] {
+			if filepath.Clean(r.files.Out[other]) == filepath.Clean(path) {
+				return fmt.Errorf("%w: both %v and %v are to be written to %s", engine.ErrInvalid, other, role, path)
+			}
+		}
+	}
+	return nil
 }
 
 // takeSum takes up the sum of the first result that is not finished.
@@ -206,7 +227,7 @@ func (r *Run) compute(ctx context.Context) (err error) {
 		}
 	}()
 	if !r.journal.found {
-		if err := r.journal.clear(); err != nil { // before the files that it is about
+		if err := r.journal.claim(); err != nil { // before the files that it is about
 			return err
 		}
 		if r.sums != nil {
@@ -269,7 +290,22 @@ func (r *Run) compute(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := r.unchanged(); err != nil {
+		return err
+	}
 	return r.journal.finish()
+}
+
+// unchanged is an error if inputs are others than when the run began: then results are neither of these nor of those.
+func (r *Run) unchanged() error {
+	now, err := r.identify()
+	if err == nil {
+		err = r.journal.head.ID.differs(now)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s is not complete: %w; start over (--restart)", ErrInterrupted, r.files.Out[r.outputs[0]], err)
+	}
+	return err
 }
 
 // complete gives a result its header and its name, if it has not got them yet.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -178,11 +179,12 @@ func (a *Array) Close() error {
 	return errors.Join(a.f.Close(), a.closeBulk())
 }
 
+// wrap names the file, unless the error does.
 func (a *Array) wrap(err error) error {
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.path, err)
+	if named := new(fs.PathError); err == nil || errors.As(err, &named) && named.Path == a.path {
+		return err
 	}
-	return nil
+	return fmt.Errorf("%s: %w", a.path, err)
 }
 
 // ReadBox implements tiling.Source.
@@ -221,7 +223,11 @@ func (a *Array) offset(elem int64) int64 { return a.info.data + elem*int64(a.inf
 
 // load reads bytes of the file into memory, past the cache if they are a part of much.
 func (a *Array) load(elem int64, into []byte, much bool) error {
-	if err := a.readAt(into, a.offset(elem), much); err != nil {
+	err := a.readAt(into, a.offset(elem), much)
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: it has become shorter since it was opened", ErrFormat)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: elements: %w", ErrFormat, err)
 	}
 	return nil
