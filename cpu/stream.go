@@ -200,12 +200,26 @@ func (s *stream) transfer(ctx context.Context, b driver.Buffer, off int64, n int
 	return e.Wait(context.Background())
 }
 
+// copyPart is the bytes that one processor copies at a time: far more than it copies while another wakes.
+const copyPart = 256 << 10
+
+// copyAll is copy by all processors.
+func copyAll(dst, src []byte) {
+	if len(src) <= 2*copyPart {
+		copy(dst, src)
+		return
+	}
+	_ = parallel(context.Background(), (len(src)+copyPart-1)/copyPart, 1, func(i int) {
+		copy(dst[i*copyPart:min(len(src), (i+1)*copyPart)], src[i*copyPart:])
+	})
+}
+
 func (s *stream) Write(ctx context.Context, dst driver.Buffer, off int64, src []byte) error {
-	return s.transfer(ctx, dst, off, len(src), func(mem []byte) { copy(mem, src) })
+	return s.transfer(ctx, dst, off, len(src), func(mem []byte) { copyAll(mem, src) })
 }
 
 func (s *stream) Read(ctx context.Context, dst []byte, src driver.Buffer, off int64) error {
-	return s.transfer(ctx, src, off, len(dst), func(mem []byte) { copy(dst, mem) })
+	return s.transfer(ctx, src, off, len(dst), func(mem []byte) { copyAll(dst, mem) })
 }
 
 func (s *stream) Fill(ctx context.Context, dst driver.Buffer, word uint32) error {

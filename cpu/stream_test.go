@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -202,5 +203,44 @@ func TestStreamsLeaveNothing(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines before, %d after", before, n)
+	}
+}
+
+// TestCopiesOfAnySize writes and reads what is copied in parts: whole ones, with a rest, and less than one.
+func TestCopiesOfAnySize(t *testing.T) {
+	d := open(t)
+	s, err := d.NewStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const room, off = 4 * copyPart, 12
+	b, err := d.Alloc(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Free()
+	for _, n := range []int{0, 1, copyPart, 2 * copyPart, 2*copyPart + 1, 3 * copyPart, 3*copyPart + 5, room - off} {
+		if err := s.Fill(t.Context(), b, 0xabababab); err != nil {
+			t.Fatal(err)
+		}
+		want := make([]byte, n)
+		for i := range want {
+			want[i] = byte(i*7 + i>>8 + i>>16)
+		}
+		if err := s.Write(t.Context(), b, off, want); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, room)
+		if err := s.Read(t.Context(), got, b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got[off:off+n], want) {
+			t.Errorf("%d bytes at %d came back as others", n, off)
+		}
+		rest := append(got[:off:off], got[off+n:]...)
+		if len(bytes.Trim(rest, "\xab")) > 0 {
+			t.Errorf("%d bytes at %d: others were written, too", n, off)
+		}
 	}
 }

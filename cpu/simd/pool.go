@@ -1,8 +1,10 @@
 package simd
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Task is work in independent parts.
@@ -16,19 +18,35 @@ type Task interface {
 type Pool struct {
 	workers int
 	calls   chan *team
+	asleep  atomic.Int32  // workers that wait for calls without looking
+	usher   chan struct{} // see wake
 	close   sync.Once
 }
 
-// spins is how often a worker looks for work, and who waits looks for the end, before it sleeps: near a tenth of a
-// millisecond, which is what the work between two layers takes, and less than waking takes on a busy machine.
-const spins = 20_000
+const (
+	// spins is how often a worker looks for work before it sleeps: near a tenth of a millisecond, which is what the work
+	// between two layers takes, and less than waking takes on a busy machine.
+	spins = 20_000
+	// glances is how often of these until other goroutines get a chance to run where it looks.
+	glances = 500
+	// patience is for how long at most who waits for the last parts looks for the end before it sleeps, if it has worked as
+	// long. To wake would take longer than most parts do, and delay the next run, whose workers would have gone to sleep.
+	patience = time.Millisecond
+)
 
 // NewPool returns a pool of as many workers, the caller of Run being one of them.
 func NewPool(workers int) *Pool {
 	p := &Pool{workers: max(1, workers)}
 	p.calls = make(chan *team, 8*p.workers)
+	p.usher = make(chan struct{}, 1)
 	for range p.workers - 1 {
 		go p.serve()
+	}
+	if p.workers > 1 {
+		go func() {
+			for range p.usher {
+			}
+		}()
 	}
 	return p
 }
@@ -37,11 +55,11 @@ func NewPool(workers int) *Pool {
 func (p *Pool) Workers() int { return p.workers }
 
 // Close ends the goroutines when they have done their work. There is no Run after it.
-func (p *Pool) Close() { p.close.Do(func() { close(p.calls) }) }
+func (p *Pool) Close() { p.close.Do(func() { close(p.calls); close(p.usher) }) }
 
 func (p *Pool) serve() {
 	for {
-		t, ok := receive(p.calls)
+		t, ok := p.call()
 		if !ok {
 			return
 		}
@@ -50,17 +68,34 @@ func (p *Pool) serve() {
 	}
 }
 
-// receive is <-c, but sleeps only after a while.
-func receive[T any](c <-chan T) (T, bool) {
-	for range spins {
+// call is the next call for work. It is slept for only after a while.
+func (p *Pool) call() (*team, bool) {
+	for i := range spins {
 		select {
-		case v, ok := <-c:
-			return v, ok
+		case t, ok := <-p.calls:
+			return t, ok
+		default:
+		}
+		if i%glances == glances-1 {
+			runtime.Gosched()
+		}
+	}
+	p.asleep.Add(1)
+	t, ok := <-p.calls
+	p.asleep.Add(-1)
+	return t, ok
+}
+
+// wake has sleeping workers that were called begin at once. The goroutine that was made ready last is the one that the
+// caller's processor would run next, and others hesitate to take that one from it: 75 µs and more, three times what it takes
+// to wake a processor. So that it isn't a worker, another one that has nothing to do is made ready.
+func (p *Pool) wake() {
+	if p.asleep.Load() > 0 {
+		select {
+		case p.usher <- struct{}{}:
 		default:
 		}
 	}
-	v, ok := <-c
-	return v, ok
 }
 
 // team is those who work on one Run.
@@ -99,9 +134,29 @@ func (p *Pool) Run(parts int, task Task) {
 			t.holders.Add(-1)
 		}
 	}
+	p.wake()
+	start := time.Now()
 	t.work()
-	receive(t.done)
+	t.wait(min(patience, time.Since(start)))
 	t.drop()
+}
+
+// wait returns when all parts are done. It sleeps only after a while.
+func (t *team) wait(patience time.Duration) {
+	for start := time.Now(); ; {
+		for range glances {
+			select {
+			case <-t.done:
+				return
+			default:
+			}
+		}
+		if time.Since(start) > patience {
+			break
+		}
+		runtime.Gosched()
+	}
+	<-t.done
 }
 
 // work does parts until none is left to begin.

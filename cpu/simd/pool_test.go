@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // census counts which part was done how often, and fails if two are the same worker.
@@ -43,6 +44,28 @@ func TestPool(t *testing.T) {
 			})
 		}
 		callers.Wait()
+		p.Close()
+	}
+}
+
+// meeting is parts that end only when all have begun.
+type meeting struct{ sync.WaitGroup }
+
+func (m *meeting) Do(_, _ int) {
+	m.Done()
+	m.Wait()
+}
+
+// TestPoolWakes runs what needs all workers at once, after breaks in which they fall asleep, and in which they do not.
+func TestPoolWakes(t *testing.T) {
+	for _, workers := range []int{2, 3, 5} {
+		p := NewPool(workers)
+		for i := range 20 {
+			time.Sleep(time.Duration(i%4) * time.Millisecond)
+			var m meeting
+			m.Add(workers)
+			p.Run(workers, &m)
+		}
 		p.Close()
 	}
 }
