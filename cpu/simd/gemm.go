@@ -256,7 +256,7 @@ func (g *Gemm) Batch(ws []float32, call *Call, n, a, b, c int) {
 	defer jobs.Put(j)
 	// The caller's are changed and set again: copies would be memory that each batch takes.
 	rows, products := call.B.(*Rows), *call
-	*j = job{Gemm: g, Call: call, panel: ws[:0], scratch: ws[:g.scratchSize()], placed: rows}
+	*j = job{Gemm: g, Call: call, panel: ws[:0], scratch: ws[:g.scratchSize()], placed: rows, later: call.Later}
 	all := rows.data
 	for i := range n {
 		call.A, call.C = products.A[i*a:], products.C[i*c:]

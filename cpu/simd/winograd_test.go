@@ -139,7 +139,7 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 func BenchmarkWinograd(b *testing.B) {
 	const channels, tiles = 64, 56
 	columns := tiles
-	s := WinogradSrc{Rows: 1, Tiles: tiles, Height: 100, Width: 4 * tiles, X: -1}
+	s := WinogradSrc{Rows: 1, Tiles: tiles, Count: tiles, Height: 100, Width: 4 * tiles, X: -1}
 	src, parted := Aligned(s.Height*s.Width), Aligned(channels*s.Channel()+WinogradSlack)
 	plane := channels*columns + 16
 	call := WinogradCall{
