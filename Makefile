@@ -76,6 +76,7 @@ verify: build ## check DEVICES against golden checksums (SAMPLE of them by every
 		echo 'verify: no $(CASES)/golden: golden checksums left out (GONVOLVE_CASES names the folder above)'; \
 	fi
 	./bin/gonvolve verify --fuzz $(FUZZTIME) --device '$(DEVICES)'
+	./bin/gonvolve verify --fuzz $(FUZZTIME) --cut random --device '$(DEVICES)'
 	@if [ -d '$(ONNX_TESTDATA)' ] || [ "$$GONVOLVE_REQUIRE_DRIVERS" = 1 ]; then \
 		set -x; ./bin/gonvolve verify --onnx '$(ONNX_TESTDATA)' --device '$(DEVICES)'; \
 	else \

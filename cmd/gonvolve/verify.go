@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,10 @@ func newVerifyCommand() *cobra.Command {
                 fills; the first failure is shrunk to the smallest problem that
                 still fails. The same --seed makes the same problems; --alg NAME
                 draws those that a device can run by it, and runs no other
+--cut random    in tiles instead of whole, cut at random along all dimensions by
+                --seed: the result has to be the same. With --fuzz, too; a list
+                of steps (--cut 1,1,4,4,1,3,8: batch, groups, output and input
+                channels, depth, height, width of a tile) repeats one
 --batch FILE    a list of problems in benchdnn's form; --sample 1000 checks so
                 many of them, chosen by --seed
 --verdict       one problem in detail, which a failure of a single problem
@@ -51,6 +57,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
   gonvolve verify --golden conv.csv --device vulkan:0
   gonvolve verify --golden conv.csv --alg all --sample 400
   gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
+  gonvolve verify --fuzz 60s --cut random --device cpu,vulkan:0,cpu+vulkan:0
   gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
   gonvolve verify --verdict --fill uniform mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --faults 10000 --seed 7 --device all
@@ -77,7 +84,11 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	for _, list := range []string{"batch", "suite"} {
 		cmd.MarkFlagsMutuallyExclusive("golden", "onnx", "fuzz", "faults", list)
 	}
+	cut := cmd.Flags().String("cut", "", "in tiles: random, or `steps` of batch, groups, output and input channels, depth, height and width")
 	cmd.MarkFlagsMutuallyExclusive("onnx", "fuzz", "faults", "sample")
+	for _, other := range []string{"golden", "onnx", "faults", "verdict"} {
+		cmd.MarkFlagsMutuallyExclusive("cut", other)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := verify.ParseFill(*fill)
 		if err != nil {
@@ -113,11 +124,23 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			if !cmd.Flags().Changed("alg") {
 				l.alg = "all"
 			}
-			return l.fuzz(cmd, *fuzz, *seed, fills)
+			if *cut != "" && *cut != randomCut {
+				return fmt.Errorf("%w: --fuzz with --cut %s; write --cut %s", problem.ErrInvalid, *cut, randomCut)
+			}
+			return l.fuzz(cmd, *fuzz, *seed, fills, *cut != "")
 		}
 		job := &job{alg: *alg, fill: f, budget: *budget, options: options, out: out, columns: report.VerifyColumns}
+		steps, err := parseCut(*cut, *seed)
+		if err != nil {
+			return err
+		}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
-			r := c.Check(ctx, dev, alg)
+			var r report.Record
+			if steps == nil {
+				r = c.Check(ctx, dev, alg)
+			} else {
+				r = c.CheckCut(ctx, dev, alg, steps(c.Problem))
+			}
 			if *kernels != "" {
 				withChanges(&r, *kernels)
 			}
@@ -162,4 +185,31 @@ func choose[T any](list []T, s sampling) []T {
 		chosen[i] = list[k]
 	}
 	return chosen
+}
+
+const randomCut = "random"
+
+// parseCut reads --cut: nil for none, or how to cut a problem.
+func parseCut(text string, seed uint64) (func(problem.Problem) []int, error) {
+	switch text {
+	case "":
+		return nil, nil
+	case randomCut:
+		return func(p problem.Problem) []int {
+			steps, err := verify.RandomCut(p, seed, 0)
+			if err != nil {
+				return nil // the check says so
+			}
+			return steps
+		}, nil
+	}
+	var steps []int
+	for number := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("--cut: %w: %.60q is neither %s nor steps, such as 1,1,4,4,1,3,8", problem.ErrInvalid, text, randomCut)
+		}
+		steps = append(steps, n)
+	}
+	return func(problem.Problem) []int { return steps }, nil
 }

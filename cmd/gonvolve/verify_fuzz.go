@@ -15,12 +15,12 @@ import (
 
 // fuzz checks random problems for a while, or until one fails. The problems depend on the seed alone; how many there are
 // is a matter of time.
-func (l *listing) fuzz(cmd *cobra.Command, limit time.Duration, seed uint64, fills []verify.Fill) error {
+func (l *listing) fuzz(cmd *cobra.Command, limit time.Duration, seed uint64, fills []verify.Fill, cut bool) error {
 	if limit <= 0 {
 		return fmt.Errorf("%w: --fuzz %v; say how long, such as 60s", problem.ErrInvalid, limit)
 	}
 	return l.run(cmd, func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error {
-		f := verify.Fuzzer{Oracle: oracle, Devices: devs, Seed: seed, Fills: fills}
+		f := verify.Fuzzer{Oracle: oracle, Devices: devs, Seed: seed, Fills: fills, Cut: cut}
 		switch l.alg {
 		case "", "all":
 		case "auto":

@@ -100,6 +100,42 @@ func TestFuzzCommand(t *testing.T) {
 	}
 }
 
+// --cut has problems run in tiles, by --seed or by steps, which the record's command repeats.
+func TestCutFlag(t *testing.T) {
+	const p = "mb2ic4ih9oc4oh9kh3ph1"
+	for args, says := range map[string]string{
+		"--cut 1,1,4,4,1,3,9 " + p:                     "6 tiles: batch 2 × height 3",
+		"--cut 2,1,2,1,1,9,9 " + p:                     "8 tiles: output channels 2 × input channels 4 (sums)",
+		"--cut random --seed 3 " + p:                   "tiles: ",
+		"--cut 1,1,9,9,1,9,99 --dir BWD_W --mb 2 " + p: "2 tiles: batch 2 (sums)",
+	} {
+		got := records(t, exitDone, append([]string{"verify", "--device", "cpu"}, strings.Fields(args)...)...)
+		if len(got) != 1 || !got[0].Verified || got[0].Check != "exact" || !strings.Contains(got[0].Tile, says) || !strings.Contains(got[0].Repro, "' --cut ") {
+			t.Errorf("%s: %+v", args, got)
+			continue
+		}
+		var again []string
+		for _, word := range strings.Fields(got[0].Repro)[1:] {
+			again = append(again, strings.Trim(word, "'"))
+		}
+		if same := records(t, exitDone, again...); len(same) != 1 || same[0].Tile != got[0].Tile {
+			t.Errorf("%s: %s makes %+v", args, got[0].Repro, same)
+		}
+	}
+	if got := records(t, exitDone, "verify", "--device", "cpu", "--fuzz", "300ms", "--cut", "random"); len(got) < 2 {
+		t.Errorf("%d checks", len(got))
+	}
+	for args, says := range map[string]string{
+		"--cut 1,2 --fuzz 1s": "write --cut random", "--cut 1,x " + p: "steps, such as", "--cut 0,1 " + p: "steps, such as",
+		"--cut random --golden x.csv": "none of the others can be",
+	} {
+		if code, _, stderr := gonvolve(t, t.TempDir(), append([]string{"verify", "--device", "cpu"}, strings.Fields(args)...)...); code != exitUsage ||
+			!strings.Contains(stderr, says) {
+			t.Errorf("%s: exit %d, %s", args, code, stderr)
+		}
+	}
+}
+
 func TestVerdictCommand(t *testing.T) {
 	const p = "mb1ic4ih5oc4oh5kh3ph1"
 	got := records(t, exitDone, "verify", "--device", "cpu", "--verdict", "--fill", "uniform", p)

@@ -61,6 +61,7 @@ func Run(t *testing.T, open Open) {
 		{"UseAfterFree", s.useAfterFree},
 		{"Candidates", s.candidates},
 		{"Tiled", s.tiled},
+		{"Cut", s.cut},
 		{"TiledMemory", s.tiledMemory},
 		{"Repeated", s.repeated},
 		{"Concurrent", s.concurrent},

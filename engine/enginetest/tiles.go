@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +54,30 @@ func (s *suite) tiled(t *testing.T) {
 			t.Errorf("%s in %d bytes, %s: %s %v", p.String(), limit, fill, rec.Reason, err)
 		}
 		ran++
+	}
+}
+
+// cut computes random problems in tiles that are cut at random along all dimensions: results are the whole's.
+func (s *suite) cut(t *testing.T) {
+	f := verify.Fuzzer{Oracle: oracle(t), Devices: []*engine.Device{s.device(t)}, Seed: 6, Cut: true}
+	want := uint64(60)
+	if testing.Short() {
+		want = 12
+	}
+	along := 0
+	for i := range want {
+		f.Check(t.Context(), i, func(r report.Record) bool {
+			if r.Status == report.Failed || r.Status == report.Skipped {
+				t.Errorf("%s: %s\n\t%s", r.Status, r.Reason, r.Repro)
+			}
+			if r.Status == report.Passed && strings.Contains(r.Tile, "tiles: ") {
+				along++
+			}
+			return !t.Failed()
+		})
+	}
+	if along < int(want) { // of twice as many records
+		t.Errorf("%d results of %d problems were made in tiles", along, want)
 	}
 }
 

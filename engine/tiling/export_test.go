@@ -1,23 +1,20 @@
 package tiling
 
 import (
+	"math"
 	"math/rand/v2"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// Shred cuts a problem at random along everything that it can be cut along.
+// Shred cuts a problem at random, into however many tiles.
 func Shred(r *rand.Rand, p problem.Problem) *Tiles {
-	g := newGrid(p)
-	for d := range g.of {
-		e := &g.of[d]
-		channels := (dim(d) == outs || dim(d) == ins) && g.of[groups].step > 1
-		if e.cut && !channels && r.IntN(2) == 0 {
-			e.step = min(e.size, (1+r.IntN(e.size/e.unit))*e.unit)
-		}
+	tiles, err := CutRandom(r, p, math.MaxInt)
+	if err != nil {
+		panic(err)
 	}
-	return &Tiles{g}
+	return tiles
 }
 
 // NewJob is a job of tiles that are cut already.

@@ -320,6 +320,12 @@ func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fil
 		r.Repro = Repro(p, r.On(), algorithm, fill)
 		err = errors.Join(run(pl, &r), pl.Close())
 	}
+	concluded(ctx, &r, err)
+	return r
+}
+
+// concluded notes how a check ended, unless it was judged.
+func concluded(ctx context.Context, r *report.Record, err error) {
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -327,7 +333,6 @@ func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fil
 	default:
 		r.Fail(err)
 	}
-	return r
 }
 
 // Repro is the command that runs one check again.

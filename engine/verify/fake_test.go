@@ -23,6 +23,11 @@ func TestMain(m *testing.M) {
 	}})
 	engine.Register("lazy", fake{lazy: true})
 	engine.Register("wide", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool { return p.Axes[2].In >= 20 }})
+	// The first and the last of several tiles have padding on one side only.
+	engine.Register("narrow", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool {
+		a := p.Axes[2]
+		return p.Op == problem.Conv && p.Dir == problem.Forward && (a.PadL > 0) != (a.PadR > 0)
+	}})
 	for name, off := range map[string]float32{"winograd": 1e-4, "winogradwrong": 1} {
 		engine.Register(name, fake{says: driver.Arithmetic{Winograd: 4}, spoil: func(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
 			return each(ctx, s, dst, func(i int, v float32) float32 { return v + off*float32(i%2) })

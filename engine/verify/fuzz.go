@@ -29,6 +29,8 @@ type Fuzzer struct {
 	// Algorithm is the only one that runs if it is not empty, and problems are such that a device can run them by it: where
 	// each problem takes a compilation, faults of one algorithm are found many times sooner.
 	Algorithm string
+	// Cut has problems run in tiles, cut at random: by the devices' choice of algorithm, or by Algorithm.
+	Cut bool
 }
 
 // Problem is random problem i: it depends on Seed and i alone, with an Algorithm also on what the devices can run by it.
@@ -69,6 +71,13 @@ func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) b
 	if fills == nil {
 		fills = []Fill{Int, Uniform}
 	}
+	var steps []int
+	if f.Cut {
+		var err error
+		if steps, err = RandomCut(p, f.Seed, i); err != nil {
+			panic(err) // it is no random problem, then
+		}
+	}
 	for _, fill := range fills {
 		c, err := NewCase(ctx, f.Oracle, p, fill, fuzzBudget)
 		if err != nil {
@@ -85,13 +94,22 @@ func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) b
 				algorithms = []string{""} // the device says why
 			}
 			for _, alg := range algorithms {
-				r := c.Check(ctx, dev, alg)
+				check := func(c *Case) report.Record {
+					if f.Cut {
+						return c.CheckCut(ctx, dev, alg, near(&c.Problem, steps))
+					}
+					return c.Check(ctx, dev, alg)
+				}
+				r := check(c)
 				if ctx.Err() != nil {
 					return
 				}
 				if r.Status == report.Failed {
 					from := p.String()
-					_, r = Shrink(ctx, f.Oracle, dev, alg, c, r)
+					small, simpler := shrink(ctx, f.Oracle, dev, alg, c, r, check)
+					if r = simpler; f.Cut {
+						r = small.simplerCut(ctx, dev, alg, slices.Clone(steps), r)
+					}
 					r.Reason += fmt.Sprintf("; shrunk from problem %d of seed %d, %s", i, f.Seed, from)
 				}
 				if !each(r) {
@@ -103,8 +121,11 @@ func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) b
 }
 
 func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
-	if f.Algorithm != "" {
+	switch {
+	case f.Algorithm != "":
 		return []string{f.Algorithm}
+	case f.Cut:
+		return nil
 	}
 	if f.Algorithms != nil {
 		return f.Algorithms(dev, p)
@@ -117,21 +138,28 @@ func (f *Fuzzer) algorithms(dev *engine.Device, p problem.Problem) []string {
 // goes on from there. Where none does, the values may just happen to hide the fault, and it takes two steps at once, unless
 // runs are slow. It ends when that does not help either, after some thousand runs, or with ctx.
 func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c *Case, failed report.Record) (problem.Problem, report.Record) {
-	best, tries, start := c.Problem, 0, time.Now()
+	small, r := shrink(ctx, oracle, dev, algorithm, c, failed, func(c *Case) report.Record { return c.Check(ctx, dev, algorithm) })
+	return small.Problem, r
+}
+
+// shrink is Shrink by any check, and returns the smallest case.
+func shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, smallest *Case, failed report.Record,
+	check func(*Case) report.Record) (*Case, report.Record) {
+	best, tries, start := smallest.Problem, 0, time.Now()
 	over := func() bool { return tries > shrinkTries || ctx.Err() != nil }
 	fails := func(p problem.Problem) bool {
 		if tries++; over() || algorithm == "" && len(dev.Algorithms(p)) == 0 {
 			return false
 		}
-		small, err := NewCase(ctx, oracle, p, c.Fill, fuzzBudget)
+		small, err := NewCase(ctx, oracle, p, smallest.Fill, fuzzBudget)
 		if err != nil {
 			return false
 		}
-		r := small.Check(ctx, dev, algorithm)
+		r := check(small)
 		if r.Status != report.Failed {
 			return false
 		}
-		best, failed = p, r
+		best, smallest, failed = p, small, r
 		return true
 	}
 	single := func() {
@@ -163,5 +191,5 @@ func Shrink(ctx context.Context, oracle, dev *engine.Device, algorithm string, c
 		single()
 		more = double()
 	}
-	return best, failed
+	return smallest, failed
 }

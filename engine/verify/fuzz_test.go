@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -86,6 +87,59 @@ func TestFuzzFindsMutants(t *testing.T) {
 				t.Errorf("%s the first time, then %+v", r.Repro, again)
 			}
 		})
+	}
+}
+
+// Problems that are cut at random are cut along everything, and are right: along what they are cut says the record.
+func TestFuzzCut(t *testing.T) {
+	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, "cpu")}, Seed: 2, Cut: true}
+	along := map[string]int{}
+	for i := range uint64(80) {
+		f.Check(t.Context(), i, func(r report.Record) bool {
+			if r.Status != report.Passed {
+				t.Errorf("%s %s: %s", r.Repro, r.Status, r.Reason)
+			}
+			_, list, _ := strings.Cut(r.Tile, "tiles: ")
+			for part := range strings.SplitSeq(list, " × ") {
+				words := strings.Fields(strings.TrimSuffix(part, " (sums)"))
+				if len(words) > 1 {
+					along[strings.Join(words[:len(words)-1], " ")]++
+				}
+			}
+			return true
+		})
+	}
+	for _, name := range []string{"batch", "groups", "channels", "output channels", "input channels", "depth", "height", "width"} {
+		if along[name] == 0 {
+			t.Errorf("nothing was cut along %s: %v", name, along)
+		}
+	}
+}
+
+// A fault is found in tiles and shrunk with its cut, which the command that repeats it names.
+func TestFuzzCutFindsFaults(t *testing.T) {
+	f := Fuzzer{Oracle: open(t, "cpu"), Devices: []*engine.Device{open(t, "narrow")}, Seed: 1, Fills: []Fill{Int}, Cut: true}
+	r, _ := fuzz(t, f, 1000)
+	if r == nil {
+		t.Fatal("not found")
+	}
+	_, list, ok := strings.Cut(r.Repro, " --cut ")
+	var steps []int
+	for number := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatalf("%s: %v", r.Repro, err)
+		}
+		steps = append(steps, n)
+	}
+	p := problemtest.Parse(t, r.Problem)
+	c := newCase(t, p, Int, DefaultBudget)
+	again := c.CheckCut(t.Context(), f.Devices[0], "", steps)
+	if !ok || again.Status != report.Failed || again.Repro != r.Repro {
+		t.Errorf("%s, then %+v", r.Repro, again)
+	}
+	if p.Axes[2].In > 6 || p.N > 1 {
+		t.Errorf("%s is not small", r.Problem)
 	}
 }
 
