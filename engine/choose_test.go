@@ -113,7 +113,7 @@ func parsed(t *testing.T, text string) problem.Problem {
 // The choice is by what devices take, with transfers or without, and the next process knows.
 func TestAuto(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
-	slow, far := &paced{run: 40 * time.Millisecond, id: "slow"}, &paced{write: 40 * time.Millisecond, id: "far"}
+	slow, far := &paced{run: 100 * time.Millisecond, id: "slow"}, &paced{write: 40 * time.Millisecond, id: "far"}
 	engine.WithDrivers(t, map[string]driver.Driver{"slow": slow, "vulkan": far, "middle": &paced{run: 10 * time.Millisecond, id: "middle"}})
 	d := openAuto(t, "auto")
 	p := parsed(t, little)

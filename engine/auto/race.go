@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -30,11 +31,15 @@ type Entrant interface {
 }
 
 // What a race costs: an entrant runs once to warm up and once for a time. It is out if both took more than beaten times the
-// best's; after a first run that takes so much and firstRun more, it does not run again. The others run once more, as other
-// work of the machine may have come between, and those whose best is within near of the best run in turns.
+// best's, or, where that is brief, doubtful times: another process that starts meanwhile doubles what a run takes. After a
+// first run that takes so much and firstRun more, it does not run again. The others run once more, and then in turns: those
+// whose best is not within near of the best after some looks, time apart, are out.
 const (
 	beaten   = 2
+	doubtful = 4
+	brief    = 20 * time.Millisecond
 	near     = 1.5
+	looks    = 3
 	firstRun = 500 * time.Millisecond // what a driver may do late
 	turns    = 15
 	turn     = 4 * time.Millisecond // of runs, at least one …
@@ -121,7 +126,7 @@ func Race(ctx context.Context, list []Contender) (winner int, results []Result, 
 			best = e.least()
 		}
 	}
-	if err := inTurns(ctx, field, best); err != nil {
+	if err := inTurns(ctx, field); err != nil {
 		return -1, results, err
 	}
 	winner = -1
@@ -172,7 +177,11 @@ func heat(ctx context.Context, c *Contender, r *Result, best time.Duration) (e *
 		_ = e.e.Close() // the run's error says more
 		return nil, err
 	}
-	if best > 0 && first > beaten*best+firstRun {
+	factor := time.Duration(beaten)
+	if best < brief {
+		factor = doubtful
+	}
+	if best > 0 && first > factor*best+firstRun {
 		r.MS, r.Runs = float64(first)/1e6, 1
 		return out(fmt.Sprintf("a first run of %v", round(first)))
 	}
@@ -181,32 +190,21 @@ func heat(ctx context.Context, c *Contender, r *Result, best time.Duration) (e *
 			_ = e.e.Close()
 			return nil, err
 		}
-		if best > 0 && min(first, e.least()) > beaten*best {
-			return out(fmt.Sprintf("over %d times the best", beaten))
+		if best > 0 && min(first, e.least()) > factor*best {
+			return out(fmt.Sprintf("over %d times the best", factor))
 		}
 	}
 	return e, nil
 }
 
-// inTurns runs those that are near the best again, so that what else the machine does falls on all alike.
-func inTurns(ctx context.Context, field []*entry, best time.Duration) error {
-	var last []*entry
-	for _, e := range field {
-		if float64(e.least()) <= near*float64(best) {
-			e.took = nil // of the turns alone
-			last = append(last, e)
-		} else {
-			e.Out = "behind in its first runs"
-		}
+// inTurns runs all again, so that what else the machine does falls on all alike, and goes on with those near the best.
+func inTurns(ctx context.Context, field []*entry) error {
+	last := slices.Clone(field)
+	for _, e := range last {
+		e.took = nil // of the turns alone
 	}
-	if len(last) < 2 {
-		return nil
-	}
-	for n, sum := 0, time.Duration(0); n < turns && sum < enough; n++ {
+	for n, sum := 0, time.Duration(0); len(last) > 1 && n < turns && sum < enough; n++ {
 		for _, e := range last {
-			if e.Out != "" {
-				continue
-			}
 			before := len(e.took)
 			if err := e.run(ctx, true); err != nil {
 				if ctx.Err() != nil {
@@ -218,8 +216,27 @@ func inTurns(ctx context.Context, field []*entry, best time.Duration) error {
 				sum += d
 			}
 		}
+		last = slices.DeleteFunc(last, func(e *entry) bool { return e.Out != "" })
+		if n+1 == looks {
+			last = leaders(last)
+		}
 	}
 	return nil
+}
+
+// leaders are those near the best; the others are out.
+func leaders(field []*entry) []*entry {
+	best := time.Duration(math.MaxInt64)
+	for _, e := range field {
+		best = min(best, e.least())
+	}
+	return slices.DeleteFunc(field, func(e *entry) bool {
+		if float64(e.least()) <= near*float64(best) {
+			return false
+		}
+		e.Out = "behind in its first turns"
+		return true
+	})
 }
 
 // round is d with three digits or so.
