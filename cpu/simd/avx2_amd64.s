@@ -36,6 +36,7 @@ TEXT ·gemm256x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -48,7 +49,7 @@ loop:
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -62,7 +63,7 @@ masked:
 	VFMADD231PS  Y1, Y2, Y0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -132,6 +133,7 @@ TEXT ·gemm256x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -146,7 +148,7 @@ loop:
 	VFMADD231PS  Y2, Y3, Y1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -162,7 +164,7 @@ masked:
 	VFMADD231PS  Y2, Y3, Y1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -245,6 +247,7 @@ TEXT ·gemm256x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -261,7 +264,7 @@ loop:
 	VFMADD231PS  Y3, Y4, Y2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -279,7 +282,7 @@ masked:
 	VFMADD231PS  Y3, Y4, Y2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -375,6 +378,7 @@ TEXT ·gemm256x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -393,7 +397,7 @@ loop:
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -413,7 +417,7 @@ masked:
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -522,6 +526,7 @@ TEXT ·gemm256x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -542,7 +547,7 @@ loop:
 	VFMADD231PS  Y5, Y6, Y4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -564,7 +569,7 @@ masked:
 	VFMADD231PS  Y5, Y6, Y4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -686,6 +691,7 @@ TEXT ·gemm256x1x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -708,7 +714,7 @@ loop:
 	VFMADD231PS  Y6, Y7, Y5
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -732,7 +738,7 @@ masked:
 	VFMADD231PS  Y6, Y7, Y5
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -861,6 +867,7 @@ TEXT ·pairs256x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -874,7 +881,7 @@ loop:
 	VPADDD       Y14, Y0, Y0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -889,7 +896,7 @@ masked:
 	VPADDD       Y14, Y0, Y0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -935,6 +942,7 @@ TEXT ·pairs256x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -951,7 +959,7 @@ loop:
 	VPADDD       Y14, Y1, Y1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -969,7 +977,7 @@ masked:
 	VPADDD       Y14, Y1, Y1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1023,6 +1031,7 @@ TEXT ·pairs256x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1042,7 +1051,7 @@ loop:
 	VPADDD       Y14, Y2, Y2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1063,7 +1072,7 @@ masked:
 	VPADDD       Y14, Y2, Y2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1125,6 +1134,7 @@ TEXT ·pairs256x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1147,7 +1157,7 @@ loop:
 	VPADDD       Y14, Y3, Y3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1171,7 +1181,7 @@ masked:
 	VPADDD       Y14, Y3, Y3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1241,6 +1251,7 @@ TEXT ·pairs256x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1266,7 +1277,7 @@ loop:
 	VPADDD       Y14, Y4, Y4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1293,7 +1304,7 @@ masked:
 	VPADDD       Y14, Y4, Y4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1367,6 +1378,7 @@ TEXT ·gemm256x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1381,7 +1393,7 @@ loop:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1397,7 +1409,7 @@ masked:
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1477,6 +1489,7 @@ TEXT ·gemm256x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1494,7 +1507,7 @@ loop:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1513,7 +1526,7 @@ masked:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1614,6 +1627,7 @@ TEXT ·gemm256x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1634,7 +1648,7 @@ loop:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1656,7 +1670,7 @@ masked:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1778,6 +1792,7 @@ TEXT ·gemm256x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1801,7 +1816,7 @@ loop:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -1826,7 +1841,7 @@ masked:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -1969,6 +1984,7 @@ TEXT ·gemm256x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -1995,7 +2011,7 @@ loop:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2023,7 +2039,7 @@ masked:
 	VFMADD231PS  Y11, Y12, Y9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2187,6 +2203,7 @@ TEXT ·gemm256x2x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2216,7 +2233,7 @@ loop:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2247,7 +2264,7 @@ masked:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2420,6 +2437,7 @@ TEXT ·pairs256x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2436,7 +2454,7 @@ loop:
 	VPADDD       Y14, Y1, Y1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2454,7 +2472,7 @@ masked:
 	VPADDD       Y14, Y1, Y1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2505,6 +2523,7 @@ TEXT ·pairs256x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2526,7 +2545,7 @@ loop:
 	VPADDD       Y14, Y3, Y3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2549,7 +2568,7 @@ masked:
 	VPADDD       Y14, Y3, Y3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2612,6 +2631,7 @@ TEXT ·pairs256x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2638,7 +2658,7 @@ loop:
 	VPADDD       Y14, Y5, Y5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2666,7 +2686,7 @@ masked:
 	VPADDD       Y14, Y5, Y5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2741,6 +2761,7 @@ TEXT ·pairs256x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2772,7 +2793,7 @@ loop:
 	VPADDD       Y14, Y7, Y7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2805,7 +2826,7 @@ masked:
 	VPADDD       Y14, Y7, Y7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -2892,6 +2913,7 @@ TEXT ·pairs256x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	CMPQ    112(DI), $0x08
 	JNE     masked
 	PCALIGN $0x20
@@ -2928,7 +2950,7 @@ loop:
 	VPADDD       Y14, Y9, Y9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 	JMP          store
@@ -2966,7 +2988,7 @@ masked:
 	VPADDD       Y14, Y9, Y9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          masked
 
@@ -3050,6 +3072,7 @@ TEXT ·spread256x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3060,7 +3083,7 @@ loop:
 	VFMADD231PS  Y1, Y15, Y0
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3130,6 +3153,7 @@ TEXT ·spread256x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3142,7 +3166,7 @@ loop:
 	VFMADD231PS  Y2, Y15, Y1
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3225,6 +3249,7 @@ TEXT ·spread256x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3239,7 +3264,7 @@ loop:
 	VFMADD231PS  Y3, Y15, Y2
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3335,6 +3360,7 @@ TEXT ·spread256x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3351,7 +3377,7 @@ loop:
 	VFMADD231PS  Y4, Y15, Y3
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3460,6 +3486,7 @@ TEXT ·spread256x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3478,7 +3505,7 @@ loop:
 	VFMADD231PS  Y5, Y15, Y4
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3600,6 +3627,7 @@ TEXT ·spread256x1x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3620,7 +3648,7 @@ loop:
 	VFMADD231PS  Y6, Y15, Y5
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3755,6 +3783,7 @@ TEXT ·spread256x1x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3777,7 +3806,7 @@ loop:
 	VFMADD231PS  Y7, Y15, Y6
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3925,6 +3954,7 @@ TEXT ·spread256x1x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3949,7 +3979,7 @@ loop:
 	VFMADD231PS  Y8, Y15, Y7
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4110,6 +4140,7 @@ TEXT ·spread256x1x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4136,7 +4167,7 @@ loop:
 	VFMADD231PS  Y9, Y15, Y8
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4310,6 +4341,7 @@ TEXT ·spread256x1x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4338,7 +4370,7 @@ loop:
 	VFMADD231PS  Y10, Y15, Y9
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4525,6 +4557,7 @@ TEXT ·spread256x1x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4555,7 +4588,7 @@ loop:
 	VFMADD231PS  Y11, Y15, Y10
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4755,6 +4788,7 @@ TEXT ·spread256x1x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4787,7 +4821,7 @@ loop:
 	VFMADD231PS  Y12, Y15, Y11
 	ADDQ         $0x20, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4989,6 +5023,7 @@ TEXT ·spread256x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5001,7 +5036,7 @@ loop:
 	VFMADD231PS  Y3, Y15, Y1
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5081,6 +5116,7 @@ TEXT ·spread256x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5096,7 +5132,7 @@ loop:
 	VFMADD231PS  Y5, Y15, Y3
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5197,6 +5233,7 @@ TEXT ·spread256x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5215,7 +5252,7 @@ loop:
 	VFMADD231PS  Y7, Y15, Y5
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5337,6 +5374,7 @@ TEXT ·spread256x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5358,7 +5396,7 @@ loop:
 	VFMADD231PS  Y9, Y15, Y7
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5501,6 +5539,7 @@ TEXT ·spread256x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5525,7 +5564,7 @@ loop:
 	VFMADD231PS  Y11, Y15, Y9
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5689,6 +5728,7 @@ TEXT ·spread256x2x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5716,7 +5756,7 @@ loop:
 	VFMADD231PS  Y13, Y15, Y11
 	ADDQ         $0x40, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5890,6 +5930,7 @@ TEXT ·spread256x3x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5904,7 +5945,7 @@ loop:
 	VFMADD231PS  Y5, Y15, Y2
 	ADDQ         $0x60, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5994,6 +6035,7 @@ TEXT ·spread256x3x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6012,7 +6054,7 @@ loop:
 	VFMADD231PS  Y8, Y15, Y5
 	ADDQ         $0x60, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6131,6 +6173,7 @@ TEXT ·spread256x3x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6153,7 +6196,7 @@ loop:
 	VFMADD231PS  Y11, Y15, Y8
 	ADDQ         $0x60, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6301,6 +6344,7 @@ TEXT ·spread256x3x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6327,7 +6371,7 @@ loop:
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         $0x60, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 

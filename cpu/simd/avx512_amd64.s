@@ -55,6 +55,7 @@ TEXT ·gemm512x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -65,7 +66,7 @@ loop:
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -127,6 +128,7 @@ TEXT ·gemm512x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -139,7 +141,7 @@ loop:
 	VFMADD231PS  Z2, Z4, Z1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -211,6 +213,7 @@ TEXT ·gemm512x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -225,7 +228,7 @@ loop:
 	VFMADD231PS  Z3, Z6, Z2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -307,6 +310,7 @@ TEXT ·gemm512x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -323,7 +327,7 @@ loop:
 	VFMADD231PS  Z4, Z8, Z3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -415,6 +419,7 @@ TEXT ·gemm512x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -433,7 +438,7 @@ loop:
 	VFMADD231PS  Z5, Z10, Z4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -535,6 +540,7 @@ TEXT ·gemm512x1x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -555,7 +561,7 @@ loop:
 	VFMADD231PS  Z6, Z12, Z5
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -667,6 +673,7 @@ TEXT ·gemm512x1x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -689,7 +696,7 @@ loop:
 	VFMADD231PS  Z7, Z14, Z6
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -811,6 +818,7 @@ TEXT ·gemm512x1x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -835,7 +843,7 @@ loop:
 	VFMADD231PS  Z8, Z16, Z7
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -967,6 +975,7 @@ TEXT ·gemm512x1x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -993,7 +1002,7 @@ loop:
 	VFMADD231PS  Z9, Z18, Z8
 	ADDQ         $0x24, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1135,6 +1144,7 @@ TEXT ·gemm512x1x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1163,7 +1173,7 @@ loop:
 	VFMADD231PS  Z10, Z20, Z9
 	ADDQ         $0x28, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1315,6 +1325,7 @@ TEXT ·gemm512x1x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1345,7 +1356,7 @@ loop:
 	VFMADD231PS  Z11, Z22, Z10
 	ADDQ         $0x2c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1507,6 +1518,7 @@ TEXT ·gemm512x1x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1539,7 +1551,7 @@ loop:
 	VFMADD231PS  Z12, Z24, Z11
 	ADDQ         $0x30, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1711,6 +1723,7 @@ TEXT ·gemm512x1x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1745,7 +1758,7 @@ loop:
 	VFMADD231PS  Z13, Z26, Z12
 	ADDQ         $0x34, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1927,6 +1940,7 @@ TEXT ·gemm512x1x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1963,7 +1977,7 @@ loop:
 	VFMADD231PS  Z14, Z28, Z13
 	ADDQ         $0x38, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2142,6 +2156,7 @@ TEXT ·gemm512x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2154,7 +2169,7 @@ loop:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2225,6 +2240,7 @@ TEXT ·gemm512x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2240,7 +2256,7 @@ loop:
 	VFMADD231PS  Z5, Z7, Z3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2328,6 +2344,7 @@ TEXT ·gemm512x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2346,7 +2363,7 @@ loop:
 	VFMADD231PS  Z7, Z10, Z5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2451,6 +2468,7 @@ TEXT ·gemm512x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2472,7 +2490,7 @@ loop:
 	VFMADD231PS  Z9, Z13, Z7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2594,6 +2612,7 @@ TEXT ·gemm512x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2618,7 +2637,7 @@ loop:
 	VFMADD231PS  Z11, Z16, Z9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2757,6 +2776,7 @@ TEXT ·gemm512x2x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2784,7 +2804,7 @@ loop:
 	VFMADD231PS  Z13, Z19, Z11
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2940,6 +2960,7 @@ TEXT ·gemm512x2x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2970,7 +2991,7 @@ loop:
 	VFMADD231PS  Z15, Z22, Z13
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3143,6 +3164,7 @@ TEXT ·gemm512x2x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3176,7 +3198,7 @@ loop:
 	VFMADD231PS  Z17, Z25, Z15
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3366,6 +3388,7 @@ TEXT ·gemm512x2x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3402,7 +3425,7 @@ loop:
 	VFMADD231PS  Z19, Z28, Z17
 	ADDQ         $0x24, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3609,6 +3632,7 @@ TEXT ·gemm512x2x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3648,7 +3672,7 @@ loop:
 	VFMADD231PS  Z21, Z31, Z19
 	ADDQ         $0x28, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3872,6 +3896,7 @@ TEXT ·gemm512x2x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3914,7 +3939,7 @@ loop:
 	VFMADD231PS  Z23, Z26, Z21
 	ADDQ         $0x2c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4155,6 +4180,7 @@ TEXT ·gemm512x2x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4200,7 +4226,7 @@ loop:
 	VFMADD231PS  Z25, Z31, Z23
 	ADDQ         $0x30, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4458,6 +4484,7 @@ TEXT ·gemm512x2x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4506,7 +4533,7 @@ loop:
 	VFMADD231PS  Z27, Z28, Z25
 	ADDQ         $0x34, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -4781,6 +4808,7 @@ TEXT ·gemm512x2x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -4832,7 +4860,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z27
 	ADDQ         $0x38, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5097,6 +5125,7 @@ TEXT ·gemm512x3x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5111,7 +5140,7 @@ loop:
 	VFMADD231PS  Z5, Z6, Z2
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5191,6 +5220,7 @@ TEXT ·gemm512x3x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5209,7 +5239,7 @@ loop:
 	VFMADD231PS  Z8, Z10, Z5
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5313,6 +5343,7 @@ TEXT ·gemm512x3x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5335,7 +5366,7 @@ loop:
 	VFMADD231PS  Z11, Z14, Z8
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5463,6 +5494,7 @@ TEXT ·gemm512x3x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5489,7 +5521,7 @@ loop:
 	VFMADD231PS  Z14, Z18, Z11
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5641,6 +5673,7 @@ TEXT ·gemm512x3x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5671,7 +5704,7 @@ loop:
 	VFMADD231PS  Z17, Z22, Z14
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -5847,6 +5880,7 @@ TEXT ·gemm512x3x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -5881,7 +5915,7 @@ loop:
 	VFMADD231PS  Z20, Z26, Z17
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6081,6 +6115,7 @@ TEXT ·gemm512x3x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6119,7 +6154,7 @@ loop:
 	VFMADD231PS  Z23, Z30, Z20
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6343,6 +6378,7 @@ TEXT ·gemm512x3x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6385,7 +6421,7 @@ loop:
 	VFMADD231PS  Z26, Z29, Z23
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6602,6 +6638,7 @@ TEXT ·spread512x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6613,7 +6650,7 @@ loop:
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6675,6 +6712,7 @@ TEXT ·spread512x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6688,7 +6726,7 @@ loop:
 	VFMADD231PS  Z2, Z4, Z1
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6760,6 +6798,7 @@ TEXT ·spread512x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6775,7 +6814,7 @@ loop:
 	VFMADD231PS  Z3, Z6, Z2
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6857,6 +6896,7 @@ TEXT ·spread512x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6874,7 +6914,7 @@ loop:
 	VFMADD231PS  Z4, Z8, Z3
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -6966,6 +7006,7 @@ TEXT ·spread512x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -6985,7 +7026,7 @@ loop:
 	VFMADD231PS  Z5, Z10, Z4
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7087,6 +7128,7 @@ TEXT ·spread512x1x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7108,7 +7150,7 @@ loop:
 	VFMADD231PS  Z6, Z12, Z5
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7220,6 +7262,7 @@ TEXT ·spread512x1x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7243,7 +7286,7 @@ loop:
 	VFMADD231PS  Z7, Z14, Z6
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7365,6 +7408,7 @@ TEXT ·spread512x1x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7390,7 +7434,7 @@ loop:
 	VFMADD231PS  Z8, Z16, Z7
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7522,6 +7566,7 @@ TEXT ·spread512x1x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7548,7 +7593,7 @@ loop:
 	VFMADD231PS  Z9, Z18, Z8
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7690,6 +7735,7 @@ TEXT ·spread512x1x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7718,7 +7764,7 @@ loop:
 	VFMADD231PS  Z10, Z20, Z9
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -7870,6 +7916,7 @@ TEXT ·spread512x1x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -7900,7 +7947,7 @@ loop:
 	VFMADD231PS  Z11, Z22, Z10
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8062,6 +8109,7 @@ TEXT ·spread512x1x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8094,7 +8142,7 @@ loop:
 	VFMADD231PS  Z12, Z24, Z11
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8266,6 +8314,7 @@ TEXT ·spread512x1x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8300,7 +8349,7 @@ loop:
 	VFMADD231PS  Z13, Z26, Z12
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8482,6 +8531,7 @@ TEXT ·spread512x1x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8518,7 +8568,7 @@ loop:
 	VFMADD231PS  Z14, Z28, Z13
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8697,6 +8747,7 @@ TEXT ·spread512x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8711,7 +8762,7 @@ loop:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8782,6 +8833,7 @@ TEXT ·spread512x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8799,7 +8851,7 @@ loop:
 	VFMADD231PS  Z5, Z7, Z3
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -8887,6 +8939,7 @@ TEXT ·spread512x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -8907,7 +8960,7 @@ loop:
 	VFMADD231PS  Z7, Z10, Z5
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9012,6 +9065,7 @@ TEXT ·spread512x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9035,7 +9089,7 @@ loop:
 	VFMADD231PS  Z9, Z13, Z7
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9157,6 +9211,7 @@ TEXT ·spread512x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9183,7 +9238,7 @@ loop:
 	VFMADD231PS  Z11, Z16, Z9
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9322,6 +9377,7 @@ TEXT ·spread512x2x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9351,7 +9407,7 @@ loop:
 	VFMADD231PS  Z13, Z19, Z11
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9507,6 +9563,7 @@ TEXT ·spread512x2x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9539,7 +9596,7 @@ loop:
 	VFMADD231PS  Z15, Z22, Z13
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9712,6 +9769,7 @@ TEXT ·spread512x2x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9747,7 +9805,7 @@ loop:
 	VFMADD231PS  Z17, Z25, Z15
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -9937,6 +9995,7 @@ TEXT ·spread512x2x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -9973,7 +10032,7 @@ loop:
 	VFMADD231PS  Z19, Z28, Z17
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -10180,6 +10239,7 @@ TEXT ·spread512x2x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -10219,7 +10279,7 @@ loop:
 	VFMADD231PS  Z21, Z31, Z19
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -10443,6 +10503,7 @@ TEXT ·spread512x2x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -10485,7 +10546,7 @@ loop:
 	VFMADD231PS  Z23, Z26, Z21
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -10726,6 +10787,7 @@ TEXT ·spread512x2x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -10771,7 +10833,7 @@ loop:
 	VFMADD231PS  Z25, Z31, Z23
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -11029,6 +11091,7 @@ TEXT ·spread512x2x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -11077,7 +11140,7 @@ loop:
 	VFMADD231PS  Z27, Z28, Z25
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -11352,6 +11415,7 @@ TEXT ·spread512x2x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -11403,7 +11467,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z27
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -11668,6 +11732,7 @@ TEXT ·spread512x3x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -11685,7 +11750,7 @@ loop:
 	VFMADD231PS  Z5, Z6, Z2
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -11765,6 +11830,7 @@ TEXT ·spread512x3x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -11786,7 +11852,7 @@ loop:
 	VFMADD231PS  Z8, Z10, Z5
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -11890,6 +11956,7 @@ TEXT ·spread512x3x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -11915,7 +11982,7 @@ loop:
 	VFMADD231PS  Z11, Z14, Z8
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -12043,6 +12110,7 @@ TEXT ·spread512x3x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -12072,7 +12140,7 @@ loop:
 	VFMADD231PS  Z14, Z18, Z11
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -12224,6 +12292,7 @@ TEXT ·spread512x3x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -12257,7 +12326,7 @@ loop:
 	VFMADD231PS  Z17, Z22, Z14
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -12433,6 +12502,7 @@ TEXT ·spread512x3x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -12470,7 +12540,7 @@ loop:
 	VFMADD231PS  Z20, Z26, Z17
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -12670,6 +12740,7 @@ TEXT ·spread512x3x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -12711,7 +12782,7 @@ loop:
 	VFMADD231PS  Z23, Z30, Z20
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -12935,6 +13006,7 @@ TEXT ·spread512x3x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -12980,7 +13052,7 @@ loop:
 	VFMADD231PS  Z26, Z29, Z23
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -13228,6 +13300,7 @@ TEXT ·spread512x3x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -13274,7 +13347,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z26
 	ADDQ         $0x000000c0, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -13520,6 +13593,7 @@ TEXT ·spread512x4x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -13540,7 +13614,7 @@ loop:
 	VFMADD231PS  Z7, Z8, Z3
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -13629,6 +13703,7 @@ TEXT ·spread512x4x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -13654,7 +13729,7 @@ loop:
 	VFMADD231PS  Z11, Z13, Z7
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -13774,6 +13849,7 @@ TEXT ·spread512x4x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -13804,7 +13880,7 @@ loop:
 	VFMADD231PS  Z15, Z18, Z11
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -13955,6 +14031,7 @@ TEXT ·spread512x4x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -13990,7 +14067,7 @@ loop:
 	VFMADD231PS  Z19, Z23, Z15
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -14172,6 +14249,7 @@ TEXT ·spread512x4x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -14212,7 +14290,7 @@ loop:
 	VFMADD231PS  Z23, Z28, Z19
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -14425,6 +14503,7 @@ TEXT ·spread512x4x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -14470,7 +14549,7 @@ loop:
 	VFMADD231PS  Z27, Z29, Z23
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -14714,6 +14793,7 @@ TEXT ·spread512x4x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -14763,7 +14843,7 @@ loop:
 	VFMADD231PS  192(DX), Z31, Z27
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 

@@ -14,6 +14,7 @@ type Gemm struct {
 	kern    *kernels
 	columns bool // C is stored by columns
 	inPlace bool // B is read where it is, in lines of lineHint columns
+	direct  bool // as Hints.Direct
 	pairs   bool // of integers
 	// swapped says that lanes lie along the rows of C, as is better where there are few columns, or C is stored by columns.
 	swapped  bool
@@ -316,6 +317,7 @@ func (j *job) block(b, k0, kc int) {
 		vectors, t.lanes = j.kern.vectors(nx)
 		kernels := j.kern.products(j.swapped && j.inPlace)[vectors-1]
 		next := j.nextPanel(l, b)
+		ahead, apart := j.nextLines(l, k0, kc)
 		line, in := j.row0/perLine, j.row0%perLine
 		var data []float32 // of the line
 		for r := j.row0; r < j.row1; r++ {
@@ -330,8 +332,10 @@ func (j *job) block(b, k0, kc int) {
 				}
 				t.a = data[start:]
 			}
-			t.rows, t.k = rows, kc
+			t.rows, t.k, t.step = rows, kc, lineBytes
 			switch at := (r - j.row0) * 16 * kc; {
+			case !j.swapped && j.inPlace && r-j.row0 < vectors && ahead != nil:
+				t.next, t.step = ahead[min(16*(r-j.row0), len(ahead)-1):], apart
 			case !j.swapped:
 				t.next = j.A[min(k0*j.rowExt+(r0+rows)*kc, len(j.A)):]
 			case at < len(next):
@@ -362,6 +366,21 @@ func (j *job) nextPanel(l, b int) []float32 {
 	x, n := j.lanePanel(l)
 	at := min(k0*j.padded(j.laneExt)+x*kc, len(j.A))
 	return j.A[at:min(at+n*kc, len(j.A))]
+}
+
+// lineBytes is what the kernels fetch at a step.
+const lineBytes = 64
+
+// nextLines is where B has the lane panel after l, if rows are read in place there and as far apart as it says: the first row
+// panels fetch a vector of each row, as no processor expects to be asked for so many pages.
+func (j *job) nextLines(l, k0, kc int) (data []float32, apart int) {
+	off := j.t.off
+	if j.swapped || !j.inPlace || j.direct || kc < 2 || l+1 >= j.lane1 || off[kc-1]-off[0] != (kc-1)*(off[1]-off[0]) {
+		return nil, 0
+	}
+	x, _ := j.lanePanel(l + 1)
+	data, off = j.line(x, k0, kc)
+	return data[off[0]:], 4 * (off[1] - off[0])
 }
 
 // packRows packs B as the row side, all panels of the task.

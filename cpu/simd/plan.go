@@ -56,7 +56,7 @@ func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
 		}
 		for v := range kern.products(swapped && inPlace) {
 			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, pairs: h.Pairs, swapped: swapped,
-				inPlace: inPlace, lineHint: h.Line}
+				inPlace: inPlace, direct: h.Direct, lineHint: h.Line}
 			g.shape(v+1, h.Workers)
 			all = append(all, g)
 		}

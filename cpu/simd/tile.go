@@ -15,10 +15,11 @@ type tile struct {
 	add    int // not 0: add to c
 	rows   int
 	ldb    int        // of transpose
-	next   []float32  // what to fetch into the cache meanwhile, 16 elements a step: no more than a hint
+	next   []float32  // what to fetch into the cache meanwhile, a line of it a step: no more than a hint
 	bias   []float32  // of a product that finish says to add: by row or by lane
 	limits [2]float32 // of a product that finish says to clip, and of clip
 	finish int        // what happens to a product before it is stored: bits as below
+	step   int        // bytes from line to line of next
 	halves []int16    // b, for the portable join
 	parts  [2]int     // of split, which off points to
 }

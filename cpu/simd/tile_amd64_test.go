@@ -15,6 +15,7 @@ func TestTileLayout(t *testing.T) {
 		"rows": {unsafe.Offsetof(x.rows), 128}, "ldb": {unsafe.Offsetof(x.ldb), 136},
 		"next": {unsafe.Offsetof(x.next), 144}, "bias": {unsafe.Offsetof(x.bias), 168},
 		"limits": {unsafe.Offsetof(x.limits), 192}, "finish": {unsafe.Offsetof(x.finish), 200},
+		"step": {unsafe.Offsetof(x.step), 208},
 	} {
 		if o[0] != o[1] {
 			t.Errorf("tile.%s is at %d, the kernels look at %d", name, o[0], o[1])

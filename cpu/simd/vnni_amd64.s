@@ -19,6 +19,7 @@ TEXT ·pairs512x1x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -29,7 +30,7 @@ loop:
 	VPDPWSSD     Z1, Z2, Z0
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -67,6 +68,7 @@ TEXT ·pairs512x1x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -79,7 +81,7 @@ loop:
 	VPDPWSSD     Z2, Z4, Z1
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -122,6 +124,7 @@ TEXT ·pairs512x1x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -136,7 +139,7 @@ loop:
 	VPDPWSSD     Z3, Z6, Z2
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -184,6 +187,7 @@ TEXT ·pairs512x1x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -200,7 +204,7 @@ loop:
 	VPDPWSSD     Z4, Z8, Z3
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -253,6 +257,7 @@ TEXT ·pairs512x1x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -271,7 +276,7 @@ loop:
 	VPDPWSSD     Z5, Z10, Z4
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -329,6 +334,7 @@ TEXT ·pairs512x1x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -349,7 +355,7 @@ loop:
 	VPDPWSSD     Z6, Z12, Z5
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -412,6 +418,7 @@ TEXT ·pairs512x1x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -434,7 +441,7 @@ loop:
 	VPDPWSSD     Z7, Z14, Z6
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -502,6 +509,7 @@ TEXT ·pairs512x1x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -526,7 +534,7 @@ loop:
 	VPDPWSSD     Z8, Z16, Z7
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -599,6 +607,7 @@ TEXT ·pairs512x1x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -625,7 +634,7 @@ loop:
 	VPDPWSSD     Z9, Z18, Z8
 	ADDQ         $0x24, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -703,6 +712,7 @@ TEXT ·pairs512x1x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -731,7 +741,7 @@ loop:
 	VPDPWSSD     Z10, Z20, Z9
 	ADDQ         $0x28, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -814,6 +824,7 @@ TEXT ·pairs512x1x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -844,7 +855,7 @@ loop:
 	VPDPWSSD     Z11, Z22, Z10
 	ADDQ         $0x2c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -932,6 +943,7 @@ TEXT ·pairs512x1x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -964,7 +976,7 @@ loop:
 	VPDPWSSD     Z12, Z24, Z11
 	ADDQ         $0x30, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1057,6 +1069,7 @@ TEXT ·pairs512x1x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1091,7 +1104,7 @@ loop:
 	VPDPWSSD     Z13, Z26, Z12
 	ADDQ         $0x34, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1189,6 +1202,7 @@ TEXT ·pairs512x1x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1225,7 +1239,7 @@ loop:
 	VPDPWSSD     Z14, Z28, Z13
 	ADDQ         $0x38, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1315,6 +1329,7 @@ TEXT ·pairs512x2x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1327,7 +1342,7 @@ loop:
 	VPDPWSSD     Z3, Z4, Z1
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1369,6 +1384,7 @@ TEXT ·pairs512x2x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1384,7 +1400,7 @@ loop:
 	VPDPWSSD     Z5, Z7, Z3
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1434,6 +1450,7 @@ TEXT ·pairs512x2x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1452,7 +1469,7 @@ loop:
 	VPDPWSSD     Z7, Z10, Z5
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1510,6 +1527,7 @@ TEXT ·pairs512x2x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1531,7 +1549,7 @@ loop:
 	VPDPWSSD     Z9, Z13, Z7
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1597,6 +1615,7 @@ TEXT ·pairs512x2x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1621,7 +1640,7 @@ loop:
 	VPDPWSSD     Z11, Z16, Z9
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1695,6 +1714,7 @@ TEXT ·pairs512x2x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1722,7 +1742,7 @@ loop:
 	VPDPWSSD     Z13, Z19, Z11
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1804,6 +1824,7 @@ TEXT ·pairs512x2x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1834,7 +1855,7 @@ loop:
 	VPDPWSSD     Z15, Z22, Z13
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -1924,6 +1945,7 @@ TEXT ·pairs512x2x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -1957,7 +1979,7 @@ loop:
 	VPDPWSSD     Z17, Z25, Z15
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2055,6 +2077,7 @@ TEXT ·pairs512x2x9(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2091,7 +2114,7 @@ loop:
 	VPDPWSSD     Z19, Z28, Z17
 	ADDQ         $0x24, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2197,6 +2220,7 @@ TEXT ·pairs512x2x10(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2236,7 +2260,7 @@ loop:
 	VPDPWSSD     Z21, Z31, Z19
 	ADDQ         $0x28, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2350,6 +2374,7 @@ TEXT ·pairs512x2x11(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2392,7 +2417,7 @@ loop:
 	VPDPWSSD     Z23, Z26, Z21
 	ADDQ         $0x2c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2514,6 +2539,7 @@ TEXT ·pairs512x2x12(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2559,7 +2585,7 @@ loop:
 	VPDPWSSD     Z25, Z31, Z23
 	ADDQ         $0x30, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2689,6 +2715,7 @@ TEXT ·pairs512x2x13(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2737,7 +2764,7 @@ loop:
 	VPDPWSSD     Z27, Z28, Z25
 	ADDQ         $0x34, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -2875,6 +2902,7 @@ TEXT ·pairs512x2x14(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -2926,7 +2954,7 @@ loop:
 	VPDPWSSD     Z29, Z31, Z27
 	ADDQ         $0x38, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3045,6 +3073,7 @@ TEXT ·pairs512x3x1(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3059,7 +3088,7 @@ loop:
 	VPDPWSSD     Z5, Z6, Z2
 	ADDQ         $0x04, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3105,6 +3134,7 @@ TEXT ·pairs512x3x2(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3123,7 +3153,7 @@ loop:
 	VPDPWSSD     Z8, Z10, Z5
 	ADDQ         $0x08, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3180,6 +3210,7 @@ TEXT ·pairs512x3x3(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3202,7 +3233,7 @@ loop:
 	VPDPWSSD     Z11, Z14, Z8
 	ADDQ         $0x0c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3270,6 +3301,7 @@ TEXT ·pairs512x3x4(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3296,7 +3328,7 @@ loop:
 	VPDPWSSD     Z14, Z18, Z11
 	ADDQ         $0x10, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3375,6 +3407,7 @@ TEXT ·pairs512x3x5(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3405,7 +3438,7 @@ loop:
 	VPDPWSSD     Z17, Z22, Z14
 	ADDQ         $0x14, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3495,6 +3528,7 @@ TEXT ·pairs512x3x6(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3529,7 +3563,7 @@ loop:
 	VPDPWSSD     Z20, Z26, Z17
 	ADDQ         $0x18, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3630,6 +3664,7 @@ TEXT ·pairs512x3x7(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3668,7 +3703,7 @@ loop:
 	VPDPWSSD     Z23, Z30, Z20
 	ADDQ         $0x1c, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 
@@ -3780,6 +3815,7 @@ TEXT ·pairs512x3x8(SB), NOSPLIT, $0-8
 	TESTQ   CX, CX
 	JZ      store
 	MOVQ    144(DI), R12
+	MOVQ    208(DI), R13
 	PCALIGN $0x20
 
 loop:
@@ -3822,7 +3858,7 @@ loop:
 	VPDPWSSD     Z26, Z29, Z23
 	ADDQ         $0x20, SI
 	ADDQ         $0x08, R8
-	ADDQ         $0x40, R12
+	ADDQ         R13, R12
 	DECQ         CX
 	JNZ          loop
 

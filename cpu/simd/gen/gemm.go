@@ -25,6 +25,7 @@ const (
 	tileBias  = 168
 	tileLimit = 192
 	tileDone  = 200
+	tileStep  = 208
 )
 
 // Bits of the field finish.
@@ -46,6 +47,7 @@ var (
 	regRow  = reg.R11
 	regTmp  = reg.RAX
 	regNext = reg.R12
+	regStep = reg.R13
 )
 
 // at is memory at a base, with an offset.
@@ -153,6 +155,7 @@ func (a asm) product() {
 	a.TESTQ(regK, regK)
 	a.JZ(operand.LabelRef("store"))
 	a.MOVQ(at(regTile, tileNext), regNext)
+	a.MOVQ(at(regTile, tileStep), regStep)
 }
 
 // steps is the loop over a product's steps, whose body finds the step's offset in regTmp. What comes next is fetched meanwhile.
@@ -163,7 +166,7 @@ func (a asm) steps(label string, body func()) {
 	a.PREFETCHT1(at(regNext, 0))
 	body()
 	a.ADDQ(operand.Imm(8), regOff)
-	a.ADDQ(operand.Imm(64), regNext)
+	a.ADDQ(regStep, regNext)
 	a.DECQ(regK)
 	a.JNZ(operand.LabelRef(label))
 }
