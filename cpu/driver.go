@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 
@@ -107,7 +108,8 @@ func (d *Device) Alloc(bytes int64) (driver.Buffer, error) {
 	if err := d.take(bytes); err != nil {
 		return nil, err
 	}
-	return &buffer{dev: d, data: make([]uint32, bytes/4), bytes: bytes}, nil
+	memory := machine.Alloc(bytes)
+	return &buffer{dev: d, data: unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(memory))), bytes/4), bytes: bytes}, nil
 }
 
 // Shared implements driver.Sharer.

@@ -32,9 +32,7 @@ func NewTensor(typ problem.DataType, shape ...int) (*Tensor, error) {
 				ErrOutOfMemory, shape, typ, bytes, most)
 		}
 	}
-	// Made of words, so that every element type is aligned.
-	words := make([]uint64, (bytes+7)/8)
-	return &Tensor{slices.Clone(shape), typ, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))[:bytes]}, nil
+	return &Tensor{slices.Clone(shape), typ, machine.Alloc(bytes)}, nil // of words: every element type is aligned
 }
 
 // surelyThere is memory that is taken without asking how much there is, in bytes.

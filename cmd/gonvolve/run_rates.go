@@ -51,15 +51,18 @@ func (b *busy) shares(of time.Duration) string {
 // sampledAlone is how many tiles a run with --rates computes alone.
 const sampledAlone = 5
 
-// choose picks the tiles that are computed alone.
+// choose picks the tiles that are computed alone: the last ones, so that all others are on their way without a break.
 func (b *busy) choose(c *cutJob) error {
-	left := c.Tiles.Len() - c.finished
-	if left < 4*sampledAlone {
+	if c.Shares() != nil {
+		return fmt.Errorf("%w: --rates is about one device; %s share the tiles", engine.ErrInvalid, c.On())
+	}
+	n := c.Tiles.Len()
+	if left := n - c.finished; left < 4*sampledAlone {
 		return fmt.Errorf("%w: --rates needs %d tiles or more, here are %d; lower --mem-limit", engine.ErrInvalid, 4*sampledAlone, left)
 	}
 	b.alone = map[int]bool{}
 	for k := range sampledAlone {
-		b.alone[c.finished+(2*k+1)*left/(2*sampledAlone)] = true // what is finished are the first ones
+		b.alone[n-1-k] = true // what is finished are the first ones
 	}
 	return nil
 }
@@ -90,7 +93,7 @@ func (b *busy) rates(run time.Duration, tiles int) string {
 	text := fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
 		strings.Join(list, ", "), short(tile), share(slowest), name)
 	if disk := b.single[tiling.Reading] + b.single[tiling.Writing]; disk > slowest {
-		text += fmt.Sprintf(", %s of that of reading and writing after each other", share(disk))
+		text += fmt.Sprintf(", %s of that of reading and writing after each other, as one disk does", share(disk))
 	}
 	return text
 }

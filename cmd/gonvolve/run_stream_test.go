@@ -228,6 +228,12 @@ func TestRatesFlag(t *testing.T) {
 	if code, _, stderr := gonvolve(t, dir, append(args, "whole.npy")...); code != exitUsage || !strings.Contains(stderr, "--rates needs 20 tiles") {
 		t.Errorf("one tile: exit %d, %s", code, stderr)
 	}
+	for _, list := range shareable(t) {
+		shared := append(strings.Fields(strings.Replace(strings.Join(args, " "), "cpu", list, 1)), "shared.npy", "--mem-limit", "80KiB")
+		if code, _, stderr := gonvolve(t, dir, shared...); code != exitUsage || !strings.Contains(stderr, "--rates is about one device") {
+			t.Errorf("%s: exit %d, %s", list, code, stderr)
+		}
+	}
 	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest stage, (read|compute|write)`
 	for _, file := range []string{"first.npy", "second.npy"} {
 		code, _, stderr := gonvolve(t, dir, append(args, file, "--mem-limit", "40KiB")...)

@@ -98,7 +98,7 @@ func ReopenArray(path string, typ problem.DataType, shape ...int) (*Array, error
 		begins := make([]byte, a.info.data)
 		if got != size {
 			err = fmt.Errorf("%w: it has %d bytes instead of %d", ErrFormat, got, size)
-		} else if _, err = f.ReadAt(begins, 0); err == nil && !bytes.Equal(begins, a.mark()) && !bytes.Equal(begins, npyHeader(typ, shape)) {
+		} else if _, err = f.ReadAt(begins, 0); err == nil && !bytes.Equal(begins, a.mark()) && !bytes.Equal(begins, boxesHeader(typ, shape)) {
 			err = fmt.Errorf("%w: it does not begin as an array that is not complete", ErrFormat)
 		}
 	}
@@ -117,7 +117,7 @@ func unfinished(f *os.File, path string, typ problem.DataType, shape []int) (*Ar
 		return nil, 0, err
 	}
 	elem := elements[descrs[typ][1:]]
-	data := int64(len(npyHeader(typ, shape)))
+	data := int64(len(boxesHeader(typ, shape)))
 	a := &Array{f: f, path: path, typ: typ, shape: slices.Clone(shape), info: npyInfo{elem: elem, order: binary.LittleEndian, shape: shape, data: data}}
 	a.size = data + n*int64(elem.size)
 	return a, a.size, nil
@@ -166,7 +166,7 @@ func (a *Array) Sync() error { return a.wrap(a.f.Sync()) }
 func (a *Array) Complete() error {
 	err := a.f.Sync()
 	if err == nil {
-		_, err = a.f.WriteAt(npyHeader(a.typ, a.info.shape), 0)
+		_, err = a.f.WriteAt(boxesHeader(a.typ, a.info.shape), 0)
 	}
 	if err == nil {
 		err = a.f.Sync()
@@ -249,8 +249,12 @@ func (in *reader) run(l *lanes, file, host, n int64) error {
 		if err := l.ctx.Err(); err != nil {
 			return err
 		}
+		most := int64(window)
+		if straight {
+			most = piece
+		}
 		// The next piece begins with a page: past the cache, a page in two pieces is read twice.
-		k, at, cell := min(n, window/size-in.a.offset(file)%page/size), file, host
+		k, at, cell := min(n, most/size-in.a.offset(file)%page/size), file, host
 		read := func() error {
 			if straight {
 				into := in.to.Bytes()[cell*size:][:k*size]

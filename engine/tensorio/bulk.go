@@ -5,23 +5,29 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/gonvolve/gonvolve/engine/machine"
 )
 
 // bulk is how large pieces of an array come from the disk and go there: past the system's cache, where that can be. What is
 // read or written once would only push out of the cache what others use, and its pages cost the processor more time than the
 // disk takes for them. What is in the cache already is taken from there.
+//
+// Where a page of the file is to come to memory that the disk can write to, it does, and the processor has nothing to do with it:
+// so arrays that are written in boxes begin with a page, and large tensors with a huge one. Else it goes through windows.
 type bulk struct {
-	direct  *os.File    // the same file, for whole pages in memory that begins with a page; nil: all goes through the cache
-	memory  []byte      // such memory, once it is needed …
-	windows chan []byte // … in windows
+	direct  *os.File    // the same file, for whole pages in memory of the alignment; nil: all goes through the cache
+	align   uintptr     // of memory
+	windows chan []byte // such memory, once it is needed
 	taken   sync.Once
 	off     atomic.Bool // the file system has its reasons, or what is read is read again
+	copies  atomic.Bool // the disk cannot get at tensors
 	read    atomic.Int64
 }
 
 const (
-	large    = 256 << 10 // bytes that have to be neighbours in the file for the cache to be of no use
-	hugePage = 2 * window
+	large = 256 << 10  // bytes that have to be neighbours in the file for the cache to be of no use
+	piece = 2 * window // bytes that are read or written at once, if that can be in place
 )
 
 // openBulk opens the file once more, past the cache.
@@ -34,7 +40,7 @@ func (a *Array) openBulk(flag int) {
 		f.Close()
 		return
 	}
-	a.bulk.direct = f
+	a.bulk.direct, a.bulk.align = f, directAlign(f)
 }
 
 func sameFile(a, b *os.File) bool {
@@ -51,7 +57,6 @@ func (a *Array) closeBulk() error {
 	if a.bulk.direct == nil {
 		return nil
 	}
-	freePages(a.bulk.memory)
 	err := a.bulk.direct.Close()
 	a.bulk.direct = nil
 	return err
@@ -62,11 +67,9 @@ func (a *Array) window() (w []byte, done func()) {
 	b := &a.bulk
 	b.taken.Do(func() {
 		b.windows = make(chan []byte, atOnce)
-		b.memory = takePages(atOnce*window + hugePage)
-		// Of every page the disk has to be told: there are few if they can be huge.
-		first := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b.memory))) % hugePage)
+		memory := machine.Alloc(max(atOnce*window, machine.Large))
 		for k := range atOnce {
-			b.windows <- b.memory[first+k*window:][:window:window]
+			b.windows <- memory[k*window:][:window:window]
 		}
 	})
 	w = <-b.windows
@@ -96,8 +99,22 @@ func (a *Array) readAt(p []byte, off int64, much bool) error {
 	return err
 }
 
+// inPlace is how much of p the disk can get at itself, beginning with this page of the file.
+func (a *Array) inPlace(p []byte, off int64) (n int) {
+	if off%page != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(p)))%a.bulk.align != 0 || a.bulk.copies.Load() {
+		return 0
+	}
+	return len(p) &^ (page - 1)
+}
+
 // readDirect reads some of p from the disk.
 func (a *Array) readDirect(p []byte, off int64) (n int, err error) {
+	if n = a.inPlace(p, off); n > 0 {
+		if n, err = a.bulk.direct.ReadAt(p[:n], off); n > 0 {
+			return n, nil
+		}
+		a.bulk.copies.Store(true)
+	}
 	w, done := a.window()
 	defer done()
 	before := int(off % page)
@@ -121,24 +138,40 @@ func (a *Array) writeAt(l *lanes, p []byte, off int64) error {
 	}
 	p, off = p[head:], off+int64(head)
 	for len(p) >= page {
-		part, at := p[:min(len(p), window)&^(page-1)], off
-		l.start(func() error { return a.writeDirect(part, at) })
+		part, at := p[:min(len(p), piece)&^(page-1)], off
+		l.start(func() error { return a.writePages(part, at) })
 		p, off = p[len(part):], off+int64(len(part))
 	}
 	_, err := a.f.WriteAt(p, off)
 	return err
 }
 
-// writeDirect writes whole pages to the disk, if that goes.
-func (a *Array) writeDirect(p []byte, off int64) error {
-	if a.past() {
-		w, done := a.window()
-		_, err := a.bulk.direct.WriteAt(w[:copy(w, p)], off)
-		if done(); err == nil {
-			return nil
+// writePages writes whole pages, past the cache if that goes.
+func (a *Array) writePages(p []byte, off int64) error {
+	for len(p) > 0 && a.past() {
+		n, err := a.writeDirect(p, off)
+		if err != nil {
+			a.bulk.off.Store(true)
 		}
-		a.bulk.off.Store(true)
+		p, off = p[n:], off+int64(n)
 	}
 	_, err := a.f.WriteAt(p, off)
 	return err
+}
+
+// writeDirect writes some of p, whole pages, to the disk.
+func (a *Array) writeDirect(p []byte, off int64) (n int, err error) {
+	if n = a.inPlace(p, off); n > 0 {
+		if _, err = a.bulk.direct.WriteAt(p[:n], off); err == nil {
+			return n, nil
+		}
+		a.bulk.copies.Store(true)
+	}
+	w, done := a.window()
+	defer done()
+	w = w[:copy(w, p)]
+	if _, err = a.bulk.direct.WriteAt(w, off); err != nil {
+		return 0, err
+	}
+	return len(w), nil
 }

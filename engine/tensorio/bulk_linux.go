@@ -22,14 +22,13 @@ func inCache(f *os.File, off, bytes int64) (all, known bool) {
 	return got.Cache*uint64(os.Getpagesize()) >= uint64(pages*page), err == nil
 }
 
-// takePages takes memory in pages that are as large as can be. freePages gives it back.
-func takePages(bytes int) []byte {
-	m, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		return make([]byte, bytes)
+// directAlign is what memory has to be a multiple of for a file that is opened past the cache.
+func directAlign(f *os.File) uintptr {
+	defer runtime.KeepAlive(f)
+	var st unix.Statx_t
+	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	if err != nil || st.Mask&unix.STATX_DIOALIGN == 0 || st.Dio_mem_align == 0 {
+		return page
 	}
-	_ = unix.Madvise(m, unix.MADV_HUGEPAGE) // some kernels have none
-	return m
+	return uintptr(st.Dio_mem_align)
 }
-
-func freePages(m []byte) { _ = unix.Munmap(m) } // nothing, if it isn't of Mmap

@@ -13,6 +13,4 @@ func openDirect(string, int) (*os.File, error) { return nil, errors.ErrUnsupport
 
 func inCache(*os.File, int64, int64) (all, known bool) { return false, false }
 
-func takePages(bytes int) []byte { return make([]byte, bytes) }
-
-func freePages([]byte) {}
+func directAlign(*os.File) uintptr { return page }

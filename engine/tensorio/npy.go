@@ -20,7 +20,9 @@ import (
 const (
 	maxHeader = 1 << 16 // bytes; numpy's own headers of plain arrays have some hundred at most
 	maxRank   = 64      // numpy's
-	chunk     = 1 << 16 // bytes converted at a time; a multiple of every element size
+
+	numpyAlign = 64      // bytes that elements begin with a multiple of
+	chunk      = 1 << 16 // bytes converted at a time; a multiple of every element size
 )
 
 // saved tells how to make a file that is understood.
@@ -179,7 +181,7 @@ func transpose(dst, src []byte, shape []int, size int) {
 
 // writeNPY writes the bytes that numpy.save would.
 func writeNPY(w io.Writer, t *engine.Tensor) error {
-	if _, err := w.Write(npyHeader(t.Type(), t.Shape())); err != nil {
+	if _, err := w.Write(npyHeader(t.Type(), t.Shape(), numpyAlign)); err != nil {
 		return err
 	}
 	if littleEndian || t.Type().Size() == 1 {
@@ -196,8 +198,8 @@ func writeNPY(w io.Writer, t *engine.Tensor) error {
 	return nil
 }
 
-// npyHeader is the header of an array in version 1, padded so that the elements start at a multiple of 64.
-func npyHeader(typ problem.DataType, shape []int) []byte {
+// npyHeader is the header of an array in version 1, padded so that the elements start at a multiple of align.
+func npyHeader(typ problem.DataType, shape []int, align int) []byte {
 	sizes := make([]string, len(shape))
 	for i, d := range shape {
 		sizes[i] = strconv.Itoa(d)
@@ -211,9 +213,18 @@ func npyHeader(typ problem.DataType, shape []int) []byte {
 	if len(shape) > 0 {
 		text += strings.Repeat(" ", max(0, 21-len(sizes[0])))
 	}
-	text += strings.Repeat(" ", 64-(10+len(text)+1)%64) + "\n"
+	text += strings.Repeat(" ", align-(10+len(text)+1)%align) + "\n"
 	head := append([]byte(nil), npy.Magic[:]...)
 	head = append(head, 1, 0)
 	head = binary.LittleEndian.AppendUint16(head, uint16(len(text)))
 	return append(head, text...)
+}
+
+// boxesHeader is the header of an array that is written in boxes: the elements of a large one begin with a page, so that the disk
+// can take them from where they are.
+func boxesHeader(typ problem.DataType, shape []int) []byte {
+	if problem.Elems(shape)*int64(typ.Size()) < large {
+		return npyHeader(typ, shape, numpyAlign)
+	}
+	return npyHeader(typ, shape, page)
 }

@@ -30,6 +30,9 @@ func Stages() []Stage { return []Stage{Reading, Uploading, Computing, Downloadin
 // streams is how many there are: to upload, to compute, to download.
 const streams = 3
 
+// pageBytes is how much memory a system fills in at once, at least.
+const pageBytes = 4 << 10
+
 // holder is memory for one tile's inputs or outputs, on the host or on the device. It is taken once, for the largest tile.
 type holder struct {
 	host, hostAll engine.Operands // of the tile, and all memory
@@ -140,11 +143,19 @@ func (r *runner) run(ctx context.Context) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	var all []*holder
-	pool := func() chan *holder {
+	pool := func(shared bool, roles []problem.Role) chan *holder {
 		c := make(chan *holder, min(holders, r.Tiles.Len()))
 		for range cap(c) {
-			all = append(all, &holder{})
-			c <- all[len(all)-1]
+			h := &holder{shared: shared}
+			all = append(all, h)
+			if !shared {
+				c <- h
+				continue
+			}
+			wg.Go(func() {
+				r.touch(h, roles)
+				c <- h
+			})
 		}
 		return c
 	}
@@ -192,17 +203,15 @@ func (r *runner) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up, out := pool(), pool()
+	p := r.Tiles.Problem()
+	up, out := pool(shared, nil), pool(shared, p.Outputs())
 	list := r.tiles(ctx, &wg, landed)
 	if shared {
-		for _, h := range all {
-			h.shared = true
-		}
 		list = stage(Reading, list, nil, up, r.read)
 		list = stage(Computing, list, up, out, r.compute)
 		stage(Writing, list, out, nil, r.write)
 	} else {
-		read, down := pool(), pool()
+		read, down := pool(false, nil), pool(false, nil)
 		list = stage(Reading, list, nil, read, r.read)
 		list = stage(Uploading, list, read, up, r.upload)
 		list = stage(Computing, list, up, out, r.compute)
@@ -216,6 +225,20 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// touch takes memory that host and device share, and has the system fill in its pages, which takes it time: the first tiles are
+// read meanwhile. What cannot be had is missed where it is needed.
+func (r *runner) touch(h *holder, roles []problem.Role) {
+	for _, role := range roles {
+		t, err := r.onHost(h, role, problem.U8, []int{int(r.sizes[role])})
+		if err != nil {
+			return
+		}
+		for b := t.Bytes(); len(b) > 0; b = b[min(pageBytes, len(b)):] {
+			b[0] = 0
+		}
+	}
 }
 
 // shares says whether tiles are read to and written from the device's own memory, without copies.

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/machine"
 	"github.com/gonvolve/gonvolve/gpu/hal"
 	"github.com/gonvolve/gonvolve/gpu/opencl/clshim"
 	"github.com/jgillich/go-opencl/cl"
@@ -20,6 +21,7 @@ type memory struct {
 	size   int64
 	kind   hal.MemoryKind
 	host   unsafe.Pointer
+	svm    unsafe.Pointer // of which host is a part
 	mapped *cl.MappedMemObject
 
 	reserved bool // counted in dev.used
@@ -86,11 +88,21 @@ func (m *memory) allocStaging() (err error) {
 	return nil
 }
 
-// allocShared makes a buffer over memory that host and device share in place.
+// allocShared makes a buffer over memory that host and device share in place: on CPUs, whose memory is the host's own, of huge
+// pages if it is large.
 func (m *memory) allocShared() (err error) {
-	m.host = clshim.SVMAlloc(handle(m.dev.ctx), m.size, 0)
-	if m.host == nil {
+	huge := m.dev.info.Type == driver.CPU && m.size >= machine.Large && m.size <= m.dev.info.MaxBufferBytes-2*machine.HugePage
+	room := m.size
+	if huge {
+		room += 2 * machine.HugePage
+	}
+	m.svm = clshim.SVMAlloc(handle(m.dev.ctx), room, 0)
+	if m.svm == nil {
 		return clshim.MemAllocationFailure
+	}
+	if m.host = m.svm; huge {
+		m.host = unsafe.Add(m.svm, machine.Unaligned(m.svm))
+		machine.Huge(unsafe.Slice((*byte)(m.host), m.size+machine.HugePage)) // the last one has to be whole
 	}
 	m.buf, err = m.dev.ctx.CreateBufferUnsafe(cl.MemReadWrite|cl.MemUseHostPtr, int(m.size), m.host)
 	return err
@@ -135,10 +147,10 @@ func (m *memory) Free() {
 		m.buf.Release()
 		m.buf = nil
 	}
-	if m.host != nil && m.kind == hal.DeviceMemory {
-		clshim.SVMFree(handle(m.dev.ctx), m.host)
+	if m.svm != nil {
+		clshim.SVMFree(handle(m.dev.ctx), m.svm)
 	}
-	m.host = nil
+	m.host, m.svm = nil, nil
 	if m.reserved {
 		m.dev.used.Add(-m.size)
 		m.reserved = false

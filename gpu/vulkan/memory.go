@@ -12,6 +12,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/machine"
 	"github.com/gonvolve/gonvolve/gpu/hal"
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
@@ -155,6 +156,10 @@ func (m *memory) create(types []uint32, mapped bool) error {
 	if i < 0 {
 		return fmt.Errorf("vulkan: %s: no memory type serves: %w", doing, driver.ErrOutOfMemory)
 	}
+	huge := mapped && m.d.info.Type == driver.CPU && m.size >= machine.Large && m.size <= m.d.info.MaxBufferBytes-2*machine.HugePage
+	if huge {
+		need.Size += 2 * machine.HugePage
+	}
 	alloc := vk.MemoryAllocateInfo{
 		SType:           vk.StructureTypeMemoryAllocateInfo,
 		AllocationSize:  need.Size,
@@ -166,17 +171,19 @@ func (m *memory) create(types []uint32, mapped bool) error {
 		return err
 	}
 	m.block = block
-	if err := checkVK(doing, vk.BindBufferMemory(m.d.handle, buffer, block, 0)); err != nil {
-		return err
-	}
+	first := 0
 	if mapped {
 		var p unsafe.Pointer
 		if err := checkVK("map memory", vk.MapMemory(m.d.handle, block, 0, vk.DeviceSize(vk.WholeSize), 0, &p)); err != nil {
 			return err
 		}
-		m.bytes = unsafe.Slice((*byte)(p), m.size)
+		if off := machine.Unaligned(p); huge && off%int(need.Alignment) == 0 {
+			first = off
+			machine.Huge(unsafe.Slice((*byte)(unsafe.Add(p, first)), m.size+machine.HugePage)) // the last one has to be whole
+		}
+		m.bytes = unsafe.Slice((*byte)(unsafe.Add(p, first)), m.size)
 	}
-	return nil
+	return checkVK(doing, vk.BindBufferMemory(m.d.handle, buffer, block, vk.DeviceSize(first)))
 }
 
 func (m *memory) release() {
