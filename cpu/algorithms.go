@@ -37,6 +37,8 @@ var algorithms = []algorithm{
 		can: pairs, run: runIntegers, build: newIntegers},
 	{name: "winograd", why: "products of transformed tiles: 4 times fewer multiplications, larger rounding errors",
 		can: transforms, run: runIgemm, build: newTransformed, rounds: true},
+	{name: "fft", why: "products of Fourier transforms of tiles: as many multiplications for a large kernel as for a small one, rounding by norms",
+		can: fourier, run: runIgemm, build: newFourier, rounds: true},
 	{name: "depthwise", why: "sums of windows that slide over planes, or of shifted rows of cached patches",
 		can: shifts, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, true) }},
 	{name: "rows", why: "windows that slide over planes, or are shifted rows of cached patches", can: sweeps, run: runRowPool, build: newRowPool},
@@ -89,17 +91,13 @@ func newTransformed(d *Device, p *problem.Problem) *igemm {
 	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
 		return newWinogradProduct(d, l, n, groups, from, to)
 	})
-	ig.transform = true
+	ig.transform, ig.arithmetic.Winograd = true, simd.WinogradTile
 	return ig
 }
 
-// shifts says whether sums of rows do: for a few channels in a group, where they can be faster; of products of rows, what
-// the weights of one or two pairs of channels get.
+// shifts says whether sums of rows do: for a few channels in a group, where they can be faster.
 func shifts(p *problem.Problem) bool {
-	if p.Dir == problem.BackwardWeights {
-		return implicit(p) && newGeometry(p).fewPairs()
-	}
-	return implicit(p) && made(p) <= 16
+	return implicit(p) && p.Dir != problem.BackwardWeights && made(p) <= 16
 }
 
 // made is how many channels a group of a convolution makes.
@@ -144,8 +142,11 @@ func candidates(p *problem.Problem) (list []algorithm) {
 	case p.Integer():
 	case transforms(p) && worthTransforming(p):
 		prefer("winograd")
-	case p.Dir == problem.BackwardWeights || worthShifting(p):
+	case worthShifting(p):
 		prefer("depthwise")
+	}
+	if list[0].name == "igemm" && p.Dir == problem.BackwardWeights && newGeometry(p).small() {
+		prefer("direct")
 	}
 	if list[0].name == "rows" && p.Axes[2].Out < fewColumns && !slidesOver(p) {
 		prefer("direct")
@@ -197,9 +198,7 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 		if a.build != nil {
 			pl.igemm = a.build(d, &p)
 			pl.info.Tile = pl.igemm.String()
-			if pl.igemm.transform {
-				pl.info.Arithmetic.Winograd = simd.WinogradTile
-			}
+			pl.info.Arithmetic = pl.igemm.arithmetic
 		}
 		pl.signature, pl.slopes = newSignature(&p), newSlopes(&p)
 		pl.count()

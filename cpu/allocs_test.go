@@ -17,6 +17,7 @@ var hot = []string{
 	"mb1ic64ih7oc64oh7kh3ph1",
 	"post=relu+add:mb1ic64ih7oc256kh1",
 	"post=leaky(0.1)+hardswish:mb1ic16ih14oc16kh1",
+	"bias:post=relu+add:mb1ic32ih28oc32kh5ph2",
 	"g32mb1ic32ih28oc32kh3ph1",
 	"g32mb1ic32ih28oc32kh3sh2ph1",
 	"g8mb1ic32ih28oc32kh3ph1",

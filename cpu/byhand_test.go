@@ -166,6 +166,10 @@ func TestReferenceByHand(t *testing.T) {
 				for k := range want {
 					want[k] = rounded(want[k], p.TypeOf(role))
 				}
+				if name == "fft" { // rounds on its way
+					judge(t, &p, name, role, truthOf(t, p, name, c.in, role, nil), got[role])
+					continue
+				}
 				if have := got[role]; !slices.EqualFunc(have, want, same) {
 					t.Errorf("%s, %s: %s is %v, not %v", c.name, name, role, have, want)
 				}

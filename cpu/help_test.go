@@ -49,8 +49,11 @@ func truth(t *testing.T, p problem.Problem, in driver.Operands, out problem.Role
 func truthOf(t *testing.T, p problem.Problem, name string, in driver.Operands, out problem.Role, at []int64) driver.Truth {
 	t.Helper()
 	a := driver.Arithmetic{}
-	if name == "winograd" {
+	switch name {
+	case "winograd":
 		a.Winograd = simd.WinogradTile
+	case "fft":
+		a.FFT = fftTile(&p)
 	}
 	got, err := (&Device{}).Reference(t.Context(), p, a, in, out, at)
 	if err != nil {
@@ -204,7 +207,7 @@ func run(t *testing.T, d *Device, p problem.Problem, name string, in driver.Oper
 	if got := pl.Info().Algorithm; got != name {
 		t.Fatalf("%s: algorithm %s instead of %s", p.String(), got, name)
 	}
-	if got := pl.Info().Arithmetic; (got != driver.Arithmetic{}) != (name == "winograd") {
+	if got := pl.Info().Arithmetic; (got != driver.Arithmetic{}) != (name == "winograd" || name == "fft") {
 		t.Fatalf("%s, %s: arithmetic %s", p.String(), name, got)
 	}
 	upload := func(r problem.Role) driver.Buffer {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -16,13 +17,15 @@ type igemm struct {
 	adjoint   bool // scatter: from narrow to wide
 	phases    []phase
 	products  []summer // gather's one, or scatter's, phase by phase
-	gradient  weigher
+	gradient  *gradient
 	integers  *integerProduct
 	ones      []float32 // the weights of a pooling
 	made      int64     // results before a fused pooling
 	pool      *igemm    // of them, if rows compute it
 	padsZeros bool      // zeros of the padding are multiplied by weights
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
+	// arithmetic is how the oracle has to bound the sums.
+	arithmetic driver.Arithmetic
 }
 
 // summer computes the sums of a lattice over a group's channels, for all images and groups.
@@ -41,21 +44,8 @@ type summer interface {
 	pads() bool
 }
 
-// weigher computes what a convolution's weights get.
-type weigher interface {
-	fmt.Stringer
-	scratch() int // elements that a run takes
-	run(ctx context.Context, a *arena, wide, narrow, wei []float32) error
-	pads() bool // zeros of the padding are multiplied
-}
-
 // newIgemm plans a problem, by sums of rows if asked to.
 func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
-	if rows && p.Dir == problem.BackwardWeights {
-		q, _ := padded(p)
-		g := newGeometry(&q)
-		return &igemm{g: g, gradient: newRowGradient(d, g)}
-	}
 	return newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
 		if rows && !at.interleaves() {
 			if s := newSliding(d, l, n, groups, from, to, simd.Weighted); s != nil {
@@ -74,11 +64,7 @@ func newSums(d *Device, p *problem.Problem, by func(l *lattice, n, groups, from,
 	conv := p.Op == problem.Conv
 	switch {
 	case p.Dir == problem.BackwardWeights:
-		if worthDotting(g) {
-			ig.gradient = newRowGradient(d, g)
-		} else {
-			ig.gradient = newGradient(d, g)
-		}
+		ig.gradient = newGradient(d, g)
 		return ig
 	case conv == (p.Dir == problem.Forward):
 		l := g.gathering()
@@ -108,7 +94,7 @@ func dense(l *lattice) place { return place{size: l.out, step: [3]int{1, 1, 1}} 
 func (ig *igemm) String() string {
 	switch {
 	case ig.gradient != nil:
-		return ig.gradient.String()
+		return ig.gradient.gemm.String()
 	case ig.integers != nil:
 		return ig.integers.gemm.String()
 	}
@@ -229,7 +215,7 @@ func (s *igemmSums) weigh(ctx context.Context, wide, narrow, wei []float32) erro
 		return err
 	}
 	// A value that is not finite leaves its mark on a weight of every tap, the padding's zeros included.
-	if !s.gradient.pads() || finite(ctx, wei) {
+	if s.gradient.patch.asIs || finite(ctx, wei) {
 		return ctx.Err()
 	}
 	return loops{s.g}.weigh(ctx, wide, narrow, wei)

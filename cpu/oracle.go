@@ -107,11 +107,18 @@ func elementOf(ctx context.Context, p *problem.Problem, a driver.Arithmetic, t *
 		return nil, fmt.Errorf("%w: %s has no output %s", driver.ErrInvalid, p.String(), out)
 	}
 	o := &oracle{p: p, t: t, g: newGeometry(p), short: a.Half, truncates: a.Truncates, orPlain: a.OrPlain}
-	if a.Winograd != 0 {
-		var err error
-		if o.winograd, err = newWinograd(ctx, p, a, o.g, t, count); err != nil {
+	if a.FFT != 0 {
+		w, err := newFFT(ctx, p, a, o.g, t, count)
+		if err != nil {
 			return nil, err
 		}
+		o.tiles = func(s sum, i int64) rounding.Number { return w.number(w, s, i) }
+	} else if a.Winograd != 0 {
+		w, err := newWinograd(ctx, p, a, o.g, t, count)
+		if err != nil {
+			return nil, err
+		}
+		o.tiles = func(s sum, i int64) rounding.Number { return w.number(w, s, i) }
 	} else if convolves := p.Op == problem.Conv || p.Op == problem.Deconv; a.Half != 0 && (!convolves || p.Integer() || a.Half < 0 || a.Half > rounding.MostShort) {
 		return nil, fmt.Errorf("%w: no bound for %s of %s", driver.ErrUnsupported, a, p.String())
 	}
@@ -136,10 +143,10 @@ type oracle struct {
 	p         *problem.Problem
 	t         *tensors
 	g         *geometry
-	winograd  *winogradSums // nil: plain sums …
-	short     int           // … in f16, of so many products, if not 0 …
-	truncates bool          // … or truncated
-	orPlain   bool          // or, of any of them, plain sums in f32 after all
+	tiles     func(s sum, i int64) rounding.Number // by transforms; nil: plain sums …
+	short     int                                  // … in f16, of so many products, if not 0 …
+	truncates bool                                 // … or truncated
+	orPlain   bool                                 // or, of any of them, plain sums in f32 after all
 }
 
 // sum is a float64 sum with its magnitude and its number of terms.
@@ -179,8 +186,8 @@ func (o *oracle) number(s sum, i int64) rounding.Number {
 // special is number by the arithmetic alone that a plan is made for.
 func (o *oracle) special(s sum, i int64) rounding.Number {
 	switch {
-	case o.winograd != nil:
-		return o.winograd.number(s, i)
+	case o.tiles != nil:
+		return o.tiles(s, i)
 	case o.short != 0:
 		return rounding.HalfSums(s.value, s.magnitude, s.largest, s.terms, o.short)
 	case o.truncates:

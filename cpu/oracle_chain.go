@@ -15,7 +15,7 @@ func (o *oracle) chained(of func(i int64) sum) func(int64) driver.Element {
 			return o.number(s, i)
 		}
 		b := float64(o.t.f[problem.Bia][int(i)/plane%o.p.OC])
-		if o.winograd != nil {
+		if o.tiles != nil {
 			return rounding.Total(o.number(s, i), rounding.Of(b))
 		}
 		s.add(b) // the sum may begin with it

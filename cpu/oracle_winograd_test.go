@@ -231,11 +231,12 @@ func TestArithmeticRefused(t *testing.T) {
 	r := rand.New(rand.NewPCG(65, 66))
 	for text, list := range map[string][]driver.Arithmetic{
 		"mb1ic3ih9oc4kh3ph1":                   {{Winograd: 3}, {Winograd: 4, Half: 8}, {Winograd: -2}},
-		"mb1ic3ih9oc4kh3ph1sh2":                {{Winograd: 4}},
-		"mb1ic3ih9oc4kh5ph2":                   {{Winograd: 4}},
+		"mb1ic3ih9oc4kh3ph1sh2":                {{Winograd: 4}, {FFT: 16}},
+		"mb1ic3ih9oc4kh5ph2":                   {{Winograd: 4}, {FFT: 8}, {FFT: 16, Half: 8}, {FFT: 16, Winograd: 4}, {FFT: -1}},
+		"mb1ic3ih39oc4kh18ph2":                 {{FFT: 16}},
 		"mb1ic3iw9oc4kw3pw1":                   {{Winograd: 2}},
-		"BWD_W:mb1ic3ih9oc4kh3ph1":             {{Winograd: 4}},
-		"u8-s8-s32:mb1ic3ih9oc4kh3":            {{Winograd: 2}, {Half: 8}},
+		"BWD_W:mb1ic3ih9oc4kh3ph1":             {{Winograd: 4}, {FFT: 16}},
+		"u8-s8-s32:mb1ic3ih9oc4kh3":            {{Winograd: 2}, {FFT: 16}, {Half: 8}},
 		"pool:max:mb1ic3ih9kh3":                {{Winograd: 2}, {Half: 8}},
 		"mb1ic3id3ih9iw9oc4kd1kh3kw3pd0ph1pw1": {{Winograd: 2}},
 	} {

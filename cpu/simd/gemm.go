@@ -141,7 +141,7 @@ type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
 	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
-	// Direct: B is Placed, one line, and read where it is instead of being packed, with vectors along C's lines.
+	// Direct: B is Placed, one line if Line is 0, and read where it is instead of being packed, with vectors along C's lines.
 	Direct bool
 	Line   int // B is Placed in lines of so many columns, so that it need not be packed; 0: it isn't
 }

@@ -46,7 +46,7 @@ func (g *Gemm) setTables() {
 
 // candidates are the plans for a product, with what they are expected to take, and without tables.
 func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
-	if h.Direct {
+	if h.Direct && h.Line == 0 {
 		h.Line = n
 	}
 	for way := range 4 {

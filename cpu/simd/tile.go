@@ -20,8 +20,6 @@ type tile struct {
 	limits [2]float32 // of a product that finish says to clip, and of clip
 	finish int        // what happens to a product before it is stored: bits as below
 	step   int        // bytes from line to line of next
-	lda    int        // of dots: from row to row of a
-	plane  int        // and from channel to channel
 	halves []int16    // b, for the portable join
 	parts  [2]int     // of split, which off points to
 }
@@ -66,6 +64,10 @@ type kernels struct {
 	// The transforms of winograd.go.
 	winogradPart, winogradSrc, winogradDst kernel
 	compresses                             bool // winogradSrc takes any lanes of a vector
+	// The transforms of fourier.go, of lines by FourierSizes.
+	fourier                                             []kernel
+	fourierPart, fourierJoin                            kernel
+	fourierLoad, fourierBins, fourierSums, fourierStore kernel
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual, quantize  kernel
@@ -76,9 +78,6 @@ type kernels struct {
 	most [][2]kernel
 	// sumEven and mostEven have, by number of vectors less one, those of every other element, for one row.
 	sumEven, mostEven []kernel
-	// dots has sums of products along rows by rows of a, those in dotRows, and by rows of b less one: see Dots.
-	dots    [][]kernel
-	dotRows []int // ascending, from 1
 	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
 	widen, narrow kernel
 	slides        []slideKernels // of sliding windows

@@ -170,6 +170,11 @@ type Arithmetic struct {
 	// result's origin. 0: they do not. An infinity or NaN may then spread over its tile, and sums overflow earlier, unless
 	// the driver computes such again, as the cpu's does.
 	Winograd int
+	// FFT is t where tiles of results come from Fourier transforms of t×t cells of the source (package fft), starting at the
+	// result's origin. 0: they do not. What is not finite is as with Winograd.
+	FFT int
+	// Cut: the problem was cut, and FFT's tiles start anywhere and are of any size that there is.
+	Cut bool
 	// Half, if not 0: sums of up to so many products, and the products, are rounded to f16 (packed arithmetic), and these
 	// short sums are added up in f32. Where one of them overflows, the products are summed in f32 instead.
 	Half int
@@ -186,6 +191,12 @@ func (a Arithmetic) String() string {
 	var words []string
 	if a.Winograd != 0 {
 		words = append(words, fmt.Sprintf("winograd %d×%[1]d", a.Winograd))
+	}
+	if a.FFT != 0 {
+		words = append(words, fmt.Sprintf("fft %d×%[1]d", a.FFT))
+	}
+	if a.Cut {
+		words = append(words, "cut")
 	}
 	if a.Half != 0 {
 		words = append(words, fmt.Sprintf("f16 sums of %d", a.Half))

@@ -112,6 +112,16 @@ var problems = []string{
 	"conv:pad=reflect:mb1ic5ih8oc12kh3ph1",
 	"conv:f16:nhwc:bias:mb1ic8ih9oc16kh3ph-1",
 
+	// Larger kernels without strides, for tiles of Fourier transforms: more than one of them, which overhang the plane, channels
+	// that fill no vector, groups, flipped taps, dilation, padding beyond the kernel and below 0.
+	"conv:bias:post=relu+add:mb3ic5ih9iw27oc20kh5ph2kw7pw3",
+	"conv:g2mb1ic6ih19iw14oc10kh11ph6kw2pw0",
+	"conv:BWD_D:g2mb2ic18ih17iw10oc4kh5ph2kw3pw1",
+	"deconv:bias:mb1ic5ih14iw6oc17kh4ph1kw6pw4",
+	"conv:pad=reflect:mb1ic3ih8oc2kh5ph3",
+	"conv:BWD_D:pad=circular:mb1ic3ih13oc2kh5ph2",
+	"conv:f16:nhwc:bias:mb1ic4ih15iw9oc3kh3dh2ph-1kw5dw1pw4",
+
 	// Transposed convolution.
 	"deconv:mb2ic3ih5oc4kh3ph1",
 	"deconv:bias:g2mb1ic4ih5iw4oc6kh3kw2sh2sw3ph1pw0",

@@ -170,11 +170,18 @@ func (r *Record) Rate(p *problem.Problem) {
 
 // own is the part of the direct algorithm's operations that the record's algorithm does, its transforms left out.
 func (r *Record) own(p *problem.Problem) float64 {
-	m := r.how.Winograd
+	m, part := r.how.Winograd, 1.0
+	if t := r.how.FFT; t > 0 {
+		part = 2 * float64(t*t) // real products of half as many complex numbers
+		for _, a := range p.Axes[1:] {
+			tiles := (a.Out + t - a.Extent()) / (t - a.Extent() + 1)
+			part *= float64(tiles) / float64(a.Out*a.Kernel)
+		}
+		return min(part, 1)
+	}
 	if m == 0 {
 		return 1
 	}
-	part := 1.0
 	for _, a := range p.Axes {
 		if a.Kernel > 1 {
 			tiles := (a.Out + m - 1) / m

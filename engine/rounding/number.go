@@ -90,6 +90,17 @@ func Monomials(value, magnitude float64, terms, roundings int64, grain, lost flo
 	return r.checked()
 }
 
+// Transformed is a sum of products that was computed by transforms which err by relative times a magnitude that is never below
+// Σ|products|, see package fft. lost is how many smallest normal numbers flushing denormals may lose.
+func Transformed(value, magnitude float64, terms int64, relative, lost float64) Number {
+	r := Number{Value: value, Magnitude: magnitude, Terms: terms}
+	r.Bound = relative*magnitude + lost*tiny
+	if magnitude > math.MaxFloat32 {
+		r.Bound = math.Inf(1)
+	}
+	return r.checked()
+}
+
 // MostShort is the most products that HalfSums takes for a short sum.
 const MostShort = 64
 

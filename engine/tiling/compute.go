@@ -332,6 +332,7 @@ func (j *Job) Info() driver.PlanInfo {
 			i.Tile += "; "
 		}
 		i.Tile += j.Tiles.String()
+		i.Arithmetic.Cut = i.Arithmetic.FFT != 0
 	}
 	if shares := j.Shares(); shares != nil {
 		i.Tile += " on " + shares.String()

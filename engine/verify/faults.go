@@ -15,6 +15,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
+	"github.com/gonvolve/gonvolve/engine/fft"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
@@ -123,7 +124,8 @@ func (f *Faults) Prepare(ctx context.Context) (err error) {
 			}
 			if spec != "cpu" { // where a run may end, too
 				b := f.arith["cpu"][i]
-				a.Winograd, a.Half, a.Truncates = max(a.Winograd, b.Winograd), max(a.Half, b.Half), a.Truncates || b.Truncates
+				a.Winograd, a.FFT = max(a.Winograd, b.Winograd), max(a.FFT, b.FFT)
+				a.Half, a.Truncates = max(a.Half, b.Half), a.Truncates || b.Truncates
 				a.OrPlain = a != (driver.Arithmetic{})
 			}
 			f.arith[spec] = append(f.arith[spec], a)
@@ -252,8 +254,11 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 	return run
 }
 
-// windowed says whether Winograd's transforms could compute a problem.
+// windowed says whether Winograd's transforms or Fourier's could compute a problem.
 func windowed(p *problem.Problem) bool {
+	if fft.Applies(p, 0) == nil {
+		return true
+	}
 	three := func(a problem.Axis) bool { return a.Kernel == 3 }
 	return (p.Op == problem.Conv || p.Op == problem.Deconv) && slices.ContainsFunc(p.Spatial(), three)
 }

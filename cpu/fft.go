@@ -1,0 +1,381 @@
+package cpu
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/fft"
+	"github.com/gonvolve/gonvolve/engine/problem"
+)
+
+// fftProduct is the sums of a lattice by Fourier transforms of tiles, see package simd. A strip of tiles is transformed,
+// its channels one after the other; then each number of the spectrum is the matrix product of the weights' with that of all
+// tiles, and what comes of it is transformed back, a vector of channels of a tile at a time. All workers share a strip.
+type fftProduct struct {
+	isa       simd.ISA
+	pool      *simd.Pool
+	f         *simd.Fourier
+	gemm      *simd.Gemm
+	l         *lattice
+	base      [2]int   // offset of the first tap
+	taps      [][2]int // from there
+	n, groups int
+	from, to  int    // channels of a group
+	step      [2]int // results of a tile
+	tiles     [2]int // of an image
+	strips    int    // of a group: tiles of all images, one after the other
+	columns   int    // tiles of a strip
+	chunk     int    // channels that are transformed at a time
+	line      int    // elements of a row of tiles side by side
+	runs      int    // of such rows in a strip, at most
+	part, bin int    // of transforms, in elements
+	ld, sums  int    // from tile to tile, and from number to number, of products
+	states    sync.Pool
+}
+
+// Budgets.
+const (
+	fftStrip   = 1 << 20 // elements of a strip's transforms and products
+	fftLanes   = 64      // tiles and channels that are transformed in one go, or more
+	fftResults = 4       // tiles that are transformed back in one go
+)
+
+// newFFTProduct plans the sums of l on groups of the given numbers of channels, by tiles of t×t.
+func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduct {
+	w := &fftProduct{isa: d.isa, pool: workers(), f: simd.NewFourier(d.isa, t), l: l, n: n, groups: groups, from: from, to: to}
+	var end [2]int
+	for a := range 2 {
+		w.base[a], end[a] = l.taps[0][a+1], l.taps[0][a+1]
+		for _, tap := range l.taps {
+			w.base[a], end[a] = min(w.base[a], tap[a+1]), max(end[a], tap[a+1])
+		}
+		w.step[a] = t - (end[a] - w.base[a])
+		w.tiles[a] = (l.out[a+1] + w.step[a] - 1) / w.step[a]
+	}
+	for _, tap := range l.taps {
+		w.taps = append(w.taps, [2]int{tap[1] - w.base[0], tap[2] - w.base[1]})
+	}
+	lanes := w.f.Lanes()
+	w.ld = (to + lanes - 1) / lanes * lanes
+	total := n * w.tiles[0] * w.tiles[1]
+	most := max(1, fftStrip/(w.f.Bins()*(3*from+2*w.ld)))
+	w.strips = max(1, (total+most-1)/most)
+	w.columns = (total + w.strips - 1) / w.strips
+	w.chunk = min(max(1, from), max(1, fftLanes/max(1, w.columns)))
+	w.line = (min(w.columns, w.tiles[1])-1)*w.step[1] + t
+	w.runs = 2 + w.columns/max(1, w.tiles[1])
+	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache.
+	w.part = (from*w.columns + lanes + 15) &^ 15
+	w.bin = 16 * (3*w.part/16 | 1)
+	w.sums = 16 * ((2*w.columns*w.ld+15)/16 | 1)
+	g, err := simd.NewGemm(d.isa, to, 2*w.columns, 2*from, simd.Hints{Workers: 1, Direct: true, Columns: true, Line: w.columns})
+	if err != nil {
+		panic(err) // sizes below zero: a mistake here
+	}
+	w.gemm = g
+	return w
+}
+
+func (w *fftProduct) interleaves() bool { return false }
+func (w *fftProduct) pads() bool        { return true }
+
+func (w *fftProduct) String() string {
+	return fmt.Sprintf("%s tiles of %d×%[2]d, %d strips of %d", w.isa, w.f.N, w.strips, w.columns)
+}
+
+// weights is how many elements the packed weights of all groups take.
+func (w *fftProduct) weights() int { return w.groups * w.groupWeights() }
+
+func (w *fftProduct) groupWeights() int { return w.f.Bins() * w.numberWeights() }
+
+func (w *fftProduct) numberWeights() int { return (w.gemm.PackedA() + 15) &^ 15 }
+
+// pack transforms a group's weights wei[m][c][tap] and packs those of each number of the spectrum: a row of each result's
+// real parts, then the imaginary ones.
+func (w *fftProduct) pack(packed, wei []float32, group int) {
+	packed = packed[group*w.groupWeights():][:w.groupWeights()]
+	bins, taps := w.f.Bins(), len(w.taps)
+	all := make([]float32, bins*2*w.to*w.from)
+	row := 2 * w.from
+	ctx := context.Background() // to the end: half of the weights are none
+	_ = parallel(ctx, w.to, 1, func(m int) {
+		v := make([]float32, 2*bins)
+		for c := range w.from {
+			w.f.Weights(v, w.taps, wei[(m*w.from+c)*taps:][:taps])
+			for b := range bins {
+				to := all[(b*w.to+m)*row:][:row]
+				to[c], to[w.from+c] = v[2*b], v[2*b+1]
+			}
+		}
+	})
+	_ = parallel(ctx, bins, 1, func(b int) {
+		w.gemm.PackA(packed[b*w.numberWeights():][:w.gemm.PackedA()], all[b*w.to*row:][:w.to*row], row, 1)
+	})
+}
+
+// The parts of the memory of a run: what all share, and what each worker takes.
+func (w *fftProduct) transformed() int { return w.f.Bins() * w.bin }
+func (w *fftProduct) products() int    { return w.f.Bins() * w.sums }
+func (w *fftProduct) work() int        { return (w.f.Scratch() + 15) &^ 15 }
+func (w *fftProduct) rows() int        { return w.chunk * w.runs * w.f.N * w.line }
+func (w *fftProduct) workspace() int   { return (w.gemm.Workspace() + 15) &^ 15 }
+func (w *fftProduct) own() int         { return w.work() + (w.rows()+15)&^15 + w.workspace() }
+
+// scratch is how many elements a run takes.
+func (w *fftProduct) scratch() int {
+	return w.transformed() + w.products() + w.pool.Workers()*w.own()
+}
+
+// fftRun is a run.
+type fftRun struct {
+	*fftProduct
+	ctx            context.Context
+	source, packed []float32
+	target         []float32
+	chain          *chain
+	spectra, sums  []float32
+	group          int
+	first, count   int // tiles of the strip
+	infinite       atomic.Bool
+	zeros          []float32 // biases of a problem without
+	workers        []fftWorker
+}
+
+// fftWorker is what one worker works with.
+type fftWorker struct {
+	call     simd.Call
+	columns  simd.FourierRows
+	f        simd.FourierCall
+	dst      simd.FourierDst
+	rows, ws []float32
+	at       []int // of the strip's tiles in rows
+	off      []int // of a vector of them
+	lines    []int // of a tile in the source
+}
+
+func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error {
+	r, _ := w.states.Get().(*fftRun)
+	if r == nil {
+		r = w.newRun()
+	}
+	memory := a.get(w.scratch())
+	r.ctx, r.source, r.packed, r.target, r.chain = ctx, source, packed, target, c
+	r.infinite.Store(false)
+	rest := memory
+	take := func(n int) []float32 {
+		v := rest[:n:n]
+		rest = rest[n:]
+		return v
+	}
+	r.spectra, r.sums = take(w.transformed()), take(w.products())
+	for i := range r.workers {
+		k := &r.workers[i]
+		k.f.Scratch, k.rows, k.ws = take(w.work()), take((w.rows()+15)&^15), take(w.workspace())
+	}
+	total := w.n * w.tiles[0] * w.tiles[1]
+	vectors := w.ld / w.f.Lanes()
+	for r.group = range w.groups {
+		for r.first = 0; r.first < total && ctx.Err() == nil; r.first += w.columns {
+			r.count = min(w.columns, total-r.first)
+			w.pool.Run((w.from+w.chunk-1)/w.chunk, (*fftTransforming)(r))
+			w.pool.Run(w.f.Bins(), (*fftMultiplying)(r))
+			w.pool.Run(vectors*((r.count+fftResults-1)/fftResults), (*fftInverting)(r))
+		}
+	}
+	a.put(memory)
+	r.ctx, r.source, r.packed, r.target, r.chain, r.spectra, r.sums = nil, nil, nil, nil, nil, nil, nil
+	infinite := r.infinite.Load()
+	w.states.Put(r)
+	if err := ctx.Err(); err != nil || !infinite {
+		return err
+	}
+	return errNotFinite
+}
+
+func (w *fftProduct) newRun() *fftRun {
+	r := &fftRun{fftProduct: w, workers: make([]fftWorker, w.pool.Workers()), zeros: make([]float32, w.to)}
+	off := make([]int, 2*w.from)
+	for c := range w.from {
+		off[c], off[w.from+c] = c*w.columns, w.part+c*w.columns
+	}
+	lines := make([]int, w.f.N)
+	for i := range lines {
+		lines[i] = i * w.l.in[2]
+	}
+	for i := range r.workers {
+		k := &r.workers[i]
+		k.f.Fourier = w.f
+		k.columns = simd.FourierRows{Part: w.part, Off: off, Cols: w.columns}
+		k.at, k.off, k.lines = make([]int, w.columns), make([]int, w.f.Lanes()), lines
+	}
+	return r
+}
+
+// place is the image of a tile, and its row and column there.
+func (w *fftProduct) place(tile int) (image, y, x int) {
+	plane := w.tiles[0] * w.tiles[1]
+	return tile / plane, tile % plane / w.tiles[1], tile % w.tiles[1]
+}
+
+// fftTransforming transforms a chunk of channels of the strip.
+type fftTransforming fftRun
+
+func (s *fftTransforming) Do(worker, i int) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	r := (*fftRun)(s)
+	w := &r.workers[worker]
+	first := i * r.chunk
+	end := min(r.from, first+r.chunk)
+	square := r.f.N * r.line
+	channel := r.runs * square
+	for c := first; c < end; c++ {
+		to := w.rows[(c-first)*channel:][:channel]
+		for t, run := 0, 0; t < r.count; run++ {
+			image, y, x := r.place(r.first + t)
+			n := min(r.count-t, r.tiles[1]-x)
+			plane := r.source[((image*r.groups+r.group)*r.from+c)*volume(r.l.in):][:volume(r.l.in)]
+			r.fill(w, to[run*square:][:square], plane, y*r.step[0]+r.base[0], x*r.step[1]+r.base[1], (n-1)*r.step[1]+r.f.N)
+			for i := range n {
+				w.at[t+i] = run*square + i*r.step[1]
+			}
+			t += n
+		}
+	}
+	w.f.Bin, w.f.Part = r.bin, r.part
+	all := (end - first) * r.columns
+	for lane := 0; lane < all; lane += len(w.off) {
+		for i := range w.off {
+			// The strip's tiles that are not there, and lanes that are not needed, are the first tile once more.
+			at := min(lane+i, all-1)
+			c, t := at/r.columns, at%r.columns
+			if t >= r.count {
+				t = 0
+			}
+			w.off[i] = c*channel + w.at[t]
+		}
+		w.f.Source(r.spectra[first*r.columns+lane:], w.rows, r.line, w.off, min(len(w.off), all-lane))
+	}
+}
+
+// fill copies the rows of tiles from y, x of a plane on, cols elements of each, with zeros where there are none.
+func (r *fftRun) fill(w *fftWorker, to, plane []float32, y, x, cols int) {
+	height, width := r.l.in[1], r.l.in[2]
+	above, end := min(r.f.N, max(0, -y)), max(0, min(r.f.N, height-y))
+	left, right := min(cols, max(0, -x)), max(0, min(cols, width-x))
+	if above >= end || left >= right {
+		clear(to)
+		return
+	}
+	clear(to[:above*r.line])
+	clear(to[end*r.line:])
+	for i := above; i < end && (left > 0 || right < cols); i++ {
+		row := to[i*r.line:][:cols]
+		clear(row[:left])
+		clear(row[right:])
+	}
+	simd.CopyRows(r.isa, to[above*r.line+left:], r.line, plane[(y+above)*width+x+left:], w.lines[:end-above], right-left)
+}
+
+// fftMultiplying computes one of the spectrum's numbers of the strip.
+type fftMultiplying fftRun
+
+func (s *fftMultiplying) Do(worker, i int) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	w := &s.workers[worker]
+	w.columns.Data = s.spectra[i*s.bin:][:s.bin]
+	w.call = simd.Call{A: s.packed[s.group*s.groupWeights()+i*s.numberWeights():], B: &w.columns, C: s.sums[i*s.fftProduct.sums:], LDC: s.ld}
+	for task := range s.gemm.Tasks() {
+		s.gemm.Run(task, w.ws, &w.call)
+	}
+}
+
+// fftInverting transforms some tiles of a vector of channels back.
+type fftInverting fftRun
+
+func (s *fftInverting) Do(worker, i int) {
+	r := (*fftRun)(s)
+	w := &r.workers[worker]
+	several := (r.count + fftResults - 1) / fftResults
+	first := i / several * r.f.Lanes()
+	channels := min(r.f.Lanes(), r.to-first)
+	w.f.Bin, w.f.Part = r.fftProduct.sums, r.columns*r.ld
+	d := &w.dst
+	*d = simd.FourierDst{Bias: r.zeros[:channels], Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), LD: r.l.out[2]}
+	var rest *chain
+	if c := r.chain; c != nil {
+		if c.bias != nil {
+			d.Bias = c.bias[r.group*r.to+first:][:channels]
+		}
+		if c.clips {
+			d.Lo, d.Hi = c.lo, c.hi
+		}
+		rest = c.rest
+	}
+	d.Channel = volume(r.l.out)
+	for t := i % several * fftResults; t < min(r.count, (i%several+1)*fftResults) && r.ctx.Err() == nil; t++ {
+		image, ty, tx := r.place(r.first + t)
+		y, x := ty*r.step[0], tx*r.step[1]
+		d.Rows, d.Cols = min(r.step[0], r.l.out[1]-y), min(r.step[1], r.l.out[2]-x)
+		d.C = r.target[((image*r.groups+r.group)*r.to+first)*d.Channel+y*d.LD+x:]
+		if !w.f.Results(d, r.sums[t*r.ld+first:]) {
+			r.infinite.Store(true)
+		}
+		for row := range d.Rows {
+			if rest != nil {
+				rest.block(image, r.group*r.to+first, (y+row)*d.LD+x, d.C[row*d.LD:], d.Channel, channels, d.Cols)
+			}
+		}
+	}
+}
+
+// fourier says whether transforms of tiles compute a problem.
+func fourier(p *problem.Problem) bool { return implicit(p) && fft.Applies(p, 0) == nil }
+
+// newFourier plans a problem by Fourier transforms.
+func newFourier(d *Device, p *problem.Problem) *igemm {
+	t := fftTile(p)
+	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
+		return newFFTProduct(d, l, n, groups, from, to, t)
+	})
+	ig.transform = true
+	ig.arithmetic.FFT = t
+	return ig
+}
+
+// fftTile is the best size of tiles for a problem.
+func fftTile(p *problem.Problem) int {
+	best, least := 0, math.Inf(1)
+	for _, t := range fft.Sizes {
+		if fft.Applies(p, t) != nil {
+			continue
+		}
+		if cycles := fftCycles(p, t); cycles < least {
+			best, least = t, cycles
+		}
+	}
+	return best
+}
+
+func fftCycles(p *problem.Problem, t int) float64 {
+	tiles := float64(p.N * p.Groups)
+	for _, a := range p.Axes[1:] {
+		size := a.Out
+		if p.Dir == problem.BackwardData {
+			size = a.In
+		}
+		step := t - a.Extent() + 1
+		tiles *= float64((size + step - 1) / step)
+	}
+	from, to := float64(read(p)), float64(made(p))
+	bins := float64(t*t/2 + 2)
+	products := bins * (tiles*from*to*4/32 + from*to)
+	return products + tiles*(from+to)*bins*1.3
+}
