@@ -64,9 +64,18 @@ func slidesOver(p *problem.Problem) bool {
 	return slides(p) || newWindows(p).averagesAll(out)
 }
 
-// slides says that a problem's windows are of such a shape.
+// slides says that a problem's windows are of such a shape, those of an adjoint where they are: without strides.
 func slides(p *problem.Problem) bool {
-	w, _, ok := newGeometry(p).gathering().windows()
+	g := newGeometry(p)
+	l := g.gathering()
+	if p.Op == problem.Conv && p.Dir == problem.BackwardData || p.Op == problem.Deconv && p.Dir == problem.Forward {
+		phases := g.scattering()
+		if len(phases) != 1 {
+			return false
+		}
+		l = &phases[0].lattice
+	}
+	w, _, ok := l.windows()
 	return ok && w.K > 1
 }
 
