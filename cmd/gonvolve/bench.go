@@ -41,11 +41,15 @@ Times are medians; json and csv have minimum and 95th percentile too. A result
 that fails its check is never timed. With auto among the devices, the one that it
 chose for each problem is shown, and its times by those of the best single device
 (× best: 1.00 is as fast), measured by runs in turns. --kernels DIR measures with the kernels of the folder, too, and
-compares by runs in turns; both without tuned choices. Built-in suites: --suite completes them.`,
+compares by runs in turns; both without tuned choices. With --alg all a last line
+says on how many problems the algorithm that the device takes by itself is within
+10 % of the fastest, and names the others; an algorithm that takes over 20 times the
+best's time runs once. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
   gonvolve bench --device all,auto --suite field
   gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
+  gonvolve bench --device cpu --alg all --mode device --suite field
   gonvolve bench --kernels mine/ --device vulkan:0,opencl:0 mb1ic64ih56oc64oh56kh3ph1
   gonvolve bench --format json -o before.json --min-time 1s
   gonvolve bench compare before.json after.json`,
@@ -70,7 +74,7 @@ compares by runs in turns; both without tuned choices. Built-in suites: --suite 
 		}
 		job.peaks = map[string]driver.Peaks{}
 		job.check = func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record {
-			options.Algorithm, options.Peaks = alg, job.peaks[dev.Spec()]
+			options.Algorithm, options.Peaks, options.Best = alg, job.peaks[dev.Spec()], job.best
 			r := bench.Measure(ctx, dev, c, options)
 			if r.Chosen == "" {
 				job.raise(ctx, cmd.ErrOrStderr(), dev, &c.Problem, &r)
@@ -100,6 +104,7 @@ type job struct {
 	verdict bool          // … or anyway
 	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
 	peaks   map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
+	best    time.Duration           // of bench by all algorithms: what the best so far takes for the problem on the device; else 0
 }
 
 func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
@@ -212,6 +217,9 @@ func (j *job) print(cmd *cobra.Command, records []report.Record) error {
 		if err == nil && j.explain && len(records) > 0 && (j.out.format == "table" || j.out.format == "markdown") {
 			err = printVerdict(w, j.out.format, records)
 		}
+		if err == nil && (j.out.format == "table" || j.out.format == "markdown") {
+			err = printOwn(w, j.out.format, records)
+		}
 		return err
 	})
 }
@@ -227,12 +235,14 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 	}
 	for _, d := range devs {
 		bar.start(d.Name() + " " + p.String())
+		j.best = 0
 		for _, alg := range algorithms(d, *p, j.alg) {
 			if ctx.Err() != nil {
 				return records
 			}
 			if caseErr == nil {
 				for _, r := range check(d, c, alg) {
+					j.compareAlgorithms(ctx, d, p, &r)
 					records = append(records, r)
 					ran = append(ran, d)
 				}

@@ -66,6 +66,7 @@ type Record struct {
 	Driver         string   `json:"driver"`
 	Algorithm      string   `json:"algorithm"`
 	Tile           string   `json:"tile"`
+	Own            bool     `json:"own,omitempty"`        // of several algorithms that were timed: the one that the device takes by itself
 	Arithmetic     string   `json:"arithmetic,omitempty"` // how sums are formed, if not of the very products in f32
 	WorkspaceBytes int64    `json:"workspace_bytes"`
 	Kernels        string   `json:"kernels"`      // the code that ran, each kernel with its version; "" on devices that do not say
