@@ -23,6 +23,7 @@ LARGE       ?= 4
 TUNED       ?= vulkan:0 opencl:0
 TUNED_AS    ?= software
 STATICCHECK := v0.8.2
+OTHERS      := linux/386 windows/arm64
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -94,12 +95,13 @@ bin/staticcheck-$(STATICCHECK):
 	GOBIN='$(CURDIR)/bin' $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
 	@mv bin/staticcheck $@
 
-lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds without cgo and without each GPU driver
+lint: bin/staticcheck-$(STATICCHECK) ## gofmt, vet, staticcheck, and builds without cgo, for other systems and without each GPU driver
 	@files=$$(.ci/env gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
 	$(GO) vet ./...
 	.ci/env $< ./...
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) vet ./...
+	@for on in $(OTHERS); do (set -x; CGO_ENABLED=0 GOOS=$${on%/*} GOARCH=$${on#*/} $(GO) build ./...) || exit; done
 	$(GO) build -tags novulkan ./...
 	$(GO) build -tags noopencl ./...
 

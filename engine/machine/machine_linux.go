@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is the machine's memory in bytes.
+// Memory is the machine's memory in bytes, as far as a process can use it.
 func Memory() int64 {
 	var i unix.Sysinfo_t
 	if unix.Sysinfo(&i) != nil {
-		return assumedMemory
+		return min(assumedMemory, addressSpace)
 	}
-	return int64(i.Totalram) * int64(i.Unit)
+	return min(int64(i.Totalram)*int64(i.Unit), addressSpace)
 }
 
 // LargestAllocation is what a single allocation cannot exceed, whatever else is in use: Go ends the process where the

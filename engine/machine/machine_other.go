@@ -4,8 +4,8 @@ package machine
 
 import "runtime"
 
-// Memory is the machine's memory in bytes.
-func Memory() int64 { return assumedMemory }
+// Memory is the machine's memory in bytes, as far as a process can use it.
+func Memory() int64 { return min(assumedMemory, addressSpace) }
 
 // LargestAllocation is what a single allocation cannot exceed, whatever else is in use.
 func LargestAllocation() int64 { return addressSpace }

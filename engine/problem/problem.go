@@ -42,10 +42,12 @@ import (
 // ErrInvalid is what every error of this package wraps: the text or the numbers do not describe an operation.
 var ErrInvalid = errors.New("invalid problem")
 
-// The largest numbers of a problem.
+// The largest numbers of a problem. They are smaller where int has 32 bits: no sum or product of what is valid overflows.
 const (
-	MaxSize = 1 << 40       // of batch, channels, source and output sizes, and of paddings either way
-	MaxDim  = math.MaxInt32 // of everything else
+	MaxSize = min(1<<40, math.MaxInt>>3)         // of batch, channels, source and output sizes, and of paddings either way
+	MaxDim  = math.MaxInt >> (bits.UintSize / 2) // of everything else: 2^31 − 1
+
+	maxReach = 1 << (bits.UintSize - 4) // of a size times a stride
 
 	MaxExponent = 64 // of Lp pooling
 )

@@ -100,7 +100,7 @@ func TestParseErrors(t *testing.T) {
 		{"ic1oc1ih99999999999999999999kh3", "ih wants a whole number"},
 		{"ic1oc1ih1099511627777kh3", "numbers up to 1099511627776"},
 		{"ic1oc1ih2147483648kh2147483648", "1 to 2147483647 is possible"},
-		{"ic1oc1ih1099511627776oh1099511627776kh1sh2147483647", "times stride s are at most 2^60"},
+		{"ic1oc1ih1099511627776oh1099511627776kh1sh2147483647", "times stride s are at most 1152921504606846976"},
 		{"deconv:ic1oc1ih1099511627776kh1sh2147483647", "times stride s"},
 		{"ic1oc1ih9kh3x4", `unknown key at "x4"`},
 		{"ic1oc1 ih9kh3", "unknown key"},

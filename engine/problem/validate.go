@@ -244,8 +244,8 @@ func (a Axis) validate(op Op, adaptive bool, axis byte) error {
 	if err := cmp.Or(within("extent of the dilated kernel", a.Extent(), 1, MaxDim), within("output o", a.Out, math.MinInt, MaxSize)); err != nil {
 		return err
 	}
-	if max(a.In, a.Out) > 1<<60/a.Stride {
-		return bad("sizes i and o times stride s are at most 2^60")
+	if max(a.In, a.Out) > maxReach/a.Stride {
+		return bad("sizes i and o times stride s are at most %d", maxReach)
 	}
 	if err := cmp.Or(within("left padding p", a.PadL, -MaxSize, MaxSize), within("right padding r", a.PadR, -MaxSize, MaxSize)); err != nil {
 		return err

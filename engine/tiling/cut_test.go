@@ -92,6 +92,56 @@ func TestLimitsAreNamed(t *testing.T) {
 	}
 }
 
+// Without any limits tiles have what kernels can count in 32 bits, whatever a problem's size: bytes, halves and words.
+func TestMoreElementsThanKernelsCount(t *testing.T) {
+	for _, text := range []string{
+		"pool:max:u8:mb1ic3ih32768kh64sh64",
+		"pool:max:BWD_D:f16:mb1ic1ih65536kh2sh2",
+		"pool:max:indices=flat:mb1ic1ih32768iw65536kh1kw2sw2",
+		"conv:mb1ic4oc4ih32768kh3ph1",
+		"conv:BWD_D:mb65536ic64oc64iw1024kw3pw1",
+		"conv:BWD_W:f16:mb1ic16oc16id2048kd3pd1",
+		"conv:mb1ic131072oc131072iw1kw1",
+		"deconv:mb1ic8oc1ih16384oh65537kh5sh4ph0",
+		"im2col:mb1ic16ih4096kh7ph3",
+		"conv:f16:mb1ic1oc1iw1000000000000kw5sw2pw2",
+	} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tiling.Cut(p, tiling.Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		const most = 1<<31 - 1
+		n := c.Len()
+		for _, i := range []int{0, 1, n / 2, n - 2, n - 1} {
+			if n < 2 {
+				t.Fatalf("%s: %v", text, c)
+			}
+			tile := c.Tile(i)
+			q := tile.Problem
+			if err := q.Validate(); err != nil {
+				t.Fatalf("%s, %v, tile %d: %v", text, c, i, err)
+			}
+			for _, list := range [][]problem.Role{q.Constants(), q.Inputs(), q.Outputs()} {
+				for _, r := range list {
+					if e := problem.Elems(q.Shape(r)); e > most {
+						t.Errorf("%s, %v, tile %d: %v has %d elements", text, c, i, r, e)
+					}
+				}
+			}
+		}
+		last := c.Tile(n - 1)
+		for k, r := 0, p.Outputs()[0]; k < len(last.Boxes[r].Size); k++ {
+			if b := last.Boxes[r]; b.From[k]+b.Size[k] != p.Shape(r)[k] {
+				t.Errorf("%s, %v: the last tile ends at %d of %d", text, c, b.From[k]+b.Size[k], p.Shape(r)[k])
+			}
+		}
+	}
+}
+
 // checkTiles checks that every tile is a valid problem within the whole, and that the tiles' outputs are the whole's, each
 // element as often as there are partial sums.
 func checkTiles(t *testing.T, c *tiling.Tiles, l tiling.Limits) {
