@@ -53,6 +53,7 @@ type options struct {
 	tuningBy bool // tuning was given
 	deadline time.Duration
 	checks   int
+	memory   int64 // at most; 0: what the device has
 	through  func(driver.Driver) driver.Driver
 }
 
@@ -76,6 +77,11 @@ func WithDeadline(d time.Duration) Option { return func(o *options) { o.deadline
 // float64 reference, chosen at random: if one is off by more than floating-point arithmetic may be, the error is
 // ErrWrongResult and names the device.
 func WithCheck(n int) Option { return func(o *options) { o.checks = n } }
+
+// WithMemLimit has each problem take no more than so many bytes of the device's memory: tensors, packed weights, workspace and
+// staging together. A Plan of more is ErrOutOfMemory, as on a device that has no more; Compute and package tiling cut what is
+// larger.
+func WithMemLimit(bytes int64) Option { return func(o *options) { o.memory = bytes } }
 
 // WithDriver puts something around the drivers of the device and of those that it falls back to, such as the faults of
 // package faulty. It is called whenever a device is opened.
@@ -133,6 +139,9 @@ func (d *Device) Info() driver.Info { return d.on.Load().d.Info() }
 // Driver is the driver's own device, for its optional interfaces (driver.Oracle, driver.SelfTester,
 // driver.MemoryReporter).
 func (d *Device) Driver() driver.Device { return d.on.Load().d }
+
+// MemLimit is that of WithMemLimit; 0 without.
+func (d *Device) MemLimit() int64 { return d.o.memory }
 
 // Algorithms lists the algorithms that can run the problem, best guess first.
 func (d *Device) Algorithms(p problem.Problem) []string { return d.on.Load().d.Algorithms(p) }
@@ -208,9 +217,15 @@ func (d *Device) PlanHere(ctx context.Context, p problem.Problem, o driver.PlanO
 		return nil, err
 	}
 	on := d.on.Load()
+	if err := d.withinLimit(&p, driver.PlanInfo{}); err != nil {
+		return nil, err
+	}
 	dp, why, err := d.choose(ctx, on, p, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.spec, err)
+		return nil, fmt.Errorf("%s: %w", d.spec, d.hint(&p, err))
+	}
+	if err := d.withinLimit(&p, dp.Info()); err != nil {
+		return nil, errors.Join(err, on.free(dp.Close))
 	}
 	return newPlan(d, on, p, dp, why), nil
 }

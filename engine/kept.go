@@ -194,8 +194,7 @@ func (k *kept) takePlan(p problem.Problem, in *Operands) *oneShot {
 func (k *kept) givePlan(o *oneShot) error {
 	k.mu.Lock()
 	var gone []*oneShot
-	// What fell back is planned anew each time: that counts and is logged.
-	if k.closed || o.bytes > keptPlanBytes/4 || o.plan.fallback != nil {
+	if k.closed || o.bytes > keptPlanBytes/4 {
 		gone = append(gone, o)
 	} else {
 		k.plans = append(k.plans, o)
@@ -217,7 +216,7 @@ func (d *Device) compute(ctx context.Context, p problem.Problem, in Operands) (o
 	p.Name = ""
 	o := d.kept.takePlan(p, &in)
 	if o == nil {
-		pl, err := d.planHere(ctx, p, driver.PlanOptions{Background: true})
+		pl, err := d.PlanHere(ctx, p, driver.PlanOptions{Background: true})
 		if err != nil {
 			return out, err
 		}

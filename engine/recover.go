@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -29,13 +30,17 @@ type Fallback struct {
 }
 
 func (f *Fallback) String() string {
+	why := f.Reason.Error()
+	if large := new(tooLarge); errors.As(f.Reason, &large) {
+		why = strings.Replace(why, large.way, "", 1) // it was taken
+	}
 	switch f.Step {
 	case Reopened:
-		return fmt.Sprintf("%s was opened again for %s: %v", f.From, f.Problem.String(), f.Reason)
+		return fmt.Sprintf("%s was opened again for %s: %s", f.From, f.Problem.String(), why)
 	case Divided:
-		return fmt.Sprintf("%s runs in smaller parts on %s: %v", f.Problem.String(), f.From, f.Reason)
+		return fmt.Sprintf("%s runs in smaller parts on %s: %s", f.Problem.String(), f.From, why)
 	}
-	return fmt.Sprintf("%s runs on %s instead of %s: %v", f.Problem.String(), f.To, f.From, f.Reason)
+	return fmt.Sprintf("%s runs on %s instead of %s: %s", f.Problem.String(), f.To, f.From, why)
 }
 
 // Fallbacks lists what did not run as asked, as it happened; device by device, if there are several.
@@ -139,8 +144,8 @@ func (d *Device) openFallback(ctx context.Context, p problem.Problem) (*Device, 
 const reopenings = 3
 
 // Compute runs any problem once from host to host: in are its Inputs and Constants, the result its Outputs. When the device
-// is lost on the way it is opened again; where that does not help, or memory is short, the problem falls back to another
-// device. What is larger than the device is not cut here (cutting stands on this package), but by package tiling's Compute.
+// is lost on the way it is opened again; what the device cannot hold runs on it in tiles, in programs that import package
+// tiling; where neither helps, the problem falls back to another device.
 func (d *Device) Compute(ctx context.Context, p problem.Problem, in Operands) (Operands, error) {
 	on, _, err := d.pick(ctx, p, OnHost, driver.PlanOptions{})
 	if err != nil {
@@ -162,14 +167,27 @@ func (d *Device) computeHere(ctx context.Context, p problem.Problem, in Operands
 		}
 		out, err = d.compute(ctx, p, in)
 	}
-	if err == nil || ctx.Err() != nil || !errors.Is(err, ErrDeviceLost) && !errors.Is(err, ErrOutOfMemory) {
+	if err != nil && ctx.Err() == nil && tiler != nil && tiler.help(d, p, err) {
+		whole := err
+		if out, err = tiler.compute(ctx, d, p, in, whole); errors.Is(err, ErrUnsupported) {
+			err = fmt.Errorf("%w; and in tiles: %w", whole, err)
+		} else {
+			return out, err
+		}
+	}
+	refused := errors.Is(err, ErrUnsupported) || errors.Is(err, ErrOutOfMemory)
+	if err == nil || ctx.Err() != nil || !refused && !errors.Is(err, ErrDeviceLost) {
 		return out, err
 	}
-	other, err := d.Replacement(ctx, p, err)
+	why := d.hint(&p, err)
+	other, err := d.Replacement(ctx, p, why)
 	if err != nil {
 		return Operands{}, err
 	}
-	return other.computeHere(ctx, p, in)
+	if out, err = other.computeHere(ctx, p, in); err != nil && refused {
+		err = fmt.Errorf("%w; and its fallback: %w", why, err)
+	}
+	return out, err
 }
 
 // ErrDeviceHung is ErrDeviceLost of a device that did not answer within the deadline (see WithDeadline).

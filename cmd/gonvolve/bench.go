@@ -44,13 +44,16 @@ chose for each problem is shown, and its times by those of the best single devic
 compares by runs in turns; both without tuned choices. With --alg all a last line
 says on how many problems the algorithm that the device takes by itself is within
 10 % of the fastest, and names the others; an algorithm that takes over 20 times the
-best's time runs once. Built-in suites: --suite completes them.`,
+best's time runs once. What a device, or --mem-limit, cannot hold runs in tiles, from
+host to host (e2e), by algorithms that do not transform the sums; the record says so
+and why. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
   gonvolve bench --device all,auto --suite field
   gonvolve bench --device opencl:0 --alg all mb1ic64ih56oc64oh56kh3ph1
   gonvolve bench --device cpu --alg all --mode device --suite field
   gonvolve bench --kernels mine/ --device vulkan:0,opencl:0 mb1ic64ih56oc64oh56kh3ph1
+  gonvolve bench --device vulkan:0 --mem-limit 256MiB --suite large
   gonvolve bench --format json -o before.json --min-time 1s
   gonvolve bench compare before.json after.json`,
 	}
@@ -61,14 +64,19 @@ best's time runs once. Built-in suites: --suite completes them.`,
 	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
 	mode := cmd.Flags().String("mode", "both", "both, device (tensors stay there) or e2e (host to host)")
 	kernels := kernelsFlag(cmd, "also with the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones, side by side")
+	memLimit := memLimitFlag(cmd)
 	minTime := cmd.Flags().Duration("min-time", 200*time.Millisecond, "measure each for at least so long")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := bench.ParseMode(*mode)
 		if err != nil {
 			return err
 		}
+		limit, err := memLimit()
+		if err != nil {
+			return err
+		}
 		options := bench.Options{Mode: m, MinTime: *minTime}
-		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns, kernels: *kernels, bench: options}
+		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns, kernels: *kernels, bench: options, memLimit: limit}
 		if *kernels != "" {
 			job.columns = report.KernelColumns
 		}
@@ -96,15 +104,17 @@ type job struct {
 	fill    verify.Fill
 	budget  float64 // of the oracle for one problem
 	options driver.Options
-	out     *output
-	columns []report.Column
-	kernels string        // of bench: a folder with other kernels to compare with …
-	bench   bench.Options // … and how
-	explain bool          // of verify: tell of one problem's results in detail if one is wrong …
-	verdict bool          // … or anyway
-	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
-	peaks   map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
-	best    time.Duration           // of bench by all algorithms: what the best so far takes for the problem on the device; else 0
+	// memLimit is of each device, in bytes; 0: none.
+	memLimit int64
+	out      *output
+	columns  []report.Column
+	kernels  string        // of bench: a folder with other kernels to compare with …
+	bench    bench.Options // … and how
+	explain  bool          // of verify: tell of one problem's results in detail if one is wrong …
+	verdict  bool          // … or anyway
+	check    func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
+	peaks    map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
+	best     time.Duration           // of bench by all algorithms: what the best so far takes for the problem on the device; else 0
 }
 
 func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
@@ -112,11 +122,11 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 		return err
 	}
 	ctx := cmd.Context()
-	var tuning []engine.Option
+	opts := []engine.Option{engine.WithMemLimit(j.memLimit)}
 	if j.kernels != "" {
-		tuning = append(tuning, engine.WithTuning(nil)) // which knows nothing of changed kernels
+		opts = append(opts, engine.WithTuning(nil)) // which knows nothing of changed kernels
 	}
-	devs, oracle, closeAll, err := devices(ctx, specs, j.options, tuning...)
+	devs, oracle, closeAll, err := devices(ctx, specs, j.options, opts...)
 	if err != nil {
 		return err
 	}
@@ -250,7 +260,7 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 			}
 			// Without inputs the device's own reason to refuse says more, if it has one.
 			r := report.New(p, d)
-			r.Repro = verify.Repro(p, d.Name(), alg, j.fill)
+			r.Repro = verify.Repro(p, d.Name(), alg, j.fill, d.MemLimit())
 			pl, err := d.Plan(ctx, *p, driver.PlanOptions{Algorithm: alg})
 			if err == nil {
 				err = errors.Join(caseErr, pl.Close())

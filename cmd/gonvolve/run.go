@@ -309,19 +309,9 @@ func (f *runFlags) rescue(ctx context.Context, dev *engine.Device, j runJob, in 
 		return out, err
 	}
 	if out, err = job.RunHost(ctx, in); err == nil {
-		i := job.Info()
-		r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
-		moved(job, r)
+		r.InTiles(job, nil)
 	}
 	return out, errors.Join(err, job.Close())
-}
-
-// moved notes in the record that a job ran elsewhere.
-func moved(job *tiling.Job, r *report.Record) {
-	if fb := job.Fallback(); fb != nil {
-		text := fb.String()
-		r.Fallback = &text
-	}
 }
 
 // plan compiles the job by the algorithm asked for.

@@ -131,10 +131,6 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 		return r, err
 	}
 	end := time.Now()
-	moved(c.Job, &r)
-	if c.Choice() != "" {
-		r.Chosen, r.Why = c.On(), c.Choice()
-	}
 	if shares := c.Shares(); shares != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: shared by %v\n", shares)
 	}
@@ -144,8 +140,7 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	if f.rates {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", c.busy.rates(end.Sub(run), n-c.finished))
 	}
-	i := c.Info()
-	r.Algorithm, r.Tile, r.WorkspaceBytes = i.Algorithm, i.Tile, i.WorkspaceBytes
+	r.InTiles(c.Job, nil)
 	r.Runs, r.Status = 1, report.Passed
 	r.FirstMS = report.Milliseconds(end.Sub(start))
 	r.E2EMS = report.Summarise([]time.Duration{end.Sub(run)})
@@ -220,6 +215,19 @@ func (p *tileProgress) at(done, total int, bytes int64) {
 	seconds := time.Since(p.began).Seconds()
 	p.bar.start(fmt.Sprintf("%.0f MB/s  %.1f GFLOP/s", float64(bytes)/seconds/1e6, p.flops*float64(done-p.before)/float64(total)/seconds/1e9))
 	p.bar.at(done - p.before)
+}
+
+// memLimitFlag adds --mem-limit to a command that proves or measures, and returns what reads it: bytes, or 0.
+func memLimitFlag(cmd *cobra.Command) func() (int64, error) {
+	text := cmd.Flags().String("mem-limit", "", "most device `memory` for a problem's tensors, weights, workspace and staging, such as "+
+		"512MiB: what is larger runs in tiles")
+	return func() (int64, error) {
+		n, err := parseBytes(*text)
+		if err != nil {
+			err = fmt.Errorf("--mem-limit: %w", err)
+		}
+		return n, err
+	}
 }
 
 // parseBytes reads an amount of memory, such as 512MiB, 2GB or 1000000; 0 for an empty text.

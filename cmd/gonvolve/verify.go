@@ -51,6 +51,8 @@ func newVerifyCommand() *cobra.Command {
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
+What a device, or --mem-limit, cannot hold runs in tiles, by algorithms that do not
+transform the sums; the record says so and why.
 Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		Example: `  gonvolve verify --device all mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --fill uniform --suite resnet50 --alg all
@@ -58,6 +60,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
   gonvolve verify --golden conv.csv --alg all --sample 400
   gonvolve verify --fuzz 60s --seed 7 --device vulkan:0
   gonvolve verify --fuzz 60s --cut random --device cpu,vulkan:0,cpu+vulkan:0
+  gonvolve verify --fuzz 60s --mem-limit 64KiB --device all
   gonvolve verify --batch conv/shapes_resnet_50 --mb 1 --sample 100
   gonvolve verify --verdict --fill uniform mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --faults 10000 --seed 7 --device all
@@ -77,6 +80,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample and --faults likewise")
 	budget := cmd.Flags().Float64("budget", verify.DefaultBudget, "products that the reference computes for a problem; a sample is compared if all would be more")
 	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
+	memLimit := memLimitFlag(cmd)
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
 	kernels := kernelsFlag(cmd, "the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
@@ -98,6 +102,10 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return fmt.Errorf("--max-binding: %w", err)
 		}
+		limit, err := memLimit()
+		if err != nil {
+			return err
+		}
 		options := driver.Options{Validate: *validate, Staged: *staged, MaxBinding: most, Kernels: *kernels}
 		if cmd.Flags().Changed("faults") {
 			if len(args) > 0 {
@@ -110,7 +118,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)
 			}
-			l := &listing{out: out, device: *device, alg: *alg, options: options}
+			l := &listing{out: out, device: *device, alg: *alg, options: options, memLimit: limit}
 			if *golden != "" {
 				return l.golden(cmd, *golden, problems, some)
 			}
@@ -129,7 +137,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			}
 			return l.fuzz(cmd, *fuzz, *seed, fills, *cut != "")
 		}
-		job := &job{alg: *alg, fill: f, budget: *budget, options: options, out: out, columns: report.VerifyColumns}
+		job := &job{alg: *alg, fill: f, budget: *budget, options: options, memLimit: limit, out: out, columns: report.VerifyColumns}
 		steps, err := parseCut(*cut, *seed)
 		if err != nil {
 			return err

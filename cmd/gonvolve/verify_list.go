@@ -26,6 +26,8 @@ type listing struct {
 	device  string
 	alg     string
 	options driver.Options
+	// memLimit is of each device, in bytes; 0: none.
+	memLimit int64
 
 	shown  []report.Record
 	counts map[string]*tally // by device
@@ -57,7 +59,7 @@ func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle
 		return err
 	}
 	ctx := cmd.Context()
-	devs, oracle, closeAll, err := devices(ctx, l.device, l.options)
+	devs, oracle, closeAll, err := devices(ctx, l.device, l.options, engine.WithMemLimit(l.memLimit))
 	if err != nil {
 		return err
 	}
@@ -156,7 +158,7 @@ func (l *listing) onnxOn(ctx context.Context, dev *engine.Device, dir string) er
 		info := dev.Info()
 		r := report.Record{
 			Problem: res.Problem, Op: res.Operator, Dir: "FWD", Type: res.Type, Device: dev.Name(), DeviceName: info.Name, API: info.API,
-			Driver: info.Driver, Algorithm: res.Algorithm, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
+			Driver: info.Driver, Algorithm: res.Algorithm, Tiles: res.Tiles, Runs: 1, Check: string(res.Check), Status: report.Status(res.Status),
 			Verified: res.Status == onnx.Passed, Reason: res.Reason, Checked: res.Checked, Elements: res.Checked,
 			MaxAbsErr: res.MaxAbsErr, BoundUsed: res.MaxRatio,
 			Repro: "gonvolve verify --device " + dev.Name() + " --onnx " + filepath.Join(dir, filepath.Dir(res.Name)),

@@ -49,7 +49,7 @@ func TestReproRunsAgain(t *testing.T) {
 			p.Name = `conv1's_a:b`
 		}
 		fill := []verify.Fill{verify.Int, verify.Uniform}[i%2]
-		repro := verify.Repro(&p, "cpu", "reference", fill)
+		repro := verify.Repro(&p, "cpu", "reference", fill, 0)
 		got := records(t, exitDone, words(repro)...)
 		if len(got) != 1 || got[0].Repro != repro || got[0].Problem != p.String() || got[0].Algorithm != "reference" || !got[0].Verified {
 			t.Errorf("%s makes %+v", repro, got)

@@ -68,7 +68,7 @@ func (o Options) withDefaults() Options {
 // times. When ctx ends the record is Skipped.
 func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options) report.Record {
 	r := report.New(&c.Problem, dev)
-	r.Repro = verify.Repro(&c.Problem, dev.Name(), o.Algorithm, c.Fill)
+	r.Repro = verify.Repro(&c.Problem, dev.Name(), o.Algorithm, c.Fill, dev.MemLimit())
 	err := measure(ctx, dev, c, o.withDefaults(), &r)
 	switch {
 	case err == nil:
@@ -86,20 +86,16 @@ func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options)
 }
 
 func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options, r *report.Record) (err error) {
-	start := time.Now()
-	pl, err := dev.Plan(ctx, c.Problem, driver.PlanOptions{Algorithm: o.Algorithm})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, pl.Close()) }()
-	planned := time.Since(start)
-	r.Planned(pl)
-	r.Repro = verify.Repro(&c.Problem, r.On(), o.Algorithm, c.Fill)
-	p, err := c.Prepare(ctx, pl)
+	p, err := c.Start(ctx, dev, o.Algorithm)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	p.Note(r)
+	if p.Job != nil {
+		return inTiles(ctx, p, o, r)
+	}
+	pl := p.Plan
 	run := func(s *engine.Stream) (wall, kernels time.Duration, err error) {
 		start := time.Now()
 		ev, err := pl.Run(ctx, s, p.Args)
@@ -117,12 +113,12 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 	if err != nil {
 		return err
 	}
-	r.FirstMS = report.Milliseconds(planned + first)
+	r.FirstMS = report.Milliseconds(p.Planned + first)
 	// judge checks a fresh result; it is also the warm-up.
 	judge := func() error {
 		got, err := p.Result(ctx)
 		if err == nil {
-			err = c.Judge(ctx, r, pl.Info().Arithmetic, got)
+			err = p.Judge(ctx, r, got)
 		}
 		return err
 	}
@@ -178,22 +174,44 @@ func measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 		return err
 	}
 	if on == nil {
-		return endToEnd(ctx, &ready{plan: pl, run: p, in: c.In}, c, o, r)
+		return endToEnd(ctx, &ready{p}, o, r)
 	}
 	r.ChosenE2E = on.Spec()
-	s, err := makeReady(ctx, on.PlanHere, c, "")
+	s, err := makeReady(ctx, on, c, "")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	if _, err := s.wall(ctx); err != nil { // warm
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if _, err := s.warm(ctx); err != nil {
 		return err
 	}
-	return endToEnd(ctx, s, c, o, r)
+	return endToEnd(ctx, s, o, r)
+}
+
+// inTiles measures a case that the device cannot hold: its tensors are on the host, so that it has times from there to there
+// alone.
+func inTiles(ctx context.Context, p *verify.Prepared, o Options, r *report.Record) error {
+	start := time.Now()
+	got, err := p.Result(ctx) // poisoned, and the first
+	if err != nil {
+		return err
+	}
+	r.FirstMS = report.Milliseconds(p.Planned + time.Since(start))
+	if err := p.Judge(ctx, r, got); err != nil || !r.Verified {
+		return err
+	}
+	if o.Mode == Device {
+		return fmt.Errorf("%w: it runs in tiles, whose tensors do not stay on the device; use mode both or e2e: %w", driver.ErrUnsupported, p.Why)
+	}
+	if err := endToEnd(ctx, &ready{p}, o, r); err != nil {
+		return err
+	}
+	p.Note(r) // what each device of several did, too
+	return nil
 }
 
 // endToEnd times runs from host to host.
-func endToEnd(ctx context.Context, s *ready, c *verify.Case, o Options, r *report.Record) error {
+func endToEnd(ctx context.Context, s *ready, o Options, r *report.Record) error {
 	if err := s.poison(ctx); err != nil {
 		return err
 	}
@@ -207,7 +225,7 @@ func endToEnd(ctx context.Context, s *ready, c *verify.Case, o Options, r *repor
 	}
 	r.E2EMS = report.Summarise(e2e)
 	r.Runs = max(r.Runs, len(e2e))
-	return c.Judge(ctx, r, s.plan.Info().Arithmetic, s.out)
+	return s.Judge(ctx, r, s.Out())
 }
 
 // more says whether a measurement goes on.

@@ -260,3 +260,30 @@ func benchmark(b *testing.B, dev *engine.Device, p problem.Problem) {
 	}
 	b.ReportMetric(p.FLOPs()*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }
+
+// What a device cannot hold is measured in tiles, from host to host, and the record says so.
+func TestMeasureInTiles(t *testing.T) {
+	c := newCase(t, "mb2ic8ih24oc8oh24kh3ph1")
+	cpu, err := engine.Open(t.Context(), "cpu", engine.WithMemLimit(80<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cpu.Close()
+	for _, mode := range []Mode{Both, E2E} {
+		r := Measure(t.Context(), cpu, c, Options{Mode: mode})
+		if r.Status != report.Passed || r.Tiles < 2 || !strings.Contains(r.TilesWhy, "the memory limit is 81920") || !strings.Contains(r.Tile, " tiles: ") {
+			t.Errorf("mode %s: %+v", mode, r)
+		}
+		if r.WallMS != nil || r.DeviceMS != nil || r.GFLOPS != 0 || !timed(r.E2EMS) || r.Runs < 3 || r.FirstMS <= 0 {
+			t.Errorf("mode %s: wall %v, e2e %v", mode, r.WallMS, r.E2EMS)
+		}
+	}
+	if r := Measure(t.Context(), cpu, c, Options{Mode: Device}); r.Status != report.Unsupported || !strings.Contains(r.Reason, "use mode both or e2e") {
+		t.Errorf("mode device: %+v", r)
+	}
+	a, b := report.New(&c.Problem, cpu), report.New(&c.Problem, cpu)
+	InTurns(t.Context(), c, Options{}, []*engine.Device{cpu, open(t, "cpu")}, []*report.Record{&a, &b})
+	if a.Reason != "" || b.Reason != "" || !timed(a.E2EMS) || !timed(b.E2EMS) || a.WallMS != nil {
+		t.Errorf("in turns: %+v, %+v", a, b)
+	}
+}

@@ -2,36 +2,22 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
-	"github.com/gonvolve/gonvolve/engine/driver"
-	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
 
 // ready is a case on a device, ready to be timed.
-type ready struct {
-	plan *engine.Plan
-	run  *verify.Prepared
-	in   engine.Operands
-	out  engine.Operands // of runs from host to host
-}
+type ready struct{ *verify.Prepared }
 
-// planner is Plan, or PlanHere, of a device.
-type planner func(context.Context, problem.Problem, driver.PlanOptions) (*engine.Plan, error)
-
-// makeReady plans a case.
-func makeReady(ctx context.Context, plan planner, c *verify.Case, algorithm string) (s *ready, err error) {
-	s = &ready{in: c.In}
-	if s.plan, err = plan(ctx, c.Problem, driver.PlanOptions{Algorithm: algorithm}); err != nil {
+// makeReady prepares a case.
+func makeReady(ctx context.Context, dev *engine.Device, c *verify.Case, algorithm string) (*ready, error) {
+	p, err := c.Start(ctx, dev, algorithm)
+	if err != nil {
 		return nil, err
 	}
-	if s.run, err = c.Prepare(ctx, s.plan); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return s, nil
+	return &ready{p}, nil
 }
 
 // forHost is the device for a case from host to host, if that is another than a plan's: one that was chosen for tensors that
@@ -47,26 +33,33 @@ func forHost(ctx context.Context, dev *engine.Device, c *verify.Case, o Options,
 	return on, nil
 }
 
-// wall is a run, submit to finish.
+// wall is a run of a case that is not in tiles, submit to finish.
 func (s *ready) wall(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
-	ev, err := s.plan.Run(ctx, s.run.Stream, s.run.Args)
+	ev, err := s.Plan.Run(ctx, s.Stream, s.Args)
 	if err == nil {
 		err = ev.Wait(ctx)
 	}
 	return time.Since(start), err
 }
 
-// poison prepares runs from host to host, whose results are in out.
-func (s *ready) poison(ctx context.Context) (err error) {
-	p := s.plan.Problem()
+// warm is a run that does not count.
+func (s *ready) warm(ctx context.Context) (time.Duration, error) {
+	if s.Job != nil {
+		return s.e2e(ctx)
+	}
+	return s.wall(ctx)
+}
+
+// poison prepares runs from host to host: what they do not write shows.
+func (s *ready) poison(ctx context.Context) error {
+	s.Poison()
+	if s.Job != nil {
+		return nil
+	}
+	p := s.Plan.Problem()
 	for _, role := range p.Outputs() {
-		if s.out[role] == nil {
-			if s.out[role], err = engine.NewTensor(p.TypeOf(role), p.Shape(role)...); err != nil {
-				return err
-			}
-		}
-		if err := s.run.Stream.Poison(ctx, s.run.Args[role]); err != nil {
+		if err := s.Stream.Poison(ctx, s.Args[role]); err != nil {
 			return err
 		}
 	}
@@ -75,29 +68,24 @@ func (s *ready) poison(ctx context.Context) (err error) {
 
 // e2e is a run from host to host.
 func (s *ready) e2e(ctx context.Context) (time.Duration, error) {
-	p := s.plan.Problem()
-	inputs, outputs := p.Inputs(), p.Outputs()
 	start := time.Now()
-	for _, role := range inputs {
-		if err := s.run.Stream.Write(ctx, s.run.Args[role], s.in[role]); err != nil {
+	if s.Job != nil {
+		err := s.Tiles(ctx)
+		return time.Since(start), err
+	}
+	p := s.Plan.Problem()
+	for _, role := range p.Inputs() {
+		if err := s.Stream.Write(ctx, s.Args[role], s.In()[role]); err != nil {
 			return 0, err
 		}
 	}
-	if _, err := s.plan.Run(ctx, s.run.Stream, s.run.Args); err != nil {
+	if _, err := s.Plan.Run(ctx, s.Stream, s.Args); err != nil {
 		return 0, err
 	}
-	for _, role := range outputs {
-		if err := s.run.Stream.Download(ctx, s.out[role], s.run.Args[role]); err != nil {
+	for _, role := range p.Outputs() {
+		if err := s.Stream.Download(ctx, s.Out()[role], s.Args[role]); err != nil {
 			return 0, err
 		}
 	}
 	return time.Since(start), nil
-}
-
-func (s *ready) close() error {
-	var err error
-	if s.run != nil {
-		err = s.run.Close()
-	}
-	return errors.Join(err, s.plan.Close())
 }

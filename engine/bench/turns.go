@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
@@ -31,10 +32,10 @@ func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Devi
 		for i, s := range sides {
 			var errs []error
 			if hosts[i] != nil && hosts[i] != s {
-				errs = append(errs, hosts[i].close())
+				errs = append(errs, hosts[i].Close())
 			}
 			if s != nil {
-				errs = append(errs, s.close())
+				errs = append(errs, s.Close())
 			}
 			if err := errors.Join(errs...); err != nil {
 				fail(i, err)
@@ -69,7 +70,8 @@ func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Devi
 		}
 		return true
 	}
-	if o.Mode != E2E && !inTurns(sides, (*ready).wall, func(r *report.Record, t *report.Times) { r.WallMS = t }) {
+	whole := !slices.ContainsFunc(sides, func(s *ready) bool { return s.Job != nil })
+	if o.Mode != E2E && whole && !inTurns(sides, (*ready).wall, func(r *report.Record, t *report.Times) { r.WallMS = t }) {
 		return
 	}
 	if o.Mode != Device {
@@ -79,18 +81,21 @@ func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Devi
 
 // bothReady makes a case ready on a device for runs with tensors there, and from host to host: mostly the same. Both are warm.
 func bothReady(ctx context.Context, d *engine.Device, c *verify.Case, o Options) (side, host *ready, err error) {
-	if side, err = makeReady(ctx, d.Plan, c, o.Algorithm); err != nil {
+	if side, err = makeReady(ctx, d, c, o.Algorithm); err != nil {
 		return nil, nil, err
 	}
 	host = side
-	on, err := forHost(ctx, d, c, o, side.plan)
-	if err == nil && on != nil && o.Mode != Device {
-		if host, err = makeReady(ctx, on.PlanHere, c, ""); err != nil {
+	var on *engine.Device
+	if side.Job == nil && o.Mode != Device {
+		on, err = forHost(ctx, d, c, o, side.Plan)
+	}
+	if err == nil && on != nil {
+		if host, err = makeReady(ctx, on, c, ""); err != nil {
 			return side, nil, err
 		}
 	}
 	if err == nil {
-		_, err = side.wall(ctx)
+		_, err = side.warm(ctx)
 	}
 	if err == nil && o.Mode != Device {
 		if err = host.poison(ctx); err == nil {

@@ -224,23 +224,25 @@ func (e *evaluation) blame(p *problem.Problem, err error) error {
 
 // compute runs the problem on the device, on memory that was poisoned before.
 func (e *evaluation) compute(ctx context.Context, p *problem.Problem, in engine.Operands) (out engine.Operands, a driver.Arithmetic, err error) {
-	pl, err := e.dev.Plan(ctx, *p, driver.PlanOptions{})
-	if err != nil {
-		return out, a, err
-	}
-	defer pl.Close()
-	if f := pl.Fallback(); f != nil {
-		return out, a, f.Reason
-	}
-	e.result.addAlgorithm(pl.Info().Algorithm)
 	c := &verify.Case{Problem: *p, In: in}
-	prepared, err := c.Prepare(ctx, pl)
+	prepared, err := c.Start(ctx, e.dev, "")
 	if err != nil {
 		return out, a, err
 	}
 	defer prepared.Close()
+	if pl := prepared.Plan; pl != nil && pl.Fallback() != nil {
+		return out, a, pl.Fallback().Reason
+	}
+	info := prepared.Info()
+	e.result.addAlgorithm(info.Algorithm)
+	if prepared.Job != nil {
+		if f := prepared.Job.Fallback(); f != nil {
+			return out, a, f.Reason
+		}
+		e.result.Tiles += prepared.Job.Tiles.Len()
+	}
 	out, err = prepared.Result(ctx)
-	return out, pl.Info().Arithmetic, err
+	return out, info.Arithmetic, err
 }
 
 // whole says whether all of a problem's inputs are whole numbers, so that results that need no rounding have none.

@@ -47,6 +47,7 @@ type Result struct {
 	Type      string `json:"type,omitempty"`      // of that problem's elements
 	Device    string `json:"device"`              // spec
 	Algorithm string `json:"algorithm,omitempty"` // that the plan chose
+	Tiles     int    `json:"tiles,omitempty"`     // of problems that the device, or its memory limit, cannot hold whole
 	Status    Status `json:"status"`
 	Reason    string `json:"reason,omitempty"` // one line; empty if passed
 	Check     Check  `json:"check,omitempty"`  // the weakest way in which something was judged
@@ -81,6 +82,8 @@ type Result struct {
 //
 // An expected output that breaks ONNX's own rule in a known way, shown by its numbers, makes the case skipped, with the
 // evidence as its reason, if the device's result is right.
+//
+// A problem that the device cannot hold, or its memory limit, runs on it in tiles (Result.Tiles).
 //
 // The oracle is the device's own if it has one (driver.Oracle), else that of the "cpu" device, whose driver must then be
 // part of the program. A plan that fell back to another device counts as unsupported. The error is for what ends the

@@ -12,6 +12,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
 // Status says how a check or measurement ended.
@@ -67,6 +68,8 @@ type Record struct {
 	Algorithm      string   `json:"algorithm"`
 	Tile           string   `json:"tile"`
 	Own            bool     `json:"own,omitempty"`        // of several algorithms that were timed: the one that the device takes by itself
+	Tiles          int      `json:"tiles,omitempty"`      // that the problem ran in, from host to host …
+	TilesWhy       string   `json:"tiles_why,omitempty"`  // … because the device, or its memory limit, cannot hold it whole
 	Arithmetic     string   `json:"arithmetic,omitempty"` // how sums are formed, if not of the very products in f32
 	WorkspaceBytes int64    `json:"workspace_bytes"`
 	Kernels        string   `json:"kernels"`      // the code that ran, each kernel with its version; "" on devices that do not say
@@ -141,6 +144,25 @@ func (r *Record) Planned(pl *engine.Plan) {
 		r.Chosen, r.Why = pl.Device().Spec(), why
 	}
 	if f := pl.Fallback(); f != nil {
+		s := f.String()
+		r.Fallback = &s
+	}
+}
+
+// InTiles notes what a job in tiles says of itself, and why it is one, if the device could not hold the problem whole: nil
+// where it was asked for.
+func (r *Record) InTiles(j *tiling.Job, why error) {
+	i := j.Info()
+	r.Algorithm, r.Tile, r.WorkspaceBytes, r.Kernels = i.Algorithm, i.Tile, i.WorkspaceBytes, i.Kernels
+	r.how, r.Arithmetic = i.Arithmetic, i.Arithmetic.String()
+	if r.Tiles = j.Tiles.Len(); why != nil {
+		f := engine.Fallback{Problem: j.Tiles.Problem(), Step: engine.Divided, From: j.On(), To: j.On(), Reason: why}
+		r.TilesWhy = f.String()
+	}
+	if j.Choice() != "" {
+		r.Chosen, r.Why = j.On(), j.Choice()
+	}
+	if f := j.Fallback(); f != nil {
 		s := f.String()
 		r.Fallback = &s
 	}

@@ -12,12 +12,16 @@ import (
 )
 
 // tried is what the tensors of a problem take at most that devices try whole, in bytes; of a larger one they try a tile.
-const tried = 64 << 20
+const tried int64 = 64 << 20
 
 // For is the device for a problem of any size from host to host, and why, in words: engine.Device.For, by a tile of what is too
 // large to be tried whole.
 func For(ctx context.Context, dev *engine.Device, p problem.Problem) (on *engine.Device, why string, err error) {
-	p = part(p, tried)
+	most := tried
+	if limit := dev.MemLimit(); limit > 0 {
+		most = min(most, limit/(2*holders))
+	}
+	p = part(p, most)
 	if on, err = dev.For(ctx, p, engine.OnHost); err != nil {
 		return nil, "", err
 	}

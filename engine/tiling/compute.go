@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
@@ -44,6 +45,20 @@ type Options struct {
 	part bool // of a tile of another job, which takes care of errors
 }
 
+func init() {
+	engine.RegisterTiling(Helps,
+		func(ctx context.Context, dev *engine.Device, p problem.Problem, in engine.Operands, why error) (out engine.Operands, err error) {
+			j, err := Prepare(ctx, dev, p, Options{})
+			if err != nil {
+				return out, err
+			}
+			defer func() { err = errors.Join(err, j.Close()) }()
+			spec := dev.Spec()
+			dev.Note(ctx, engine.Fallback{Problem: p, Step: engine.Divided, From: spec, To: spec, Reason: why})
+			return j.RunHost(ctx, in)
+		})
+}
+
 // Compute runs any problem once from host to host, as engine's Device.Compute does, in as many tiles as it takes.
 func Compute(ctx context.Context, dev *engine.Device, p problem.Problem, in engine.Operands, o Options) (engine.Operands, error) {
 	var out engine.Operands
@@ -64,6 +79,7 @@ type Job struct {
 
 	mu      sync.Mutex
 	running bool
+	poison  atomic.Bool
 
 	reading sync.Mutex // held while sources are read
 	team    *team      // devices that share the job; nil for one of dev's
@@ -87,6 +103,9 @@ const attempts = 12
 func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrInvalid, o.MemLimit)
+	}
+	if limit := dev.MemLimit(); limit > 0 && (o.MemLimit == 0 || limit < o.MemLimit) {
+		o.MemLimit = limit
 	}
 	if dev.Divides() {
 		devs, err := dev.Members(ctx)
@@ -218,6 +237,11 @@ func TooLarge(dev *engine.Device, p problem.Problem) bool {
 	return errors.Is(err, driver.ErrUnsupported) || err == nil && (tiles.Len() > 1 || len(dev.Algorithms(p)) == 0)
 }
 
+// Helps says whether smaller tiles may do on a device that has refused a problem, as why says.
+func Helps(dev *engine.Device, p problem.Problem, why error) bool {
+	return errors.Is(why, driver.ErrOutOfMemory) || errors.Is(why, driver.ErrUnsupported) && TooLarge(dev, p)
+}
+
 // refused says whether smaller tiles may do.
 func refused(err error) bool {
 	return errors.Is(err, driver.ErrUnsupported) || errors.Is(err, driver.ErrOutOfMemory)
@@ -324,6 +348,18 @@ func (j *Job) lockReading() (unlock func()) {
 	return j.reading.Unlock
 }
 
+// Poison has the memory of each tile's outputs filled with NaN before it is computed, so that elements that nobody writes
+// show, until it is called with false.
+func (j *Job) Poison(on bool) { j.poison.Store(on) }
+
+// poisons says whether Poison is on.
+func (j *Job) poisons() bool {
+	if j.whole != nil {
+		j = j.whole
+	}
+	return j.poison.Load()
+}
+
 // Info is how the largest tile is computed. Tile also says how the problem is cut, where it is.
 func (j *Job) Info() driver.PlanInfo {
 	i := j.info
@@ -375,29 +411,41 @@ func (j *Job) Close() error {
 // RunHost computes the problem's Outputs from its Inputs and Constants, all in host memory.
 func (j *Job) RunHost(ctx context.Context, in engine.Operands) (out engine.Operands, err error) {
 	p := j.Tiles.Problem()
+	var result engine.Operands
+	for _, r := range p.Outputs() {
+		if result[r], err = engine.NewTensor(p.TypeOf(r), p.Shape(r)...); err != nil {
+			return out, err
+		}
+	}
+	if err := j.RunInto(ctx, in, result); err != nil {
+		return out, err
+	}
+	return result, nil
+}
+
+// RunInto is RunHost with the results in tensors that are there already.
+func (j *Job) RunInto(ctx context.Context, in, out engine.Operands) error {
+	p := j.Tiles.Problem()
 	var from [problem.Roles]Source
 	var to [problem.Roles]Sink
 	for _, list := range [2][]problem.Role{p.Constants(), p.Inputs()} {
 		for _, r := range list {
 			t := in[r]
 			if t == nil {
-				return out, fmt.Errorf("%w: %v is missing", engine.ErrInvalid, r)
+				return fmt.Errorf("%w: %v is missing", engine.ErrInvalid, r)
 			}
 			if t.Type() != p.TypeOf(r) || !slices.Equal(t.Shape(), p.Shape(r)) {
-				return out, fmt.Errorf("%w: %v is %v %v, the problem wants %v %v", engine.ErrInvalid, r, t.Type(), t.Shape(), p.TypeOf(r), p.Shape(r))
+				return fmt.Errorf("%w: %v is %v %v, the problem wants %v %v", engine.ErrInvalid, r, t.Type(), t.Shape(), p.TypeOf(r), p.Shape(r))
 			}
 			from[r] = Memory{t}
 		}
 	}
-	var result engine.Operands
 	for _, r := range p.Outputs() {
-		if result[r], err = engine.NewTensor(p.TypeOf(r), p.Shape(r)...); err != nil {
-			return out, err
+		t := out[r]
+		if t == nil || t.Type() != p.TypeOf(r) || !slices.Equal(t.Shape(), p.Shape(r)) {
+			return fmt.Errorf("%w: the problem makes %v as %v %v", engine.ErrInvalid, r, p.TypeOf(r), p.Shape(r))
 		}
-		to[r] = Memory{result[r]}
+		to[r] = Memory{t}
 	}
-	if err := j.Run(ctx, from, to); err != nil {
-		return out, err
-	}
-	return result, nil
+	return j.Run(ctx, from, to)
 }

@@ -170,6 +170,7 @@ func (r *runner) divide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.Poison(r.poisons())
 	out, err := j.RunHost(ctx, in)
 	if cerr := j.Close(); err != nil || cerr != nil {
 		return errors.Join(err, cerr)

@@ -434,6 +434,13 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 		args[role] = to.dev[role]
 	}
 	to.how = pl.Info()
+	if r.poisons() {
+		for _, role := range t.Problem.Outputs() {
+			if err := r.work.Poison(ctx, args[role]); err != nil {
+				return err
+			}
+		}
+	}
 	ev, err := pl.Run(ctx, r.work, args)
 	if err != nil {
 		return err

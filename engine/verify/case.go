@@ -14,6 +14,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
 // DefaultBudget is how many products the oracle computes for one problem before it checks a sample: about a second on
@@ -39,7 +40,13 @@ type Case struct {
 	oracle driver.Oracle
 	budget float64
 	mu     sync.Mutex
-	known  map[driver.Arithmetic][]truth
+	known  map[question][]truth
+}
+
+// question is what the oracle is asked.
+type question struct {
+	arithmetic driver.Arithmetic
+	cut        string // of the problem in tiles, whose borders are compared; empty: none
 }
 
 // truth is the oracle's word on one output.
@@ -57,13 +64,13 @@ func NewCase(ctx context.Context, oracle *engine.Device, p problem.Problem, fill
 		return nil, err
 	}
 	c.budget = budget
-	_, err = c.truths(ctx, driver.Arithmetic{})
+	_, err = c.truths(ctx, question{}, nil)
 	return c, err
 }
 
 // newInputs is a case that nothing is judged by yet.
 func newInputs(ctx context.Context, oracle *engine.Device, p problem.Problem, fill Fill) (*Case, error) {
-	c := &Case{Problem: p, Fill: fill, known: map[driver.Arithmetic][]truth{}}
+	c := &Case{Problem: p, Fill: fill, known: map[question][]truth{}}
 	var err error
 	if c.In, err = inputs(ctx, oracle, p, fill); err == nil {
 		c.oracle = oracle.Driver().(driver.Oracle)
@@ -71,12 +78,16 @@ func newInputs(ctx context.Context, oracle *engine.Device, p problem.Problem, fi
 	return c, err
 }
 
-// truths is the oracle's word on results of an arithmetic.
-func (c *Case) truths(ctx context.Context, a driver.Arithmetic) ([]truth, error) {
+// truths is the oracle's word on results of an arithmetic, which are made in tiles if there are some.
+func (c *Case) truths(ctx context.Context, q question, tiles *tiling.Tiles) ([]truth, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known, ok := c.known[a]; ok {
+	if known, ok := c.known[q]; ok {
 		return known, nil
+	}
+	all := c.known[question{arithmetic: q.arithmetic}]
+	if tiles != nil && all != nil && !slices.ContainsFunc(all, func(t truth) bool { return t.at != nil }) {
+		return all, nil // of all elements
 	}
 	var in driver.Operands
 	for r, t := range c.In {
@@ -85,13 +96,16 @@ func (c *Case) truths(ctx context.Context, a driver.Arithmetic) ([]truth, error)
 	var list []truth
 	for _, r := range c.Problem.Outputs() {
 		t := truth{role: r, at: sample(&c.Problem, r, c.budget)}
+		if t.at != nil && tiles != nil {
+			t.at = withBorders(t.at, tiles, r)
+		}
 		var err error
-		if t.value, err = c.oracle.Reference(ctx, c.Problem, a, in, r, t.at); err != nil {
+		if t.value, err = c.oracle.Reference(ctx, c.Problem, q.arithmetic, in, r, t.at); err != nil {
 			return nil, fmt.Errorf("oracle: %w", err)
 		}
 		list = append(list, t)
 	}
-	c.known[a] = list
+	c.known[q] = list
 	return list, nil
 }
 
@@ -139,9 +153,40 @@ func sample(p *problem.Problem, role problem.Role, budget float64) []int64 {
 	return slices.Compact(at)
 }
 
+// bordered is of how many tiles the borders are compared, at most.
+const bordered = 64
+
+// withBorders adds the corners of tiles' results to elements to compare.
+func withBorders(at []int64, tiles *tiling.Tiles, role problem.Role) []int64 {
+	p := tiles.Problem()
+	shape, n := p.Shape(role), tiles.Len()
+	for k := range min(n, bordered) {
+		t := tiles.Tile(k * n / min(n, bordered))
+		b := t.Boxes[role]
+		for corner := range 1 << len(shape) {
+			e := int64(0)
+			for d, size := range shape {
+				x := b.From[d]
+				if corner>>d&1 == 1 {
+					x += b.Size[d] - 1
+				}
+				e = e*int64(size) + int64(x)
+			}
+			at = append(at, e)
+		}
+	}
+	slices.Sort(at)
+	return slices.Compact(at)
+}
+
 // Judge compares results of a plan with the truth about its arithmetic and fills the record.
 func (c *Case) Judge(ctx context.Context, r *report.Record, a driver.Arithmetic, got engine.Operands) error {
-	truths, err := c.truths(ctx, a)
+	return c.judgeBy(ctx, r, question{arithmetic: a}, nil, got)
+}
+
+// judgeBy is Judge by the answer to a question, about results in tiles if there are some.
+func (c *Case) judgeBy(ctx context.Context, r *report.Record, q question, tiles *tiling.Tiles, got engine.Operands) error {
+	truths, err := c.truths(ctx, q, tiles)
 	if err != nil {
 		return err
 	}
@@ -207,120 +252,23 @@ func finite(v float64) float64 {
 	return min(v, math.MaxFloat64)
 }
 
-// Prepared is a case on a device: plan, weights and resident tensors.
-type Prepared struct {
-	Plan   *engine.Plan
-	Stream *engine.Stream
-	Args   engine.Args
-	out    engine.Operands
-}
-
-// Prepare uploads the case's inputs to the plan's device. The plan stays the caller's.
-func (c *Case) Prepare(ctx context.Context, pl *engine.Plan) (p *Prepared, err error) {
-	p = &Prepared{Plan: pl}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Close())
-			p = nil
-		}
-	}()
-	if p.Stream, err = pl.Device().NewStream(); err != nil {
-		return p, err
-	}
-	if roles := c.Problem.Constants(); len(roles) > 0 {
-		var constants engine.Operands
-		for _, r := range roles {
-			constants[r] = c.In[r]
-		}
-		if err = pl.SetWeights(ctx, constants); err != nil {
-			return p, err
-		}
-	}
-	for _, r := range c.Problem.Inputs() {
-		if p.Args[r], err = p.Stream.Upload(ctx, c.In[r]); err != nil {
-			return p, err
-		}
-	}
-	for _, r := range c.Problem.Outputs() {
-		typ, shape := c.Problem.TypeOf(r), c.Problem.Shape(r)
-		if p.Args[r], err = pl.Device().NewTensor(typ, shape...); err != nil {
-			return p, err
-		}
-		if p.out[r], err = engine.NewTensor(typ, shape...); err != nil {
-			return p, err
-		}
-	}
-	return p, nil
-}
-
-// Close frees everything but the plan.
-func (p *Prepared) Close() error {
-	for _, t := range p.Args {
-		t.Free()
-	}
-	if p.Stream == nil {
-		return nil
-	}
-	return p.Stream.Close()
-}
-
-// Result poisons the outputs, runs once and downloads them. The tensors are the Prepared's: the next Result overwrites
-// them.
-func (p *Prepared) Result(ctx context.Context) (engine.Operands, error) {
-	for r := range p.out {
-		if p.out[r] != nil {
-			if err := p.Stream.Poison(ctx, p.Args[r]); err != nil {
-				return engine.Operands{}, err
-			}
-		}
-	}
-	ev, err := p.Plan.Run(ctx, p.Stream, p.Args)
-	if err != nil {
-		return engine.Operands{}, err
-	}
-	if err := ev.Wait(ctx); err != nil {
-		return engine.Operands{}, err
-	}
-	for r, t := range p.out {
-		if t != nil {
-			if err := p.Stream.Download(ctx, t, p.Args[r]); err != nil {
-				return engine.Operands{}, err
-			}
-		}
-	}
-	return p.out, nil
-}
-
 // Check runs the case on a device by an algorithm (empty: the device's choice) and judges the result. When ctx ends the
 // record is Skipped.
 func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) report.Record {
-	return check(ctx, dev, &c.Problem, c.Fill, algorithm, func(pl *engine.Plan, r *report.Record) error {
-		p, err := c.Prepare(ctx, pl)
+	return check(ctx, dev, &c.Problem, c.Fill, algorithm, func(r *report.Record) error {
+		p, err := c.Start(ctx, dev, algorithm)
 		if err != nil {
 			return err
 		}
-		defer p.Close()
-		got, err := p.Result(ctx)
-		if err != nil {
-			return err
-		}
-		r.Runs = 1
-		return c.Judge(ctx, r, pl.Info().Arithmetic, got)
+		return p.once(ctx, r, func(got engine.Operands) error { return p.Judge(ctx, r, got) })
 	})
 }
 
-// check plans a problem and calls run, and makes a record of it.
-func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fill, algorithm string,
-	run func(*engine.Plan, *report.Record) error) report.Record {
+// check calls run, and makes a record of it.
+func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fill, algorithm string, run func(*report.Record) error) report.Record {
 	r := report.New(p, dev)
-	r.Repro = Repro(p, dev.Name(), algorithm, fill)
-	pl, err := dev.Plan(ctx, *p, driver.PlanOptions{Algorithm: algorithm})
-	if err == nil {
-		r.Planned(pl)
-		r.Repro = Repro(p, r.On(), algorithm, fill)
-		err = errors.Join(run(pl, &r), pl.Close())
-	}
-	concluded(ctx, &r, err)
+	r.Repro = Repro(p, dev.Name(), algorithm, fill, dev.MemLimit())
+	concluded(ctx, &r, run(&r))
 	return r
 }
 
@@ -335,11 +283,14 @@ func concluded(ctx context.Context, r *report.Record, err error) {
 	}
 }
 
-// Repro is the command that runs one check again.
-func Repro(p *problem.Problem, device, algorithm string, fill Fill) string {
+// Repro is the command that runs one check again; limit is of the device's memory, 0 for none.
+func Repro(p *problem.Problem, device, algorithm string, fill Fill, limit int64) string {
 	s := "gonvolve verify --device " + device + " --fill " + string(fill)
 	if algorithm != "" {
 		s += " --alg " + algorithm
+	}
+	if limit > 0 {
+		s += fmt.Sprintf(" --mem-limit %d", limit)
 	}
 	return s + " '" + strings.ReplaceAll(p.String(), "'", `'\''`) + "'"
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/gonvolve/gonvolve/engine"
-	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
@@ -30,8 +29,9 @@ func RandomCut(p problem.Problem, seed, i uint64) ([]int, error) {
 // of algorithm (empty) that is in exact mode the reference's, bit for bit.
 func (c *Case) CheckCut(ctx context.Context, dev *engine.Device, algorithm string, steps []int) report.Record {
 	r := report.New(&c.Problem, dev)
-	r.Repro = Repro(&c.Problem, dev.Name(), algorithm, c.Fill) + " --cut " + strings.ReplaceAll(strings.Trim(fmt.Sprint(steps), "[]"), " ", ",")
+	repro := Repro(&c.Problem, dev.Name(), algorithm, c.Fill, dev.MemLimit()) + " --cut " + strings.ReplaceAll(strings.Trim(fmt.Sprint(steps), "[]"), " ", ",")
 	concluded(ctx, &r, c.checkCut(ctx, dev, algorithm, steps, &r))
+	r.Repro = repro
 	return r
 }
 
@@ -40,43 +40,12 @@ func (c *Case) checkCut(ctx context.Context, dev *engine.Device, algorithm strin
 	if err != nil {
 		return err
 	}
-	job, err := tiling.Prepare(ctx, dev, c.Problem, tiling.Options{Algorithm: algorithm, Exact: algorithm == "", Steps: tiles.Steps()})
+	p, err := c.inTiles(ctx, dev, tiling.Options{Algorithm: algorithm, Exact: algorithm == "", Steps: tiles.Steps()})
 	if err != nil {
 		return err
 	}
-	defer job.Close()
-	var from [problem.Roles]tiling.Source
-	for role, t := range c.In {
-		if t != nil {
-			from[role] = tiling.Memory{Tensor: t}
-		}
-	}
-	var got engine.Operands
-	var to [problem.Roles]tiling.Sink
-	for _, role := range c.Problem.Outputs() {
-		if got[role], err = engine.NewTensor(c.Problem.TypeOf(role), c.Problem.Shape(role)...); err != nil {
-			return err
-		}
-		for i := range got[role].Bytes() {
-			got[role].Bytes()[i] = poison
-		}
-		to[role] = tiling.Memory{Tensor: got[role]}
-	}
-	if err := job.Run(ctx, from, to); err != nil {
-		return err
-	}
-	info := job.Info()
-	r.Algorithm, r.Tile, r.WorkspaceBytes, r.Arithmetic, r.Runs = info.Algorithm, info.Tile, info.WorkspaceBytes, info.Arithmetic.String(), 1
-	if f := job.Fallback(); f != nil {
-		s := f.String()
-		r.Fallback = &s
-	}
-	info.Arithmetic.OrPlain = info.Arithmetic != driver.Arithmetic{} // other tiles may be computed otherwise than the largest
-	return c.Judge(ctx, r, info.Arithmetic, got)
+	return p.once(ctx, r, func(got engine.Operands) error { return p.Judge(ctx, r, got) })
 }
-
-// poison is what outputs are filled with: NaN, or numbers that are rarely right.
-const poison = 0xff
 
 // simplerCut looks for steps with less of a cut by which the case still fails, one dimension after the other.
 func (c *Case) simplerCut(ctx context.Context, dev *engine.Device, algorithm string, steps []int, failed report.Record) report.Record {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	_ "github.com/gonvolve/gonvolve/cpu"
@@ -22,6 +23,8 @@ func TestMain(m *testing.M) {
 		return s.Write(ctx, dst, 4, []byte{0, 0, 0xc8, 0x42}) // element 1 becomes 100
 	}})
 	engine.Register("lazy", fake{lazy: true})
+	engine.Register("little", fake{most: 16 << 10, refuse: over(16 << 10)})
+	engine.Register("littlelazy", fake{most: 16 << 10, refuse: over(16 << 10), lazy: true})
 	engine.Register("wide", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool { return p.Axes[2].In >= 20 }})
 	// The first and the last of several tiles have padding on one side only.
 	engine.Register("narrow", fake{spoil: spoilFirst, spoils: func(p *problem.Problem) bool {
@@ -37,6 +40,18 @@ func TestMain(m *testing.M) {
 		engine.Register(name, f)
 	}
 	os.Exit(m.Run())
+}
+
+// over says whether a tensor is larger than so many bytes.
+func over(bytes int64) func(*problem.Problem) bool {
+	return func(p *problem.Problem) bool {
+		for _, r := range slices.Concat(p.Constants(), p.Inputs(), p.Outputs()) {
+			if p.BytesOf(r) > bytes {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // spoilFirst adds 1 to element 0 if that is f32.
@@ -111,7 +126,8 @@ type fake struct {
 	bend   func(*problem.Problem)      // changes the problem before it is planned; if that makes it invalid it stays
 	spoils func(*problem.Problem) bool // nil: all problems are spoiled
 	spoil  func(ctx context.Context, s driver.Stream, dst driver.Buffer) error
-	lazy   bool // runs compute nothing
+	lazy   bool  // runs compute nothing
+	most   int64 // bytes of a tensor; 0: as the cpu
 	says   driver.Arithmetic
 }
 
@@ -130,6 +146,14 @@ func (f fake) Open(ctx context.Context, _ int, _ driver.Options) (driver.Device,
 type fakeDevice struct {
 	driver.Device
 	fake
+}
+
+func (d fakeDevice) Info() driver.Info {
+	i := d.Device.Info()
+	if d.most > 0 {
+		i.MaxTensorBytes = d.most
+	}
+	return i
 }
 
 func (d fakeDevice) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptions) (driver.Plan, error) {
@@ -163,7 +187,8 @@ func (p fakePlan) Info() driver.PlanInfo {
 
 func (p fakePlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver.Event, error) {
 	if p.dev.lazy {
-		a.Buffers[problem.Dst] = scratch{a.Buffers[problem.Dst]}.clone(p.dev)
+		r := p.p.Outputs()[0]
+		a.Buffers[r] = scratch{a.Buffers[r]}.clone(p.dev)
 	}
 	ev, err := p.Plan.Run(ctx, s, a)
 	if out := a.Buffers[p.p.Outputs()[0]]; err == nil && p.dev.spoil != nil && (p.dev.spoils == nil || p.dev.spoils(&p.p)) {
@@ -183,9 +208,9 @@ func (s scratch) clone(d fakeDevice) driver.Buffer {
 	return b
 }
 
-func open(t testing.TB, spec string) *engine.Device {
+func open(t testing.TB, spec string, opts ...engine.Option) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(context.Background(), spec, engine.NoFallback())
+	d, err := engine.Open(context.Background(), spec, append(opts, engine.NoFallback())...)
 	if err != nil {
 		t.Fatal(err)
 	}

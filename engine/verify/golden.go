@@ -167,34 +167,29 @@ func (g *Golden) parse(name string, field func(string) string) (err error) {
 func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorithm string) report.Record {
 	if g.Note != "" {
 		r := report.New(&g.Problem, dev)
-		r.Check, r.Repro = "exact", Repro(&g.Problem, dev.Name(), algorithm, Int)
+		r.Check, r.Repro = "exact", Repro(&g.Problem, dev.Name(), algorithm, Int, dev.MemLimit())
 		r.Status, r.Reason = report.Skipped, "the file has no checksum for this row: "+g.Note
 		return r
 	}
-	r := check(ctx, dev, &g.Problem, Int, algorithm, func(pl *engine.Plan, r *report.Record) error {
+	r := check(ctx, dev, &g.Problem, Int, algorithm, func(r *report.Record) error {
 		c, err := newInputs(ctx, oracle, g.Problem, Int)
 		if err != nil {
 			return err
 		}
 		c.budget = math.Inf(1)
-		prepared, err := c.Prepare(ctx, pl)
+		s, err := c.Start(ctx, dev, algorithm)
 		if err != nil {
 			return err
 		}
-		defer prepared.Close()
-		got, err := prepared.Result(ctx)
-		if err != nil {
-			return err
-		}
-		r.Runs = 1
-		a := pl.Info().Arithmetic
-		if g.hashed {
-			return g.judgeHash(ctx, c, a, got, r)
-		}
-		if err := c.Judge(ctx, r, a, got); err != nil {
-			return err
-		}
-		return g.judgeSums(ctx, c, a, got, r)
+		return s.once(ctx, r, func(got engine.Operands) error {
+			if g.hashed {
+				return g.judgeHash(ctx, c, s, got, r)
+			}
+			if err := s.Judge(ctx, r, got); err != nil {
+				return err
+			}
+			return g.judgeSums(ctx, c, s.Info().Arithmetic, got, r)
+		})
 	})
 	r.Check = cmp.Or(r.Check, "exact")
 	return r
@@ -203,7 +198,8 @@ func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorith
 // judgeHash compares the result's hash with the file's. An arithmetic that rounds has another one: each of its elements is
 // the oracle's business, and where the bounds say that the true result is the nearest whole number, those numbers have
 // the file's hash.
-func (g *Golden) judgeHash(ctx context.Context, c *Case, a driver.Arithmetic, got engine.Operands, r *report.Record) error {
+func (g *Golden) judgeHash(ctx context.Context, c *Case, s *Prepared, got engine.Operands, r *report.Record) error {
+	a := s.Info().Arithmetic
 	values := got[g.Problem.Outputs()[0]].Float32s()
 	r.Checked = int64(len(values))
 	if h, whole := Hash(values); h == g.hash && whole {
@@ -214,10 +210,10 @@ func (g *Golden) judgeHash(ctx context.Context, c *Case, a driver.Arithmetic, go
 	if plain {
 		c.budget = DefaultBudget // the result is wrong: it is only to be said where
 	}
-	if err := c.Judge(ctx, r, a, got); err != nil {
+	if err := s.Judge(ctx, r, got); err != nil {
 		return err
 	}
-	truths, err := c.truths(ctx, a)
+	truths, err := c.truths(ctx, question{arithmetic: a}, nil)
 	if err != nil || r.Status != report.Passed || !plain && !nearest(truths[0], values) {
 		return err
 	}
@@ -245,7 +241,7 @@ func nearest(t truth, values []float32) bool {
 // both sums of n numbers, in whatever order, and the terms of both, were rounded in float64: 2(n+2)·2^-53·Σ|r_i| covers
 // that, as well as the rounding of r_i. So dot and abs are off by at most Σ(e_i + u·|r_i|) + 2(n+2)·2^-53·Σ|r_i|.
 func (g *Golden) judgeSums(ctx context.Context, c *Case, a driver.Arithmetic, got engine.Operands, r *report.Record) error {
-	truths, err := c.truths(ctx, a)
+	truths, err := c.truths(ctx, question{arithmetic: a}, nil)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // plainTruths are the case's truths about f32 arithmetic.
-func plainTruths(c *Case) []truth { return c.known[driver.Arithmetic{}] }
+func plainTruths(c *Case) []truth { return c.known[question{}] }
 
 // right is the case's truth rounded to float32.
 func right(c *Case) []float32 {
