@@ -7,6 +7,9 @@
 // to cut, input channels) tiles are partial sums: the host adds them in f32 (integers: s32) in the order of the tiles,
 // and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
 //
+// A program that imports this package has engine.Device.Compute and its like cut, too, what the device or its memory limit
+// (engine.WithMemLimit) cannot hold.
+//
 // [Compute] and [Job.Run] run the tiles in stages that overlap: while one tile is computed others are read, uploaded,
 // downloaded and written. A [Trace] shows them. Where host and device share memory, tiles are read to and written from it in
 // place, and nothing is uploaded or downloaded. What is in flight, on the host and on the device, keeps to the memory limit:
@@ -14,8 +17,9 @@
 // uploaded, packed), the plans' workspace and the streams' staging memory.
 //
 // Several devices share a job whose device is a list, such as "cpu+opencl:0": each takes the next result from a queue when it
-// has room for one, what a failed one had taken goes back into it, and when all have failed the job goes on as that of the
-// first. Job.Shares says what each did.
+// has room for one, and what a failed one had taken goes back into it. One that was lost is opened again and takes part again,
+// up to three times without a result in between; when all have failed the job goes on as that of the first. Job.Shares says
+// what each did.
 //
 // A run outlives its device. When the device is lost it is opened again (engine.Device.Reopen) and the run goes on with the
 // first tile that is not written; when memory runs out the tiles that are left are computed in parts of half the size, a

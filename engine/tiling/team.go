@@ -17,8 +17,9 @@ import (
 )
 
 // Several devices compute one problem as a team: each takes the next result from a queue when it has room for one, so that
-// the faster takes more. What a device that fails had taken goes back into the queue, and the others take it; when all have
-// failed the run goes on as that of one device.
+// the faster takes more. What a device that fails had taken goes back into the queue, and the others take it; one that was lost
+// is opened again and takes part again, unless it is lost over and over. When all have failed the run goes on as that of one
+// device.
 
 const (
 	shareResults = 6         // results for each device of a team, or more, so that the last ones do not count for much
@@ -51,7 +52,10 @@ type mate struct {
 	taken []int     // results that are not written yet
 	wrote int       // results
 	began time.Time // with the first of them
-	out   bool      // it has failed
+	out   bool      // it has failed, or is opened again
+
+	reopened int // times that it was opened again …
+	since    int // … with so many results written
 }
 
 // team is a job's devices, and, while it runs, what there is to do.
@@ -71,10 +75,19 @@ type team struct {
 // prepareTeam prepares a problem for several devices. A device that cannot take part is left out, which its Fallbacks say.
 func prepareTeam(ctx context.Context, devs []*engine.Device, p problem.Problem, o Options) (*Job, error) {
 	var why error
+	reopened := 0
 	for len(devs) > 1 {
 		j, bad, err := newTeam(ctx, devs, p, o)
 		if err == nil {
 			return j, nil
+		}
+		if bad >= 0 && ctx.Err() == nil && errors.Is(err, engine.ErrDeviceLost) && reopened < reopenings {
+			reopened++
+			if lost := devs[bad].Reopen(ctx, p); lost == nil {
+				continue
+			} else {
+				err = lost
+			}
 		}
 		if bad < 0 || ctx.Err() != nil || !refused(err) && !errors.Is(err, engine.ErrDeviceLost) {
 			return nil, err
@@ -220,7 +233,7 @@ func (t *team) run(ctx context.Context, j *Job, from [problem.Roles]Source, to [
 		t.left++
 	}
 	for _, m := range t.mates {
-		m.taken, m.wrote, m.began, m.out = nil, 0, time.Now(), false
+		m.taken, m.wrote, m.began, m.out, m.reopened, m.since = nil, 0, time.Now(), false, 0, 0
 	}
 	t.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -228,22 +241,9 @@ func (t *team) run(ctx context.Context, j *Job, from [problem.Roles]Source, to [
 	var wg sync.WaitGroup
 	for _, m := range t.mates {
 		wg.Go(func() {
-			r := newRunner(m.Job, from, to, m)
-			err := r.pipeline(ctx)
-			if errors.Is(err, errUnshared) && ctx.Err() == nil {
-				t.giveBack(m)
-				r.copies = true
-				err = r.pipeline(ctx)
-			}
-			if err == nil || ctx.Err() != nil {
-				return
-			}
-			if s := new(stopped); errors.As(err, &s) && (s.stage == Reading || s.stage == Writing) ||
-				!refused(err) && !errors.Is(err, engine.ErrDeviceLost) {
+			if err := t.work(ctx, j, m, from, to); err != nil {
 				cancel(err)
-				return
 			}
-			t.retire(ctx, j, m, err)
 		})
 	}
 	wg.Wait()
@@ -253,6 +253,59 @@ func (t *team) run(ctx context.Context, j *Job, from [problem.Roles]Source, to [
 		return 0, nil
 	}
 	return t.left, context.Cause(ctx) // nil if every device has failed
+}
+
+// work computes results on one device until there are no more, or the device has failed for good. The error is of what ends the
+// run of all.
+func (t *team) work(ctx context.Context, j *Job, m *mate, from [problem.Roles]Source, to [problem.Roles]Sink) error {
+	copies := false
+	for {
+		r := newRunner(m.Job, from, to, m)
+		r.copies = copies
+		err := r.pipeline(ctx)
+		s := new(stopped)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errUnshared):
+			copies = true
+			t.giveBack(m)
+		case errors.As(err, &s) && (s.stage == Reading || s.stage == Writing), !refused(err) && !errors.Is(err, engine.ErrDeviceLost):
+			return err
+		default:
+			back := t.giveBack(m) // before anything that takes time
+			again, err := t.reopen(ctx, j, m, err)
+			if !again {
+				t.retire(ctx, j, m, back, err)
+				return nil
+			}
+		}
+	}
+}
+
+// reopen opens a device again that was lost, if there is anything left to do, and it has not been lost so often without a
+// result in between. If it does not, err is why.
+func (t *team) reopen(ctx context.Context, j *Job, m *mate, why error) (again bool, err error) {
+	t.mu.Lock()
+	if m.wrote > m.since {
+		m.reopened, m.since = 0, m.wrote
+	}
+	idle := t.left == 0 || m.reopened == reopenings || !errors.Is(why, engine.ErrDeviceLost)
+	m.reopened++
+	m.out = true // the others do not wait for it
+	t.changed.Broadcast()
+	t.mu.Unlock()
+	if idle {
+		return false, why
+	}
+	m.plans.drop()
+	if err := m.dev.Reopen(ctx, j.Tiles.Problem()); err != nil {
+		return false, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m.out = false
+	return true, nil
 }
 
 // take is the next result for a device: it waits while the device has enough to do, or others will be done with all that is
@@ -337,9 +390,8 @@ func (t *team) giveBack(m *mate) (results int) {
 	return results
 }
 
-// retire gives what a device had taken to the others.
-func (t *team) retire(ctx context.Context, j *Job, m *mate, why error) {
-	back := t.giveBack(m)
+// retire leaves a device out, after it has given results back.
+func (t *team) retire(ctx context.Context, j *Job, m *mate, back int, why error) {
 	t.mu.Lock()
 	m.out = true
 	var others []*engine.Device

@@ -22,7 +22,11 @@ import (
 // second is another cpu.
 type second struct{ cpu.Driver }
 
-func init() { engine.Register("second", second{}) }
+func init() {
+	engine.Register("second", second{})
+	engine.Register("slow", paced{})
+	engine.Register("fragile2", fragile{})
+}
 
 // meeting is a source whose second box has to be read before its sink takes the first: a device reads one before it has written
 // one, so that by then another one takes part.
@@ -119,20 +123,21 @@ func TestTeam(t *testing.T) {
 	}
 }
 
-// What a device had taken that is lost, out of memory or hangs goes to the other.
+// What a device had taken that is lost, out of memory or hangs goes to the other. One that was lost, or hung, is opened again.
 func TestTeamLost(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		o    faulty.Options
 		opts []engine.Option
 		want error
+		step engine.Step
 	}{
-		{"lost", faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1, Most: 1}, nil, engine.ErrDeviceLost},
-		{"lost at once", faulty.Options{Lost: 1, Methods: []string{"NewStream"}, Most: 1}, nil, engine.ErrDeviceLost},
-		{"lost while it is prepared", faulty.Options{Lost: 1, Methods: []string{"Plan"}, Most: 1}, nil, engine.ErrDeviceLost},
-		{"out of memory", faulty.Options{OutOfMemory: 1, Methods: []string{"Alloc"}, After: 1}, nil, engine.ErrOutOfMemory},
+		{"lost", faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1, Most: 1}, nil, engine.ErrDeviceLost, engine.Reopened},
+		{"lost at once", faulty.Options{Lost: 1, Methods: []string{"NewStream"}, Most: 1}, nil, engine.ErrDeviceLost, engine.Reopened},
+		{"lost while it is prepared", faulty.Options{Lost: 1, Methods: []string{"Plan"}, Most: 1}, nil, engine.ErrDeviceLost, engine.Reopened},
+		{"out of memory", faulty.Options{OutOfMemory: 1, Methods: []string{"Alloc"}, After: 1}, nil, engine.ErrOutOfMemory, engine.Moved},
 		{"hung", faulty.Options{Hang: 1, Methods: []string{"Run"}, After: 1, Most: 1},
-			[]engine.Option{engine.WithDeadline(2 * time.Second)}, engine.ErrDeviceHung},
+			[]engine.Option{engine.WithDeadline(2 * time.Second)}, engine.ErrDeviceHung, engine.Reopened},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, text := range []string{tiledConv, tiledSums} {
@@ -145,7 +150,7 @@ func TestTeamLost(t *testing.T) {
 				if len(all) == 0 && j.Shares()[1].Results <= 1 {
 					continue // the other was done with it before
 				}
-				if len(all) != 1 || all[0].Step != engine.Moved || all[0].From != "fragile:0" || all[0].To != "cpu" || !errors.Is(all[0].Reason, c.want) {
+				if len(all) != 1 || all[0].Step != c.step || all[0].From != "fragile:0" || !errors.Is(all[0].Reason, c.want) {
 					t.Errorf("%v", all)
 				}
 			}
@@ -153,16 +158,41 @@ func TestTeamLost(t *testing.T) {
 	}
 }
 
-// When all devices fail the first is opened again, as that of a run of its own.
+// A device that was lost is opened again and takes tiles again, as often as it makes some in between; one that is lost over and
+// over stays out.
+func TestTeamReopens(t *testing.T) {
+	r, m := engine.Reopened, engine.Moved
+	for _, c := range []struct {
+		o     faulty.Options
+		steps []engine.Step
+		least int // results of the device
+	}{
+		{faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1, Most: 1}, []engine.Step{r}, 2},
+		{faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1, Most: 3}, []engine.Step{r, r, r}, 2},
+		{faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1}, []engine.Step{r, r, r, m}, 1},
+		{faulty.Options{Lost: 1, Methods: []string{"Run", "Open"}, After: 1}, []engine.Step{m}, 1}, // it does not open again
+	} {
+		d := failsIn(t, "slow+fragile", faulty.New(c.o))
+		j, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 90 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := j.Shares()[1]; !slices.Equal(steps(d), c.steps) || s.Results < c.least || !strings.Contains(j.Info().Tile, fmt.Sprintf("fragile:0 (%d)", s.Results)) {
+			t.Errorf("%v: steps are %v, shares %v", c.o, steps(d), j.Shares())
+		}
+	}
+}
+
+// When all devices fail for good the run goes on as one of the first, and so on the device that it falls back to.
 func TestTeamAllLost(t *testing.T) {
-	f := faulty.New(faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1, Most: 2})
-	engine.Register("fragile2", fragile{})
+	f := faulty.New(faulty.Options{Lost: 1, Methods: []string{"Run"}, After: 1})
 	d := failsIn(t, "fragile+fragile2", f)
-	if _, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 90 << 10}); err != nil {
+	j, err := compute(t, d, tiledConv, tiling.Options{MemLimit: 90 << 10})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n := f.Injected()["lost"]; n != 2 || !slices.Contains(steps(d), engine.Moved) {
-		t.Errorf("%d lost: %v", n, d.Fallbacks())
+	if s := steps(d); len(s) < 4 || s[0] != engine.Reopened || !slices.Contains(s, engine.Moved) || j.Device().Spec() != "cpu" {
+		t.Errorf("on %s: %v", j.Device().Spec(), s)
 	}
 }
 

@@ -117,15 +117,21 @@ func (f *Faults) Prepare(ctx context.Context) (err error) {
 			return err
 		}
 		f.sound[spec] = d
+		members, err := d.Members(ctx)
+		if err != nil {
+			return err
+		}
 		for i, c := range f.cases {
-			a, err := f.first(ctx, d, c)
-			if err != nil {
-				return fmt.Errorf("%s on %s: %w", c.Problem.String(), spec, err)
+			var a driver.Arithmetic
+			for _, m := range members {
+				b, err := f.first(ctx, m, c)
+				if err != nil {
+					return fmt.Errorf("%s on %s: %w", c.Problem.String(), m.Spec(), err)
+				}
+				a = either(a, b)
 			}
 			if spec != "cpu" { // where a run may end, too
-				b := f.arith["cpu"][i]
-				a.Winograd, a.FFT = max(a.Winograd, b.Winograd), max(a.FFT, b.FFT)
-				a.Half, a.Truncates = max(a.Half, b.Half), a.Truncates || b.Truncates
+				a = either(a, f.arith["cpu"][i])
 				a.OrPlain = a != (driver.Arithmetic{})
 			}
 			f.arith[spec] = append(f.arith[spec], a)
@@ -133,6 +139,12 @@ func (f *Faults) Prepare(ctx context.Context) (err error) {
 	}
 	f.threads = runtime.NumGoroutine()
 	return nil
+}
+
+// either is the arithmetic of results that come by one of two ways.
+func either(a, b driver.Arithmetic) driver.Arithmetic {
+	return driver.Arithmetic{Winograd: max(a.Winograd, b.Winograd), FFT: max(a.FFT, b.FFT), Cut: a.Cut || b.Cut, Half: max(a.Half, b.Half),
+		Truncates: a.Truncates || b.Truncates, OrPlain: a.OrPlain || b.OrPlain || a != b}
 }
 
 // first runs a case on a sound device. What that cannot run is left to those that it falls back to.
@@ -212,11 +224,12 @@ func (f *Faults) Run(ctx context.Context, i uint64) *FaultyRun {
 	if r.IntN(2) == 0 {
 		opts = append(opts, engine.NoFallback())
 	}
-	modes := []string{"compute", "resident", "concurrent", "tiled"}
-	if windowed(&c.Problem) { // tiles may be transformed where the whole is not
-		modes = modes[:3]
+	modes := []string{"compute", "resident", "concurrent", "streams", "tiled"}
+	run.Mode = modes[r.IntN(len(modes))]
+	if windowed(&c.Problem) && (run.Mode == "compute" || run.Mode == "concurrent") {
+		o.OutOfMemory = 0 // it would run in tiles, which may be transformed each from its own origin
 	}
-	run.Mode, run.Faults = modes[r.IntN(len(modes))], o
+	run.Faults = o
 	limit := time.Duration(0)
 	if r.IntN(16) == 0 {
 		limit = time.Duration(1 + r.IntN(int(30*time.Millisecond)))
@@ -279,26 +292,49 @@ func (run *FaultyRun) do(ctx context.Context, c *Case, a driver.Arithmetic, opts
 	}()
 	switch run.Mode {
 	case "tiled":
-		out, err := tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{MemLimit: max(c.Problem.Bytes()*2, 8<<10)})
+		out, err := tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{MemLimit: max(c.Problem.Bytes()*2, 8<<10), Exact: true})
 		if errors.Is(err, driver.ErrUnsupported) { // not so small
-			out, err = tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{})
+			out, err = tiling.Compute(ctx, d, c.Problem, c.In, tiling.Options{Exact: true})
 		}
 		if err != nil {
 			return err
 		}
 		return c.right(ctx, a, out)
 	case "concurrent":
-		errs := make([]error, 3)
-		var wg sync.WaitGroup
-		for i := range errs {
-			wg.Go(func() { errs[i] = survived(func() error { return c.compute(ctx, d, a) }) })
+		return together(func() error {
+			err := c.compute(ctx, d, a)
+			if again := c.compute(ctx, d, a); errors.Is(again, errWrong) || err == nil {
+				err = again
+			}
+			return err
+		})
+	case "resident", "streams":
+		pl, err := d.Plan(ctx, c.Problem, driver.PlanOptions{})
+		if err != nil {
+			return err
 		}
-		wg.Wait()
-		return worst(errs)
-	case "resident":
-		return c.resident(ctx, d, a)
+		defer func() {
+			if cerr := pl.Close(); err == nil {
+				err = cerr
+			}
+		}()
+		if run.Mode == "resident" {
+			return c.resident(ctx, pl, a)
+		}
+		return together(func() error { return c.resident(ctx, pl, a) })
 	}
 	return c.compute(ctx, d, a)
+}
+
+// together calls f by several goroutines at a time.
+func together(f func() error) error {
+	errs := make([]error, 3)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = survived(f) })
+	}
+	wg.Wait()
+	return worst(errs)
 }
 
 // errPanic is what a run must not end with, either.
@@ -332,18 +368,9 @@ func (c *Case) compute(ctx context.Context, d *engine.Device, a driver.Arithmeti
 	return c.right(ctx, a, out)
 }
 
-// resident runs a plan some times on tensors that stay on the device, as users with their own streams do: each result that
+// resident runs a plan some times on a stream and tensors of its own that stay on the device, as users do: each result that
 // comes without an error has to be right.
-func (c *Case) resident(ctx context.Context, d *engine.Device, a driver.Arithmetic) (err error) {
-	pl, err := d.Plan(ctx, c.Problem, driver.PlanOptions{})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := pl.Close(); err == nil {
-			err = cerr
-		}
-	}()
+func (c *Case) resident(ctx context.Context, pl *engine.Plan, a driver.Arithmetic) (err error) {
 	p, err := c.Prepare(ctx, pl)
 	if err != nil {
 		return err
