@@ -2,14 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/outofcore"
 )
 
@@ -162,12 +165,97 @@ func TestMakeAndCompare(t *testing.T) {
 	}
 }
 
-// A process that is killed in the middle leaves a run that the same command goes on with, on another device as well.
+// A process that is killed (-9) in the middle leaves a run that the same command goes on with: results of one device and of
+// several, and a sum of many tiles that was not finished.
 func TestKilledRunGoesOn(t *testing.T) {
 	file := build(t) // before the folder is another
 	dir := t.TempDir()
-	arraysFor(t, dir, "x.npy 1,8,1024,1024", "w.npy 8,8,3,3 --seed 2", "w2.npy 8,8,3,3 --seed 3")
-	args := strings.Fields("run conv --src x.npy --wei w.npy --pad 1 --alg direct --dst y.npy --mem-limit 2MiB --device cpu")
+	arraysFor(t, dir, "x.npy 1,8,1024,1024", "w.npy 8,8,3,3 --seed 2", "w2.npy 8,8,3,3 --seed 3", "batch.npy 64,8,128,128", "grad.npy 64,8,128,128 --seed 4")
+	conv := "run conv --src x.npy --wei w.npy --pad 1 --alg direct --dst y.npy --mem-limit 2MiB"
+	sums := "run problem conv:BWD_W:mb64ic8ih128oc8oh128kh3ph1 --in src=batch.npy --in diff_dst=grad.npy --alg direct --out diff_wei=y.npy --mem-limit 4MiB"
+	list := "cpu"
+	for _, l := range engine.Devices() {
+		if l.Err == nil && l.Spec != "cpu" {
+			list += "+" + l.Spec
+			break
+		}
+	}
+	for _, c := range []struct {
+		args, device string
+		begun        func() bool // that there is something to go on with
+		changed      [2]string   // an input, and another in its place
+		says         string
+	}{
+		{conv, "cpu", finished(dir, 3), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
+		{conv, list, finished(dir, 3), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
+		{sums, "cpu", exists(dir, "y.npy.sum0"), [2]string{"batch.npy", "grad.npy"}, "src has changed"},
+		{sums, list, exists(dir, "y.npy.journal"), [2]string{"batch.npy", "grad.npy"}, "src has changed"},
+	} {
+		args := append(strings.Fields(c.args), "--device", c.device)
+		killed(t, file, dir, args, c.begun)
+		for _, f := range []string{"y.npy.partial", "y.npy.journal"} {
+			if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+				t.Errorf("after the kill: %v", err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "y.npy")); !os.IsNotExist(err) {
+			t.Errorf("the result is there: %v", err)
+		}
+		other := strings.Fields(strings.ReplaceAll(strings.Join(args, " "), c.changed[0], c.changed[1]))
+		if code, _, stderr := gonvolve(t, dir, other...); code != exitUsage || !strings.Contains(stderr, c.says) || !strings.Contains(stderr, "--restart") {
+			t.Errorf("%v: exit %d, %s", other, code, stderr)
+		}
+		code, _, errs := gonvolve(t, dir, args...)
+		found := regexp.MustCompile(`going on where a run on (\S+) was interrupted: (\d+) of \d+ tiles are there`).FindStringSubmatch(errs)
+		if code != exitDone || found == nil {
+			t.Fatalf("%v again: exit %d, %s", args, code, errs)
+		}
+		least := 1 // the sum of one tile
+		switch {
+		case strings.HasPrefix(c.args, conv):
+			least = 3
+		case c.device != "cpu":
+			least = 0 // of sums that several devices make none is kept until it is complete
+		}
+		if n, err := strconv.Atoi(found[2]); err != nil || n < least {
+			t.Errorf("%v again: %s", args, errs)
+		}
+		whole, _, _ := strings.Cut(strings.ReplaceAll(c.args, "y.npy", "whole.npy"), " --mem-limit")
+		if code, _, errs := gonvolve(t, dir, strings.Fields(whole)...); code != exitDone {
+			t.Fatal(errs)
+		}
+		if code, stdout, errs := gonvolve(t, dir, "compare", "y.npy", "whole.npy"); code != exitDone {
+			t.Errorf("%v: %s%s", args, stdout, errs)
+		}
+		left, err := filepath.Glob(filepath.Join(dir, "y.npy.*"))
+		if err != nil || left != nil {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+		if err := errors.Join(os.Remove(filepath.Join(dir, "y.npy")), os.Remove(filepath.Join(dir, "whole.npy"))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// exists says whether there is a file that has something in it.
+func exists(dir, name string) func() bool {
+	return func() bool {
+		i, err := os.Stat(filepath.Join(dir, name))
+		return err == nil && i.Size() > 0
+	}
+}
+
+// finished says whether a run's journal has so many results.
+func finished(dir string, results int) func() bool {
+	return func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "y.npy.journal"))
+		return strings.Count(string(text), "done") >= results
+	}
+}
+
+// killed runs the command in a process of its own, and kills that once it has begun.
+func killed(t *testing.T, file, dir string, args []string, begun func() bool) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), file, args...)
 	cmd.Dir = dir
 	var stderr strings.Builder
@@ -175,49 +263,16 @@ func TestKilledRunGoesOn(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	journal := filepath.Join(dir, "y.npy.journal")
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
-		if text, _ := os.ReadFile(journal); strings.Count(string(text), "done") >= 3 {
-			break
-		}
+	for deadline := time.Now().Add(2 * time.Minute); !begun(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no tile was finished: %s", stderr.String())
+			t.Fatalf("%v: nothing was finished: %s", args, stderr.String())
 		}
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil {
-		t.Fatal("it came to its end before it was killed")
-	}
-	for _, f := range []string{"y.npy.partial", "y.npy.journal"} {
-		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
-			t.Errorf("after the kill: %v", err)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "y.npy")); !os.IsNotExist(err) {
-		t.Errorf("the result is there: %v", err)
-	}
-	other := append([]string{}, args...)
-	other[5] = "w2.npy"
-	if code, _, stderr := gonvolve(t, dir, other...); code != exitUsage || !strings.Contains(stderr, "wei has changed") || !strings.Contains(stderr, "--restart") {
-		t.Errorf("with other weights: exit %d, %s", code, stderr)
-	}
-	code, _, errs := gonvolve(t, dir, args...)
-	found := regexp.MustCompile(`going on where a run on cpu was interrupted: (\d+) of \d+ tiles are there`).FindStringSubmatch(errs)
-	if code != exitDone || found == nil || found[1] < "3" && len(found[1]) == 1 {
-		t.Fatalf("again: exit %d, %s", code, errs)
-	}
-	if code, _, errs := gonvolve(t, dir, strings.Fields("run conv --src x.npy --wei w.npy --pad 1 --dst whole.npy")...); code != exitDone {
-		t.Fatal(errs)
-	}
-	if code, stdout, errs := gonvolve(t, dir, "compare", "y.npy", "whole.npy"); code != exitDone {
-		t.Errorf("%s%s", stdout, errs)
-	}
-	for _, f := range []string{"y.npy.partial", "y.npy.journal"} {
-		if _, err := os.Stat(filepath.Join(dir, f)); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", f, err)
-		}
+		t.Fatalf("%v: it came to its end before it was killed", args)
 	}
 }
 
