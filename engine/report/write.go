@@ -293,7 +293,7 @@ func colour(s Status) text.Colors {
 // writeCSV writes the fields of the JSON record, times flattened.
 func writeCSV(w io.Writer, records []Record) error {
 	out := csv.NewWriter(w)
-	head := []string{"problem", "op", "dir", "dt", "device", "chosen", "chosen_e2e", "why", "device_name", "api", "driver", "algorithm", "tile", "tiles", "tiles_why", "own", "arithmetic",
+	head := []string{"problem", "op", "dir", "dt", "device", "chosen", "chosen_e2e", "why", "device_name", "api", "driver", "algorithm", "tile", "own", "tiles", "tiles_why", "arithmetic",
 		"workspace_bytes", "kernels", "kernels_from", "runs", "device_ms_min", "device_ms_median", "device_ms_p95", "wall_ms_min", "wall_ms_median",
 		"wall_ms_p95", "e2e_ms_min", "e2e_ms_median", "e2e_ms_p95", "first_ms", "gflops", "gbps", "peak_pct", "peak_bw_pct", "verified",
 		"check", "checked", "elements", "max_abs_err", "max_ulp", "bound_used", "speedup", "vs_best", "vs_best_e2e", "vs_builtin", "fallback", "status", "reason", "repro",
@@ -312,7 +312,7 @@ func writeCSV(w io.Writer, records []Record) error {
 		if r.Tiles > 0 {
 			tiles = strconv.Itoa(r.Tiles)
 		}
-		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.Chosen, r.ChosenE2E, r.Why, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile, tiles, r.TilesWhy, strconv.FormatBool(r.Own), r.Arithmetic,
+		row := []string{r.Problem, r.Op, r.Dir, r.Type, r.Device, r.Chosen, r.ChosenE2E, r.Why, r.DeviceName, r.API, r.Driver, r.Algorithm, r.Tile, strconv.FormatBool(r.Own), tiles, r.TilesWhy, r.Arithmetic,
 			strconv.FormatInt(r.WorkspaceBytes, 10), r.Kernels, r.KernelsFrom, strconv.Itoa(r.Runs)}
 		for _, t := range []*Times{r.DeviceMS, r.WallMS, r.E2EMS} {
 			if t == nil {
