@@ -96,9 +96,13 @@ func newTransformed(d *Device, p *problem.Problem) *igemm {
 	return ig
 }
 
-// shifts says whether sums of rows do: for a few channels in a group, where they can be faster.
+// shifts says whether sums of rows do: for a few channels in a group, where they can be faster; of products of rows, what
+// the weights of one or two pairs of channels get.
 func shifts(p *problem.Problem) bool {
-	return implicit(p) && p.Dir != problem.BackwardWeights && made(p) <= 16
+	if p.Dir == problem.BackwardWeights {
+		return implicit(p) && newGeometry(p).fewPairs()
+	}
+	return implicit(p) && made(p) <= 16
 }
 
 // made is how many channels a group of a convolution makes.
@@ -143,11 +147,8 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 	case p.Integer():
 	case transforms(p) && (worthTransforming(p) || isa == simd.Portable && min(read(p), made(p)) >= 16):
 		prefer("winograd")
-	case worthShifting(p):
+	case p.Dir == problem.BackwardWeights || worthShifting(p):
 		prefer("depthwise")
-	}
-	if list[0].name == "igemm" && p.Dir == problem.BackwardWeights && newGeometry(p).small() {
-		prefer("direct")
 	}
 	if list[0].name == "igemm" && isa == simd.Portable && vectorsOfGonum {
 		prefer("gemm")

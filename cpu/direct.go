@@ -91,7 +91,7 @@ func weigh(ctx context.Context, g *geometry, wide, narrow, wei []float32) error 
 			by := narrow[(n*g.narrowC+o)*g.narrowSp:][:g.narrowSp]
 			g.lines(func(tap, x, w, n int) {
 				if g.stride[2] == 1 {
-					taps[tap] += productSum(by[x:][:n], plane[w:][:n])
+					taps[tap] += simd.Dot(by[x:][:n], plane[w:][:n])
 					return
 				}
 				var s float32
@@ -105,27 +105,6 @@ func weigh(ctx context.Context, g *geometry, wide, narrow, wei []float32) error 
 			}
 		}
 	})
-}
-
-// productSum is the sum of products, as eight sums, which need not wait for each other.
-func productSum(x, y []float32) float32 {
-	var a, b, c, d, e, f, g, h float32
-	for len(x) >= 8 && len(y) >= 8 {
-		v, w := x[:8:8], y[:8:8]
-		a += v[0] * w[0]
-		b += v[1] * w[1]
-		c += v[2] * w[2]
-		d += v[3] * w[3]
-		e += v[4] * w[4]
-		f += v[5] * w[5]
-		g += v[6] * w[6]
-		h += v[7] * w[7]
-		x, y = x[8:], y[8:]
-	}
-	for i, v := range x {
-		a += v * y[i]
-	}
-	return ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 // channelSums is the gradient of the bias: the sum of each channel of x [n, c, plane].

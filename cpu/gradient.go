@@ -60,6 +60,10 @@ func newGradient(d *Device, g *geometry) *gradient {
 	return r
 }
 
+func (r *gradient) String() string { return r.gemm.String() }
+
+func (r *gradient) pads() bool { return !r.patch.asIs }
+
 func (r *gradient) patches() int {
 	if r.patch.asIs {
 		return 0

@@ -17,7 +17,7 @@ type igemm struct {
 	adjoint   bool // scatter: from narrow to wide
 	phases    []phase
 	products  []summer // gather's one, or scatter's, phase by phase
-	gradient  *gradient
+	gradient  weigher
 	integers  *integerProduct
 	ones      []float32 // the weights of a pooling
 	made      int64     // results before a fused pooling
@@ -44,8 +44,21 @@ type summer interface {
 	pads() bool
 }
 
+// weigher computes what a convolution's weights get.
+type weigher interface {
+	fmt.Stringer
+	scratch() int // elements that a run takes
+	run(ctx context.Context, a *arena, wide, narrow, wei []float32) error
+	pads() bool // zeros of the padding are multiplied
+}
+
 // newIgemm plans a problem, by sums of rows if asked to.
 func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
+	if rows && p.Dir == problem.BackwardWeights {
+		q, _ := padded(p)
+		g := newGeometry(&q)
+		return &igemm{g: g, gradient: newRowGradient(d, g)}
+	}
 	return newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
 		if rows && !at.interleaves() {
 			if s := newSliding(d, l, n, groups, from, to, simd.Weighted); s != nil {
@@ -64,7 +77,11 @@ func newSums(d *Device, p *problem.Problem, by func(l *lattice, n, groups, from,
 	conv := p.Op == problem.Conv
 	switch {
 	case p.Dir == problem.BackwardWeights:
-		ig.gradient = newGradient(d, g)
+		if worthDotting(g) {
+			ig.gradient = newRowGradient(d, g)
+		} else {
+			ig.gradient = newGradient(d, g)
+		}
 		return ig
 	case conv == (p.Dir == problem.Forward):
 		l := g.gathering()
@@ -94,7 +111,7 @@ func dense(l *lattice) place { return place{size: l.out, step: [3]int{1, 1, 1}} 
 func (ig *igemm) String() string {
 	switch {
 	case ig.gradient != nil:
-		return ig.gradient.gemm.String()
+		return ig.gradient.String()
 	case ig.integers != nil:
 		return ig.integers.gemm.String()
 	}
@@ -215,7 +232,7 @@ func (s *igemmSums) weigh(ctx context.Context, wide, narrow, wei []float32) erro
 		return err
 	}
 	// A value that is not finite leaves its mark on a weight of every tap, the padding's zeros included.
-	if s.gradient.patch.asIs || finite(ctx, wei) {
+	if !s.gradient.pads() || finite(ctx, wei) {
 		return ctx.Err()
 	}
 	return loops{s.g}.weigh(ctx, wide, narrow, wei)

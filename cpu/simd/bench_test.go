@@ -153,3 +153,22 @@ func BenchmarkTranspose(b *testing.B) {
 		})
 	}
 }
+
+// The weights of a depthwise 3×3 convolution of 144 planes of 56×56.
+func BenchmarkDots(b *testing.B) {
+	const planes, size, ld = 144, 56, 58
+	src, diff, wei := Aligned(planes*ld*ld), Aligned(planes*size*size), Aligned(9*planes)
+	d := Dots{M: 1, Rows: size, Cols: size, LDA: size, LDB: ld, LDC: 9}
+	for i := range 9 {
+		d.Off = append(d.Off, i/3*ld+i%3)
+	}
+	for _, isa := range Supported() {
+		b.Run(isa.String(), func(b *testing.B) {
+			fastest(b, 2*9*planes*size*size, func() {
+				for c := range planes {
+					d.Add(isa, wei[9*c:], diff[c*size*size:], src[c*ld*ld:])
+				}
+			})
+		})
+	}
+}

@@ -155,3 +155,11 @@ func mostEvenGo(t *tile) {
 
 // mostGo4 is four.
 func mostGo4(t *tile) { fourGo(t, mostGo) }
+
+// dotGo is one row of a with one of b.
+func dotGo(t *tile) {
+	n := t.rows*lanesGo + t.lanes
+	for r := range t.k {
+		t.c[0] += Dot(t.a[r*t.lda:][:n], t.b[t.off[0]+r*t.ldb:][:n])
+	}
+}

@@ -20,6 +20,8 @@ type tile struct {
 	limits [2]float32 // of a product that finish says to clip, and of clip
 	finish int        // what happens to a product before it is stored: bits as below
 	step   int        // bytes from line to line of next
+	lda    int        // of dots: from row to row of a
+	plane  int        // and from channel to channel
 	halves []int16    // b, for the portable join
 	parts  [2]int     // of split, which off points to
 }
@@ -78,6 +80,9 @@ type kernels struct {
 	most [][2]kernel
 	// sumEven and mostEven have, by number of vectors less one, those of every other element, for one row.
 	sumEven, mostEven []kernel
+	// dots has sums of products along rows by rows of a, those in dotRows, and by rows of b less one: see Dots.
+	dots    [][]kernel
+	dotRows []int // ascending, from 1
 	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
 	widen, narrow kernel
 	slides        []slideKernels // of sliding windows

@@ -20,6 +20,7 @@ const (
 	Weighted WindowKind = iota // the sum of their products with weights
 	Averaged                   // their sum, divided
 	Greatest                   // NaN if one is NaN, else the first of the greatest; −∞ of none
+	Gradient                   // nothing: it is multiplied with the result, and added up for all windows, cell by cell
 )
 
 // Slider is windows with the kernels for them. They load each row once, for all results that it is a part of, and leave
@@ -51,7 +52,7 @@ type strip struct {
 	row                int // of that cell
 	end                int // the first row that doesn't exist, or isn't needed
 	steps              int // rows of results to make, with those before the first that its window's rows are a part of
-	skip               int // how many of these
+	skip               int // how many of these; of Gradient, how many rows of dst there are
 	ldSrc, ldDst       int
 	finish             int     // bits as of a tile
 	bias               float32 // of Means: the divisor
@@ -144,7 +145,7 @@ func firstLanes(k *kernels, n int) [8]int32 { return k.mask(func(lane int) bool 
 // Slide is a plane and its results.
 type Slide struct {
 	Src, Dst []float32
-	Wei      []float32 // of Weighted
+	Wei      []float32 // of Weighted, or of Gradient, to add to
 	Div      []float32 // of Averaged, for each result
 	// What happens to sums of Weighted before they are stored: they are added to what is there, a bias is added, what is
 	// below Lo becomes Lo and what is above Hi becomes Hi.
@@ -158,7 +159,7 @@ type Slide struct {
 	Past  bool
 }
 
-// Rows computes rows y0 to y1−1 of the results.
+// Rows computes rows y0 to y1−1 of the results, or what they add to weights.
 func (s *Slider) Rows(c *Slide, y0, y1 int) {
 	if y0 >= y1 || s.OutW == 0 {
 		return
@@ -171,7 +172,7 @@ func (s *Slider) Rows(c *Slide, y0, y1 int) {
 		t.src = &src[0]
 		t.end = max(0, min(s.InH, (y1-1)*s.Stride-s.Top+s.K))
 	}
-	if s.kind == Weighted {
+	if s.kind == Weighted || s.kind == Gradient {
 		t.wei = &c.Wei[:s.K*s.K][0]
 	}
 	t.bias, t.limits = c.Bias, [2]float32{c.Lo, c.Hi}
@@ -188,6 +189,9 @@ func (s *Slider) Rows(c *Slide, y0, y1 int) {
 		col := &s.columns[i]
 		t.start, t.row = 4*(top*s.InW+col.x*s.Stride-s.Left), top
 		t.steps, t.skip = y1-y0+s.live-1, s.live-1
+		if s.kind == Gradient {
+			t.skip = y1 - y0
+		}
 		at := y0*s.OutW + col.x
 		t.dst = &dst[at]
 		if s.kind == Averaged {

@@ -97,6 +97,51 @@ func weigh5125x2x3(t *strip)
 //go:noescape
 func weigh5125x2x4(t *strip)
 
+// grad5123x1x1 is windows of 3×3, stride 1, on up to 16 lanes.
+//
+//go:noescape
+func grad5123x1x1(t *strip)
+
+// grad5123x1x2 is windows of 3×3, stride 1, on up to 32 lanes.
+//
+//go:noescape
+func grad5123x1x2(t *strip)
+
+// grad5123x1x3 is windows of 3×3, stride 1, on up to 48 lanes.
+//
+//go:noescape
+func grad5123x1x3(t *strip)
+
+// grad5123x1x4 is windows of 3×3, stride 1, on up to 64 lanes.
+//
+//go:noescape
+func grad5123x1x4(t *strip)
+
+// grad5123x2x1 is windows of 3×3, stride 2, on up to 16 lanes.
+//
+//go:noescape
+func grad5123x2x1(t *strip)
+
+// grad5123x2x2 is windows of 3×3, stride 2, on up to 32 lanes.
+//
+//go:noescape
+func grad5123x2x2(t *strip)
+
+// grad5123x2x3 is windows of 3×3, stride 2, on up to 48 lanes.
+//
+//go:noescape
+func grad5123x2x3(t *strip)
+
+// grad5123x2x4 is windows of 3×3, stride 2, on up to 64 lanes.
+//
+//go:noescape
+func grad5123x2x4(t *strip)
+
+// grad5125x1x1 is windows of 5×5, stride 1, on up to 16 lanes.
+//
+//go:noescape
+func grad5125x1x1(t *strip)
+
 // sum5123x1x1 is windows of 3×3, stride 1, on up to 16 lanes.
 //
 //go:noescape
@@ -276,6 +321,16 @@ func weigh2565x2x1(t *strip)
 //
 //go:noescape
 func weigh2565x2x2(t *strip)
+
+// grad2563x1x1 is windows of 3×3, stride 1, on up to 8 lanes.
+//
+//go:noescape
+func grad2563x1x1(t *strip)
+
+// grad2563x2x1 is windows of 3×3, stride 2, on up to 8 lanes.
+//
+//go:noescape
+func grad2563x2x1(t *strip)
 
 // sum2563x1x1 is windows of 3×3, stride 1, on up to 8 lanes.
 //

@@ -64,7 +64,7 @@ func TestSliders(t *testing.T) {
 			w.Top, w.Left = r.IntN(w.K)-r.IntN(2), r.IntN(w.K)-r.IntN(2)
 			w.OutH = max(1, (w.InH+w.Top+r.IntN(w.K)-w.K)/w.Stride+1)
 			w.OutW = max(1, (w.InW+w.Left+r.IntN(w.K)-w.K)/w.Stride+1)
-			kind := WindowKind(r.IntN(3))
+			kind := WindowKind(r.IntN(4))
 			s := NewSlider(isa, kind, w)
 			if s == nil {
 				continue
@@ -87,6 +87,10 @@ func TestSliders(t *testing.T) {
 			whole := make([]float32, w.OutH*w.OutW+guard)
 			fillWith(whole, 77)
 			c.Dst = whole
+			if kind == Gradient {
+				checkGradient(t, isa, s, c, small(w.OutH*w.OutW), y0, y1)
+				continue
+			}
 			s.Rows(c, y0, y1)
 			for i, got := range whole {
 				y, x := i/w.OutW, i%w.OutW
@@ -101,6 +105,30 @@ func TestSliders(t *testing.T) {
 		}
 		if want := len(kernelsOf(isa).slides); len(ran) != want {
 			t.Errorf("%s: %d of %d kinds of windows ran", isa, len(ran), want)
+		}
+	}
+}
+
+// checkGradient compares what rows y0 to y1−1 of diff add to weights with the definition.
+func checkGradient(t *testing.T, isa ISA, s *Slider, c *Slide, diff []float32, y0, y1 int) {
+	w := &s.Windows
+	want := make([]float32, len(c.Wei))
+	for i := range want {
+		want[i] = c.Wei[i]
+		for y := y0; y < y1; y++ {
+			for x := range w.OutW {
+				r, s := y*w.Stride-w.Top+i/w.K, x*w.Stride-w.Left+i%w.K
+				if r >= 0 && r < w.InH && s >= 0 && s < w.InW {
+					want[i] += diff[y*w.OutW+x] * c.Src[r*w.InW+s]
+				}
+			}
+		}
+	}
+	c.Dst = diff
+	s.Rows(c, y0, y1)
+	for i, got := range c.Wei {
+		if got != want[i] {
+			t.Fatalf("%s %+v rows %d to %d: weight %d is %v, not %v", isa, *w, y0, y1, i, got, want[i])
 		}
 	}
 }

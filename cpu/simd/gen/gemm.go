@@ -26,6 +26,8 @@ const (
 	tileLimit = 192
 	tileDone  = 200
 	tileStep  = 208
+	tileLda   = 216
+	tilePlane = 224
 )
 
 // Bits of the field finish.

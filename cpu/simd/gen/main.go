@@ -31,6 +31,7 @@ var files = []struct {
 	{"vnni_amd64", vnni},
 	{"avx2_amd64", avx2},
 	{"windows_amd64", slides},
+	{"dots_amd64", dots},
 	{"activations_amd64", activations},
 	{"fourier_amd64", fouriers},
 }

@@ -48,9 +48,11 @@ var (
 //
 //	weigh: dst[y, x] = Σ_{i,j} wei[i, j] · src[s·y + i, s·x + j]      sum: the same without weights, divided by div[y, x]
 //	most:  dst[y, x] = max_{i,j} src[s·y + i, s·x + j]
+//	grad:  wei[i, j] += Σ_{y,x} dst[y, x] · src[s·y + i, s·x + j]
 //
 // Each row of the source is loaded once: it goes to all results that it is a part of, which stay in registers meanwhile.
-// Rows that do not exist are left out, columns that do not exist masked.
+// Rows that do not exist are left out, columns that do not exist masked. For grad, whose sums stay in registers to the end,
+// it is the rows of dst that stay for all rows of the source that they are multiplied with.
 type window struct {
 	kind       string
 	kh, kw     int
@@ -61,6 +63,7 @@ type window struct {
 var windows = []window{
 	{"weigh", 3, 3, 1, 4, 3}, {"weigh", 5, 5, 1, 4, 2}, {"weigh", 7, 7, 1, 3, 1},
 	{"weigh", 3, 3, 2, 4, 3}, {"weigh", 5, 5, 2, 4, 2},
+	{"grad", 3, 3, 1, 4, 1}, {"grad", 3, 3, 2, 4, 1}, {"grad", 5, 5, 1, 1, 0},
 	{"sum", 3, 3, 1, 4, 3}, {"sum", 3, 3, 2, 4, 3}, {"sum", 2, 2, 2, 4, 3},
 	{"most", 3, 3, 1, 4, 3}, {"most", 3, 3, 2, 4, 3}, {"most", 2, 2, 2, 4, 3},
 }
@@ -130,20 +133,23 @@ func (a asm) slide(s isa, w window, nv int) {
 	}
 	a.ADDQ(at(winStrip, stripStart), winAt)
 	k.registers()
-	if s.bits == 256 && k.free > 16 {
-		panic(name + " needs more than 16 registers")
+	if s.bits == 256 && k.free > 16 || k.free > 32 {
+		panic(name + " needs more registers than there are")
 	}
 	for m := range k.live {
 		k.clear(m)
 	}
 	a.align()
 	a.Label("loop")
+	if w.kind == "grad" {
+		k.loadRow()
+	}
 	for phase := range w.stride {
 		skip := fmt.Sprintf("skip%d", phase)
 		a.CMPQ(winRow, winEnd)
 		a.JAE(operand.LabelRef(skip))
 		k.ahead(phase)
-		if w.kind == "weigh" {
+		if w.kind == "weigh" || w.kind == "grad" {
 			k.weighRow(phase)
 		} else {
 			k.foldRow(phase)
@@ -152,11 +158,13 @@ func (a asm) slide(s isa, w window, nv int) {
 		a.INCQ(winRow)
 		a.ADDQ(winLdSrc, winAt)
 	}
-	a.SUBQ(operand.Imm(1), at(winStrip, stripSkip))
-	a.JGE(operand.LabelRef("next"))
-	k.finish()
-	k.store()
-	a.Label("next")
+	if w.kind != "grad" {
+		a.SUBQ(operand.Imm(1), at(winStrip, stripSkip))
+		a.JGE(operand.LabelRef("next"))
+		k.finish()
+		k.store()
+		a.Label("next")
+	}
 	for m := k.live - 1; m > 0; m-- {
 		for v := range nv {
 			a.VMOVAPS(k.acc(m-1, v), k.acc(m, v))
@@ -165,8 +173,32 @@ func (a asm) slide(s isa, w window, nv int) {
 	k.clear(0)
 	a.DECQ(winSteps)
 	a.JNZ(operand.LabelRef("loop"))
+	if w.kind == "grad" {
+		k.addWeights()
+	}
 	a.VZEROUPPER()
 	a.RET()
+}
+
+// loadRow loads the next row of dst, of as many as skip says.
+func (k *slide) loadRow() {
+	k.SUBQ(operand.Imm(1), at(winStrip, stripSkip))
+	k.JL(operand.LabelRef("loaded"))
+	for v := range k.nv {
+		k.loadStored(winDst, v, v)
+	}
+	k.ADDQ(winLdDst, winDst)
+	k.Label("loaded")
+}
+
+// addWeights adds the sums to wei.
+func (k *slide) addWeights() {
+	for tap := range k.kh * k.kw {
+		k.across(k.isa, k.vec(k.weights+tap), k.vec(0))
+		sum := k.vec(k.weights + tap).AsX()
+		k.VADDSS(at(winWei, 4*tap), sum, sum)
+		k.VMOVSS(sum, at(winWei, 4*tap))
+	}
 }
 
 // ahead fetches what is that far from the current row into the cache.
@@ -194,7 +226,7 @@ func (k *slide) registers() {
 		k.mask = k.take(1)
 	}
 	k.y = k.take(1)
-	if k.kind != "weigh" {
+	if k.kind == "sum" || k.kind == "most" {
 		k.x, k.h, k.xs = k.take(1), k.take(1), k.take(1)
 		if k.kind == "most" {
 			k.low, k.nan = k.take(1), k.take(1)
@@ -207,6 +239,13 @@ func (k *slide) registers() {
 	k.xs = k.take(k.nv)
 	if k.stride == 2 {
 		k.odds = k.take(k.nv)
+	}
+	if k.kind == "grad" {
+		k.weights = k.take(k.kh * k.kw)
+		for i := range k.kh * k.kw {
+			k.zero(k.isa, k.weights+i)
+		}
+		return
 	}
 	if k.bits == 512 && k.kh*k.kw <= 9 {
 		k.weights = k.take(k.kh * k.kw)
@@ -281,7 +320,7 @@ func (k *slide) part(v, column, x, odd int, both bool) {
 	}
 }
 
-// weighRow adds the current row to the results that it is a part of.
+// weighRow adds the current row to the results that it is a part of, or its products with these to the sums of weights.
 func (k *slide) weighRow(phase int) {
 	for j := 0; j < k.kw; j += k.stride {
 		for v := range k.nv {
@@ -300,7 +339,11 @@ func (k *slide) weighRow(phase int) {
 					k.VBROADCASTSS(at(winWei, 4*tap), k.vec(w))
 				}
 				for v := range k.nv {
-					k.VFMADD231PS(k.vec(from+v), k.vec(w), k.acc(m, v))
+					if k.kind == "grad" {
+						k.VFMADD231PS(k.vec(from+v), k.acc(m, v), k.vec(w))
+					} else {
+						k.VFMADD231PS(k.vec(from+v), k.vec(w), k.acc(m, v))
+					}
 				}
 			}
 		}
