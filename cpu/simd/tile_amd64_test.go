@@ -16,7 +16,7 @@ func TestTileLayout(t *testing.T) {
 		"next": {unsafe.Offsetof(x.next), 144}, "bias": {unsafe.Offsetof(x.bias), 168},
 		"limits": {unsafe.Offsetof(x.limits), 192}, "finish": {unsafe.Offsetof(x.finish), 200},
 		"step": {unsafe.Offsetof(x.step), 208},
-		"lda": {unsafe.Offsetof(x.lda), 216}, "plane": {unsafe.Offsetof(x.plane), 224},
+		"lda":  {unsafe.Offsetof(x.lda), 216}, "plane": {unsafe.Offsetof(x.plane), 224},
 	} {
 		if o[0] != o[1] {
 			t.Errorf("tile.%s is at %d, the kernels look at %d", name, o[0], o[1])
