@@ -9,8 +9,8 @@
 // (fused), always on tensors in [N, C, spatial…] of float32, or int32 where integers are summed; what is stored otherwise
 // is converted at the edges.
 //
-// A run, but by gonum's product, allocates nothing and starts no goroutine, but one event in 64: its memory is kept by the plan and the device, the
-// workers of package simd are those of the process, and who waits for a run takes part in it.
+// A run, but by gonum's product, allocates nothing and starts no goroutine, but one event in 64: its memory is kept by the
+// plan and the device, the workers of package simd are those of the process, and who waits for a run takes part in it.
 //
 // GONVOLVE_CPU=avx512, avx2 or portable takes the kernels of that instruction set instead of the best. Where the portable ones
 // are the best, gonum's product is taken if it has assembly for the processor and they have not.

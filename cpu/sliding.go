@@ -25,16 +25,18 @@ type slidingProduct struct {
 	planes    int  // that a part of the work has
 	bands     int  // or parts of a plane
 	rows      int  // of results at a time
-	far       bool // planes are in no cache
+	ahead     int  // rows of results later, for which the source is fetched meanwhile; 0: it is in a near cache
 	past      bool // nor will results be
 	pad       bool
 	sweeps    sync.Pool
 }
 
 // Planes of more elements than nearPlane are in no near cache. They are read in bands of bandElems or more, the next
-// meanwhile fetched. Results beyond nearResults elements in all are in no cache when somebody reads them.
+// meanwhile fetched, as is what comes next where all planes together have more than nearSource. Results beyond nearResults
+// elements in all are in no cache when somebody reads them.
 const (
 	nearPlane   = 256 << 10
+	nearSource  = 2 << 20
 	bandElems   = 4 << 10
 	bandOfAll   = 8 << 10
 	nearResults = 8 << 20
@@ -80,11 +82,15 @@ func newSliding(d *Device, l *lattice, n, groups, from, to int, kind simd.Window
 	s.pad = w.Top > 0 || w.Left > 0 || (w.OutH-1)*w.Stride-w.Top+w.K > w.InH || (w.OutW-1)*w.Stride-w.Left+w.K > w.InW
 	s.planes, s.bands = shares(n*groups*to, s.out, w.OutH, s.pool.Workers())
 	s.rows = w.OutH
-	if s.far = s.in > nearPlane; s.far {
-		s.rows = max(1, bandElems/(w.InW*w.Stride))
+	switch band := max(1, bandElems/(w.InW*w.Stride)); {
+	case s.in > nearPlane:
+		s.rows = band
 		if w.K > w.Stride { // which reads rows twice
 			s.rows = max(s.rows, 8)
 		}
+		s.ahead = s.rows
+	case n*groups*from*s.in > nearSource:
+		s.ahead = band
 	}
 	if from > 1 { // whose bands stay in the nearest cache for all that is made of them
 		s.rows = min(s.rows, max(8, bandOfAll/(from*w.InW*w.Stride)))
@@ -165,10 +171,7 @@ func (s *sliding) Do(_, part int) {
 	for i := first; i < min(first+s.planes, s.n*s.groups*s.to); i++ {
 		channel := i % (s.groups * s.to)
 		taps := s.slider.K * s.slider.K
-		c := simd.Slide{Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Past: s.past}
-		if s.far {
-			c.Ahead = s.rows
-		}
+		c := simd.Slide{Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Ahead: s.ahead, Past: s.past}
 		biased := s.chain != nil
 		if biased {
 			c.Bias = float32(math.Copysign(0, -1)) // which changes nothing
