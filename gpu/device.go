@@ -125,6 +125,14 @@ func (d *Device) SelfTest() []driver.Check { return d.proof.Checks }
 // MemoryInUse implements driver.MemoryReporter.
 func (d *Device) MemoryInUse() (used, held int64) { return d.pool.usage() }
 
+// MemoryBudget implements driver.MemoryBudgeter.
+func (d *Device) MemoryBudget() int64 {
+	if b, ok := d.hal.(hal.Budgeter); ok {
+		return b.MemoryBudget()
+	}
+	return 0
+}
+
 // SaveMemory implements driver.MemorySaver.
 func (d *Device) SaveMemory() (stop func()) { return d.pool.save() }
 

@@ -360,6 +360,13 @@ type Sharer interface {
 	Shared(b Buffer) []byte
 }
 
+// MemoryBudgeter is an optional interface of a Device whose memory others have a part in.
+type MemoryBudgeter interface {
+	// MemoryBudget is how many bytes of the device's memory this process may have in all as things are, with what it has; 0
+	// if that is not known.
+	MemoryBudget() int64
+}
+
 // MemorySaver is an optional interface of a Device that takes memory beside what it is asked for.
 type MemorySaver interface {
 	// SaveMemory has the device keep nothing for reuse and take no more at a time than it is asked for, until stop is called.

@@ -224,8 +224,14 @@ func (o *Options) cut(p problem.Problem, l Limits) (*Tiles, error) {
 // limits are the device's, and the user's.
 func limits(dev *engine.Device, memory int64) Limits {
 	info := dev.Info()
-	if most := info.MemoryBytes / 4 * 3; most > 0 && (memory == 0 || most < memory) {
-		memory = most // the rest is for what others hold
+	most := info.MemoryBytes / 4 * 3 // the rest is for what others hold
+	if b, ok := dev.Driver().(driver.MemoryBudgeter); ok {
+		if n := b.MemoryBudget(); n > 0 { // what they hold now is known
+			most = min(most, n)
+		}
+	}
+	if most > 0 && (memory == 0 || most < memory) {
+		memory = most
 	}
 	return Limits{TensorBytes: info.MaxTensorBytes, MemoryBytes: memory}
 }

@@ -1,12 +1,14 @@
 package tiling_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/tiling"
@@ -88,6 +90,43 @@ func TestLimitsAreNamed(t *testing.T) {
 		want := fmt.Sprintf("unsupported: %s: %s, and no dimension is left to cut it along", p.String(), c.want)
 		if !errors.Is(err, driver.ErrUnsupported) || err.Error() != want {
 			t.Errorf("%+v: %v, want %s", c.limits, err, want)
+		}
+	}
+}
+
+// crowded is a cpu that others leave little memory of.
+type crowded struct{ driver.Device }
+
+func (crowded) MemoryBudget() int64 { return 1 << 20 }
+
+type crowdedDriver struct{ driver.Driver }
+
+func (d crowdedDriver) Open(ctx context.Context, i int, o driver.Options) (driver.Device, error) {
+	dev, err := d.Driver.Open(ctx, i, o)
+	return crowded{dev}, err
+}
+
+// What a device says that there is of its memory just now is a limit as the user's is, and whichever is less counts.
+func TestMemoryBudgetIsKept(t *testing.T) {
+	dev, err := engine.Open(t.Context(), "cpu", engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver { return crowdedDriver{d} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	p, err := problem.Parse("pool:max:mb1ic64ih128kh2sh2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit, most := range map[int64]int64{0: 1 << 20, 8 << 20: 1 << 20, 1 << 18: 1 << 18} {
+		j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{MemLimit: limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := j.Tiles.Footprint().Total(); n > most || n < most/2 {
+			t.Errorf("with a limit of %d: %v take %d bytes", limit, j.Tiles, n)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -118,6 +118,13 @@ type Rememberer interface {
 	Remembers(k *shaders.Kernel, tunables []int32) bool
 }
 
+// Budgeter is an optional interface of a Device.
+type Budgeter interface {
+	// MemoryBudget is how many bytes of device memory this process may have in all as things are, with what it has; 0 if
+	// that is not known. Others come and go.
+	MemoryBudget() int64
+}
+
 // Memory is one block.
 type Memory interface {
 	Size() int64

@@ -12,6 +12,7 @@ import (
 	vk "github.com/vulkan-go/vulkan"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/gpu/hal"
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
@@ -26,22 +27,22 @@ func TestChooseMemory(t *testing.T) {
 		bytes           int64
 		unified         bool
 	}{
-		{"software", true, []memoryType{{0, deviceLocal | coherent | cached, 20 * gib}}, 0, 0, 20 * gib, true},
+		{"software", true, []memoryType{{0, deviceLocal | coherent | cached, 20 * gib, 0}}, 0, 0, 20 * gib, true},
 		{"discrete", false, []memoryType{
-			{0, 0, 16 * gib}, {1, deviceLocal, 8 * gib}, {2, coherent, 16 * gib}, {3, coherent | cached, 16 * gib},
-			{4, deviceLocal | coherent, gib / 4},
+			{0, 0, 16 * gib, 0}, {1, deviceLocal, 8 * gib, 0}, {2, coherent, 16 * gib, 0}, {3, coherent | cached, 16 * gib, 0},
+			{4, deviceLocal | coherent, gib / 4, 0},
 		}, 1, 3, 8 * gib, false},
 		{"discrete, mapped whole", false, []memoryType{
-			{0, deviceLocal | coherent, 8 * gib}, {1, deviceLocal, 8 * gib}, {2, coherent | cached, 16 * gib},
+			{0, deviceLocal | coherent, 8 * gib, 0}, {1, deviceLocal, 8 * gib, 0}, {2, coherent | cached, 16 * gib, 0},
 		}, 1, 2, 8 * gib, false},
 		{"discrete, protected", false, []memoryType{
-			{0, deviceLocal | protected, 8 * gib}, {1, deviceLocal, 8 * gib}, {2, coherent, 16 * gib},
+			{0, deviceLocal | protected, 8 * gib, 0}, {1, deviceLocal, 8 * gib, 0}, {2, coherent, 16 * gib, 0},
 		}, 1, 2, 8 * gib, false},
 		{"integrated, cached", true, []memoryType{
-			{0, deviceLocal, 8 * gib}, {1, deviceLocal | coherent, 8 * gib}, {2, deviceLocal | coherent | cached, 8 * gib},
+			{0, deviceLocal, 8 * gib, 0}, {1, deviceLocal | coherent, 8 * gib, 0}, {2, deviceLocal | coherent | cached, 8 * gib, 0},
 		}, 2, 2, 8 * gib, true},
 		{"integrated, uncached", true, []memoryType{
-			{0, deviceLocal, 2 * gib}, {1, coherent, 8 * gib}, {2, deviceLocal | coherent, 2 * gib}, {3, coherent | cached, 8 * gib},
+			{0, deviceLocal, 2 * gib, 0}, {1, coherent, 8 * gib, 0}, {2, deviceLocal | coherent, 2 * gib, 0}, {3, coherent | cached, 8 * gib, 0},
 		}, 0, 3, 2 * gib, false},
 	} {
 		m := chooseMemory(c.types, c.shared)
@@ -142,5 +143,16 @@ func TestOwns(t *testing.T) {
 		if got := d.owns(c.data); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
+	}
+}
+
+// What drivers with VK_EXT_memory_budget say of their memory is no more than there is, and less by what others take.
+func TestMemoryBudget(t *testing.T) {
+	d := open(t, hal.Options{})
+	has := d.a.facts.Extensions&vkshim.MemoryBudget != 0
+	budget := d.MemoryBudget()
+	t.Logf("%s has the extension: %v; %d bytes of %d", d.info.Name, has, budget, d.info.MemoryBytes)
+	if budget < 0 || budget > d.info.MemoryBytes || has != (budget > 0) {
+		t.Errorf("%d bytes", budget)
 	}
 }

@@ -29,14 +29,16 @@ const (
 // memoryTypes says which of a device's memory types serve which kind of memory, best first.
 type memoryTypes struct {
 	device, staging []uint32
-	deviceBytes     int64 // size of the heap that device memory comes from
-	unified         bool  // device memory is mapped
+	heap            uint32 // that device memory comes from …
+	deviceBytes     int64  // … and its size
+	unified         bool   // device memory is mapped
 }
 
 type memoryType struct {
 	index uint32
 	flags vk.MemoryPropertyFlags
-	heap  int64
+	heap  int64  // its size
+	at    uint32 // heap
 }
 
 func queryMemory(phys vk.PhysicalDevice, t vk.PhysicalDeviceType) memoryTypes {
@@ -51,7 +53,7 @@ func queryMemory(phys vk.PhysicalDevice, t vk.PhysicalDeviceType) memoryTypes {
 		mt.Deref()
 		heap := &props.MemoryHeaps[mt.HeapIndex]
 		heap.Deref()
-		all = append(all, memoryType{i, mt.PropertyFlags, int64(heap.Size)})
+		all = append(all, memoryType{i, mt.PropertyFlags, int64(heap.Size), mt.HeapIndex})
 	}
 	return chooseMemory(all, t == vk.PhysicalDeviceTypeCpu || t == vk.PhysicalDeviceTypeIntegratedGpu)
 }
@@ -96,9 +98,17 @@ func chooseMemory(all []memoryType, shared bool) memoryTypes {
 		m.staging = append(m.staging, t.index)
 	}
 	if len(device) > 0 {
-		m.deviceBytes = device[0].heap
+		m.heap, m.deviceBytes = device[0].at, device[0].heap
 	}
 	return m
+}
+
+// MemoryBudget implements hal.Budgeter.
+func (d *device) MemoryBudget() int64 {
+	if d.a.facts.Extensions&vkshim.MemoryBudget == 0 {
+		return 0
+	}
+	return d.inst.loader.MemoryBudget(unsafe.Pointer(d.inst.handle), unsafe.Pointer(d.a.phys), d.a.memory.heap)
 }
 
 // memory is a VkBuffer over the whole of a VkDeviceMemory.

@@ -146,6 +146,17 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	return VK_SUCCESS;
 }
 
+uint64_t vks_memory_budget(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t heap) {
+	void(VKAPI_PTR * memory2)(VkPhysicalDevice, VkPhysicalDeviceMemoryProperties2 *) =
+		(void *)((vks_gipa)gipa)(instance, "vkGetPhysicalDeviceMemoryProperties2");
+	VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT, NULL};
+	VkPhysicalDeviceMemoryProperties2 p = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget};
+	if (memory2 == NULL)
+		return 0;
+	memory2(phys, &p);
+	return heap < p.memoryHeapCount ? budget.heapBudget[heap] : 0;
+}
+
 uint32_t vks_queue_families(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t n, VkQueueFamilyProperties *out) {
 	void(VKAPI_PTR * list)(VkPhysicalDevice, uint32_t *, VkQueueFamilyProperties *) =
 		(void *)((vks_gipa)gipa)(instance, "vkGetPhysicalDeviceQueueFamilyProperties");

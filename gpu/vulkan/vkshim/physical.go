@@ -76,6 +76,13 @@ type QueueFamily struct {
 	TimestampBits uint32
 }
 
+// MemoryBudget is how many bytes of a heap this process may have in all, as things are; 0 if that is not known. The device has to
+// have the extension.
+func (l *Loader) MemoryBudget(instance, phys unsafe.Pointer, heap uint32) int64 {
+	n := uint64(C.vks_memory_budget(l.gipa, C.VkInstance(instance), C.VkPhysicalDevice(phys), C.uint32_t(heap)))
+	return int64(min(n, 1<<62))
+}
+
 // QueueFamilies lists the families, in their order.
 func (l *Loader) QueueFamilies(instance, phys unsafe.Pointer) []QueueFamily {
 	var c [32]C.VkQueueFamilyProperties

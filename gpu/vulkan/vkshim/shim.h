@@ -84,6 +84,10 @@ typedef struct {
 // the version that instance and device share.
 VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t api, vks_facts *out);
 
+// vks_memory_budget is how many bytes of a heap this process may have in all as things are (VK_EXT_memory_budget, which the device
+// has to have); 0 if that is not known.
+uint64_t vks_memory_budget(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t heap);
+
 // vks_queue_families writes up to n families and returns how many there are.
 uint32_t vks_queue_families(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t n, VkQueueFamilyProperties *out);
 

@@ -68,7 +68,9 @@ enum {
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV = 1000154001,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES = 1000168000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES = 1000177000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2 = 1000059006,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD = 1000185000,
+	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT = 1000237000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES = 1000196000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES = 1000211000,
 	VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES = 1000225002,
@@ -356,6 +358,30 @@ typedef struct {
 	uint32_t computeUnitsPerShaderArray;
 	uint32_t rest[11];
 } VkPhysicalDeviceShaderCorePropertiesAMD;
+
+typedef struct {
+	uint32_t propertyFlags, heapIndex;
+} VkMemoryType;
+
+typedef struct {
+	uint64_t size;
+	uint32_t flags;
+} VkMemoryHeap;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	uint32_t memoryTypeCount;
+	VkMemoryType memoryTypes[32];
+	uint32_t memoryHeapCount;
+	VkMemoryHeap memoryHeaps[16];
+} VkPhysicalDeviceMemoryProperties2;
+
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	uint64_t heapBudget[16], heapUsage[16];
+} VkPhysicalDeviceMemoryBudgetPropertiesEXT;
 
 // Compute pipelines and descriptors.
 
