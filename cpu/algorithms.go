@@ -210,6 +210,12 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			pl.info.Arithmetic = pl.igemm.arithmetic
 		}
 		pl.signature, pl.slopes = newSignature(&p), newSlopes(&p)
+		if p.PadMode != problem.Zeros {
+			pl.pads = newPadding(&p)
+		}
+		if p.Op == problem.Pool {
+			pl.windows = newWindows(&p)
+		}
 		pl.count()
 		if err := d.fits(tensors + float64(pl.info.WeightsBytes) + float64(pl.info.WorkspaceBytes)); err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"context"
 	"math"
 	"unsafe"
 
@@ -17,84 +16,82 @@ func view[T any](b *buffer, n int) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b.data))), n)
 }
 
-func each(ctx context.Context, n int, f func(i int)) error {
-	return chunks(ctx, n, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			f(i)
-		}
-	})
+// edge is a tensor between a buffer and the numbers that the loops want, which are floats or integers. It is converted in
+// parts of edgeChunk elements.
+type edge struct {
+	isa    simd.ISA
+	typ    problem.DataType // of the buffer
+	b      *buffer
+	floats []float32
+	ints   []int32
 }
 
-// chunks calls f for parts of 0 … n−1.
-func chunks(ctx context.Context, n int, f func(lo, hi int)) error {
-	return parallel(ctx, (n+edgeChunk-1)/edgeChunk, 1, func(c int) { f(c*edgeChunk, min(n, (c+1)*edgeChunk)) })
-}
+const edgeChunk = 1 << 14
 
-// widen turns the elements of a buffer into float32, which holds each exactly.
-func widen(ctx context.Context, isa simd.ISA, dst []float32, b *buffer, from problem.DataType) error {
-	switch n := len(dst); from {
-	case problem.F16:
-		src := view[uint16](b, n)
-		return chunks(ctx, n, func(lo, hi int) { simd.Widen(isa, dst[lo:hi], src[lo:hi]) })
-	case problem.S8:
-		return numbers(ctx, dst, view[int8](b, n))
+var (
+	widening  = repeated[edge]{do: (*edge).widen}
+	narrowing = repeated[edge]{do: (*edge).narrow}
+)
+
+func (e *edge) parts() int { return (len(e.floats) + len(e.ints) + edgeChunk - 1) / edgeChunk }
+
+// widen turns the elements of a part of the buffer into numbers that hold each exactly.
+func (e *edge) widen(i int) {
+	lo, hi := i*edgeChunk, min(len(e.floats)+len(e.ints), (i+1)*edgeChunk)
+	switch {
+	case e.typ == problem.F16:
+		simd.Widen(e.isa, e.floats[lo:hi], view[uint16](e.b, hi)[lo:])
+	case e.typ == problem.S8 && e.ints != nil:
+		numbers(e.ints[lo:hi], view[int8](e.b, hi)[lo:])
+	case e.typ == problem.S8:
+		numbers(e.floats[lo:hi], view[int8](e.b, hi)[lo:])
+	case e.ints != nil:
+		numbers(e.ints[lo:hi], view[uint8](e.b, hi)[lo:])
 	default:
-		return numbers(ctx, dst, view[uint8](b, n))
+		numbers(e.floats[lo:hi], view[uint8](e.b, hi)[lo:])
 	}
 }
 
-// widenInts turns 8-bit integers into int32.
-func widenInts(ctx context.Context, dst []int32, b *buffer, from problem.DataType) error {
-	if from == problem.S8 {
-		return numbers(ctx, dst, view[int8](b, len(dst)))
+func numbers[To float32 | int32, From int8 | uint8](dst []To, src []From) {
+	src = src[:len(dst)]
+	for i, v := range src {
+		dst[i] = To(v)
 	}
-	return numbers(ctx, dst, view[uint8](b, len(dst)))
 }
 
-func numbers[To float32 | int32, From int8 | uint8](ctx context.Context, dst []To, src []From) error {
-	return chunks(ctx, len(src), func(lo, hi int) {
-		to := dst[lo:hi]
-		for i, v := range src[lo:hi] {
-			to[i] = To(v)
-		}
-	})
-}
-
-// narrow rounds float32 to the elements of a buffer: to nearest even, integers saturated.
-func narrow(ctx context.Context, isa simd.ISA, b *buffer, src []float32, to problem.DataType) error {
-	n := len(src)
-	switch to {
-	case problem.F16:
-		dst := view[uint16](b, n)
-		return chunks(ctx, n, func(lo, hi int) { simd.Narrow(isa, dst[lo:hi], src[lo:hi]) })
-	case problem.S8:
-		dst := view[int8](b, n)
-		return saturate(ctx, dst, src, to)
-	case problem.U8:
-		dst := view[uint8](b, n)
-		return saturate(ctx, dst, src, to)
+// narrow rounds a part of the numbers to the elements of the buffer: to nearest even, integers saturated.
+func (e *edge) narrow(i int) {
+	n := len(e.floats) + len(e.ints)
+	lo, hi := i*edgeChunk, min(n, (i+1)*edgeChunk)
+	switch {
+	case e.ints != nil:
+		copy(view[int32](e.b, hi)[lo:], e.ints[lo:hi])
+	case e.typ == problem.F16:
+		simd.Narrow(e.isa, view[uint16](e.b, hi)[lo:], e.floats[lo:hi])
+	case e.typ == problem.S8:
+		saturate(view[int8](e.b, hi)[lo:], e.floats[lo:hi], e.typ)
+	case e.typ == problem.U8:
+		saturate(view[uint8](e.b, hi)[lo:], e.floats[lo:hi], e.typ)
+	default:
+		copy(view[float32](e.b, hi)[lo:], e.floats[lo:hi])
 	}
-	copy(view[float32](b, n), src)
-	return nil
 }
 
 // saturate sets dst to the nearest integers that the type holds, to even between two; NaN is 0.
-func saturate[To int8 | uint8](ctx context.Context, dst []To, src []float32, to problem.DataType) error {
+func saturate[To int8 | uint8](dst []To, src []float32, to problem.DataType) {
 	lo, hi := limits(to)
 	// In a sum with whole, the lowest bits are those of the integer.
 	const whole = 3 << 22
-	return chunks(ctx, len(dst), func(from, end int) {
-		dst := dst[from:end]
-		for i, v := range src[from:end] {
-			switch {
-			case v > hi:
-				v = hi
-			case v < lo:
-				v = lo
-			case v != v:
-				v = 0
-			}
-			dst[i] = To(math.Float32bits(v + whole))
+	dst = dst[:len(src)]
+	for i, v := range src {
+		switch {
+		case v > hi:
+			v = hi
+		case v < lo:
+			v = lo
+		case v != v:
+			v = 0
 		}
-	})
+		dst[i] = To(math.Float32bits(v + whole))
+	}
 }

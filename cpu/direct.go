@@ -109,11 +109,19 @@ func weigh(ctx context.Context, g *geometry, wide, narrow, wei []float32) error 
 
 // channelSums is the gradient of the bias: the sum of each channel of x [n, c, plane].
 func channelSums(ctx context.Context, n, c, plane int, x, sums []float32) error {
-	return parallel(ctx, c, 1, func(o int) {
-		var s float32
-		for i := range n {
-			s += simd.Sum(x[(i*c+o)*plane:][:plane])
-		}
-		sums[o] = s
-	})
+	return summingUp.parallel(ctx, c, 1, &channels{n, c, plane, x, sums})
+}
+
+type channels struct {
+	n, c, plane int
+	x, sums     []float32
+}
+
+var summingUp = repeated[channels]{do: (*channels).sum}
+
+func (s *channels) sum(o int) {
+	s.sums[o] = 0
+	for i := range s.n {
+		s.sums[o] += simd.Sum(s.x[(i*s.c+o)*s.plane:][:s.plane])
+	}
 }

@@ -231,16 +231,27 @@ func (g *geometry) cross(tap, x0, cols int, visit func(i, n, w int)) {
 
 // finite says that no value is an infinity or NaN.
 func finite(ctx context.Context, v []float32) bool {
-	const chunk = 1 << 16
+	f := finding{v: v}
+	err := findings.parallel(ctx, (len(v)+findingChunk-1)/findingChunk, 1, &f)
+	return err == nil && f.found == 0
+}
+
+// finding looks for such a value, in parts of findingChunk.
+type finding struct {
+	v     []float32
+	found uint32
+}
+
+const findingChunk = 1 << 16
+
+var findings = repeated[finding]{do: (*finding).part}
+
+func (f *finding) part(i int) {
 	const exponent = 0x7f800000
-	var found atomic.Bool
-	err := parallel(ctx, (len(v)+chunk-1)/chunk, 1, func(i int) {
-		for _, x := range v[i*chunk : min(len(v), (i+1)*chunk)] {
-			if math.Float32bits(x)&exponent == exponent {
-				found.Store(true)
-				return
-			}
+	for _, x := range f.v[i*findingChunk : min(len(f.v), (i+1)*findingChunk)] {
+		if math.Float32bits(x)&exponent == exponent {
+			atomic.StoreUint32(&f.found, 1)
+			return
 		}
-	})
-	return err == nil && !found.Load()
+	}
 }

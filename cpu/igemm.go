@@ -184,7 +184,7 @@ func (g *geometry) transposed(wei []float32, taps []int) []float32 {
 
 // run computes gather or scatter with packed weights.
 func (ig *igemm) run(ctx context.Context, a *arena, from, packed, to []float32, c *chain) error {
-	later := false
+	later := false // the chain is to be applied
 	for _, p := range ig.products {
 		if err := p.run(ctx, a, from, packed[:p.weights()], to, c); err != nil {
 			return err
@@ -195,10 +195,20 @@ func (ig *igemm) run(ctx context.Context, a *arena, from, packed, to []float32, 
 	if !later || c == nil {
 		return nil
 	}
-	planes := ig.g.n * ig.g.wideC
-	return parallel(ctx, planes, 1, func(i int) {
-		c.apply(i/ig.g.wideC, i%ig.g.wideC, 0, to[i*ig.g.wideSp:][:ig.g.wideSp])
-	})
+	return finishing.parallel(ctx, ig.g.n*ig.g.wideC, 1, &finishedPlanes{ig.g, c, to})
+}
+
+// finishedPlanes are complete sums that a chain works on, plane by plane.
+type finishedPlanes struct {
+	g *geometry
+	*chain
+	to []float32
+}
+
+var finishing = repeated[finishedPlanes]{do: (*finishedPlanes).plane}
+
+func (f *finishedPlanes) plane(i int) {
+	f.apply(i/f.g.wideC, i%f.g.wideC, 0, f.to[i*f.g.wideSp:][:f.g.wideSp])
 }
 
 // igemmSums is an igemm as a run uses it, with loops where zeros of the padding meet infinities.

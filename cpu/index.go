@@ -39,63 +39,82 @@ func cellOf(order problem.IndexOrder, nc, planes, index int, sizes [3]int) int {
 	return index
 }
 
+// pointed is a run of indices: from tensors of small planes, which have them, into large ones.
+type pointed struct {
+	p            *problem.Problem
+	t            *tensors
+	small, large [3]int
+}
+
+var (
+	sending   = repeated[pointed]{do: (*pointed).send}
+	fetching  = repeated[pointed]{do: (*pointed).fetch}
+	returning = repeated[pointed]{do: (*pointed).giveBack}
+)
+
+// byPlane does a kind of work for each plane: at once where indices stay in their planes, one by one where planes may meet.
+func (x *pointed) byPlane(ctx context.Context, k *repeated[pointed]) error {
+	planes, chunk := x.p.N*x.p.IC, 1
+	if x.p.Indices != problem.Plane {
+		chunk = max(1, planes)
+	}
+	return k.parallel(ctx, planes, chunk, x)
+}
+
+// cell is the element of the large tensor that element i of plane nc points to, or −1.
+func (x *pointed) cell(nc, i int) int {
+	return cellOf(x.p.Indices, nc, x.p.N*x.p.IC, int(x.t.i[problem.Ind][i]), x.large)
+}
+
 // unpool sends each value where its index says; of several with one index the last stays.
 func unpool(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
-	src, dst, ind := t.f[problem.Src], t.f[problem.Dst], t.i[problem.Ind]
-	clear(dst)
-	send := func(nc int) {
-		for i := range src[nc*volume(in):][:volume(in)] {
-			i += nc * volume(in)
-			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), out); cell >= 0 {
-				dst[cell] = src[i]
-			}
-		}
-	}
-	return byPlane(ctx, p, send)
+	clear(t.f[problem.Dst])
+	x := pointed{p, t, in, out}
+	return x.byPlane(ctx, &sending)
 }
 
-// byPlane calls f for each plane: at once where indices stay in their planes, one by one where planes may meet.
-func byPlane(ctx context.Context, p *problem.Problem, f func(nc int)) error {
-	if p.Indices == problem.Plane {
-		return parallel(ctx, p.N*p.IC, 1, f)
-	}
-	for nc := range p.N * p.IC {
-		if err := ctx.Err(); err != nil {
-			return err
+func (x *pointed) send(nc int) {
+	src, dst := x.t.f[problem.Src], x.t.f[problem.Dst]
+	for i := nc * volume(x.small); i < (nc+1)*volume(x.small); i++ {
+		if cell := x.cell(nc, i); cell >= 0 {
+			dst[cell] = src[i]
 		}
-		f(nc)
 	}
-	return nil
 }
 
 // unpoolBackward fetches each gradient from where its index says.
 func unpoolBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
-	dy, dx, ind := t.f[problem.DiffDst], t.f[problem.DiffSrc], t.i[problem.Ind]
-	return parallel(ctx, p.N*p.IC, 1, func(nc int) {
-		for i := nc * volume(in); i < (nc+1)*volume(in); i++ {
-			dx[i] = 0
-			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), out); cell >= 0 {
-				dx[i] = dy[cell]
-			}
+	return fetching.parallel(ctx, p.N*p.IC, 1, &pointed{p, t, in, out})
+}
+
+func (x *pointed) fetch(nc int) {
+	dy, dx := x.t.f[problem.DiffDst], x.t.f[problem.DiffSrc]
+	for i := nc * volume(x.small); i < (nc+1)*volume(x.small); i++ {
+		dx[i] = 0
+		if cell := x.cell(nc, i); cell >= 0 {
+			dx[i] = dy[cell]
 		}
-	})
+	}
 }
 
 // maxBackward adds each gradient where the index of its maximum says. An index outside of its own window is none that
 // the forward pooling wrote: it is ignored, as the GPUs do, which look for a cell's windows and not for a window's cell.
 func maxBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
-	dy, dx, ind := t.f[problem.DiffDst], t.f[problem.DiffSrc], t.i[problem.Ind]
-	clear(dx)
-	return byPlane(ctx, p, func(nc int) {
-		for i := nc * volume(out); i < (nc+1)*volume(out); i++ {
-			if cell := cellOf(p.Indices, nc, p.N*p.IC, int(ind[i]), in); holds(p, i, cell) {
-				dx[cell] += dy[i]
-			}
+	clear(t.f[problem.DiffSrc])
+	x := pointed{p, t, out, in}
+	return x.byPlane(ctx, &returning)
+}
+
+func (x *pointed) giveBack(nc int) {
+	dy, dx := x.t.f[problem.DiffDst], x.t.f[problem.DiffSrc]
+	for i := nc * volume(x.small); i < (nc+1)*volume(x.small); i++ {
+		if cell := x.cell(nc, i); holds(x.p, i, cell) {
+			dx[cell] += dy[i]
 		}
-	})
+	}
 }
 
 // holds says whether the window of a pooling's output element, both flat indices, has the source cell.

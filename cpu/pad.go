@@ -39,26 +39,45 @@ func (d *padding) rows(visit func(to, from int)) {
 	}
 }
 
+// paddedPlanes are planes on the way between a source and what has its padding.
+type paddedPlanes struct {
+	*padding
+	padded, src []float32
+}
+
+var (
+	paddings = repeated[paddedPlanes]{do: (*paddedPlanes).pad}
+	foldings = repeated[paddedPlanes]{do: (*paddedPlanes).fold}
+)
+
 func (d *padding) pad(ctx context.Context, padded, src []float32) error {
-	return parallel(ctx, d.planes, 1, func(i int) {
-		to, from := padded[i*d.sp:][:d.sp], src[i*d.inSp:][:d.inSp]
-		d.rows(func(t, f int) {
-			for x, s := range d.from[2] {
-				to[t+x] = from[f+s]
-			}
-		})
-	})
+	return paddings.parallel(ctx, d.planes, 1, &paddedPlanes{d, padded, src})
 }
 
 // fold is the adjoint of pad: each padded cell is added to the cell that it copied.
 func (d *padding) fold(ctx context.Context, padded, src []float32) error {
-	return parallel(ctx, d.planes, 1, func(i int) {
-		from, to := padded[i*d.sp:][:d.sp], src[i*d.inSp:][:d.inSp]
-		clear(to)
-		d.rows(func(f, t int) {
-			for x, s := range d.from[2] {
-				to[t+s] += from[f+x]
-			}
-		})
+	return foldings.parallel(ctx, d.planes, 1, &paddedPlanes{d, padded, src})
+}
+
+func (d *paddedPlanes) plane(i int) (padded, src []float32) {
+	return d.padded[i*d.sp:][:d.sp], d.src[i*d.inSp:][:d.inSp]
+}
+
+func (d *paddedPlanes) pad(i int) {
+	to, from := d.plane(i)
+	d.rows(func(t, f int) {
+		for x, s := range d.from[2] {
+			to[t+x] = from[f+s]
+		}
+	})
+}
+
+func (d *paddedPlanes) fold(i int) {
+	from, to := d.plane(i)
+	clear(to)
+	d.rows(func(f, t int) {
+		for x, s := range d.from[2] {
+			to[t+s] += from[f+x]
+		}
 	})
 }

@@ -44,6 +44,47 @@ func (c *calls) Do(_, part int) {
 	}
 }
 
+// repeated is what runs do in parallel again and again: a function of what it works on, of type T, and of a number. Its runs
+// take no memory, as those of functions that capture what they work on do.
+type repeated[T any] struct {
+	do    func(*T, int)
+	turns sync.Pool
+}
+
+// turn is a run as a simd.Task.
+type turn[T any] struct {
+	*repeated[T]
+	ctx      context.Context
+	n, chunk int
+	on       T
+}
+
+// parallel is the function parallel on a copy of on, which is copied back.
+func (k *repeated[T]) parallel(ctx context.Context, n, chunk int, on *T) error {
+	t, _ := k.turns.Get().(*turn[T])
+	if t == nil {
+		t = new(turn[T])
+	}
+	*t = turn[T]{k, ctx, n, chunk, *on}
+	workers().Run((n+chunk-1)/chunk, t)
+	*on = t.on
+	*t = turn[T]{}
+	k.turns.Put(t)
+	return ctx.Err()
+}
+
+func (t *turn[T]) Do(_, part int) {
+	if t.ctx.Err() != nil {
+		return
+	}
+	for i := part * t.chunk; i < min(t.n, (part+1)*t.chunk); i++ {
+		t.do(&t.on, i)
+		if t.chunk == t.n && t.ctx.Err() != nil { // one part is all there is
+			return
+		}
+	}
+}
+
 // parallelErr calls f for 0 … n−1 on all processors and stops at the first error, which it returns.
 func parallelErr(ctx context.Context, n int, f func(i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)

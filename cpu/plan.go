@@ -20,6 +20,8 @@ type plan struct {
 	info      driver.PlanInfo
 	signature signature
 	slopes    slopes
+	pads      *padding  // of other modes than zeros
+	windows   *windows  // of a pooling
 	runs      sync.Pool // of *execution
 }
 
@@ -28,12 +30,17 @@ type signature struct {
 	constants, inputs, outputs []problem.Role
 	elems                      [problem.Roles]int
 	bytes                      [problem.Roles]int64
+	planar                     [problem.Roles][3]int // batch, channels and positions of those that are not channels first
 }
 
 func newSignature(p *problem.Problem) signature {
 	o := signature{constants: p.Constants(), inputs: p.Inputs(), outputs: p.Outputs()}
 	for _, r := range slices.Concat(o.constants, o.inputs, o.outputs) {
 		o.elems[r], o.bytes[r] = int(problem.Elems(p.Shape(r))), p.BytesOf(r)
+		if p.LayoutOf(r) != problem.NCHW {
+			n, c, plane := planar(p, r)
+			o.planar[r] = [3]int{n, c, plane}
+		}
 	}
 	return o
 }
@@ -137,7 +144,7 @@ func (pl *plan) Run(ctx context.Context, s driver.Stream, a driver.Args) (driver
 	r, _ := pl.runs.Get().(*execution)
 	if r == nil {
 		r = &execution{plan: pl, job: job{p: &pl.p, signature: &pl.signature, slopes: &pl.slopes, arena: &pl.dev.arena,
-			igemm: pl.igemm, isa: pl.dev.isa}}
+			igemm: pl.igemm, pads: pl.pads, windows: pl.windows, isa: pl.dev.isa}}
 	}
 	if err := r.take(&a); err != nil {
 		r.release()

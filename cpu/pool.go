@@ -8,31 +8,45 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
+// pooled is a pooling as its runs do it.
+type pooled struct {
+	p       *problem.Problem
+	w       *windows
+	t       *tensors
+	in, out [3]int
+}
+
+var (
+	poolingRows   = repeated[pooled]{do: (*pooled).row}
+	poolingPlanes = repeated[pooled]{do: (*pooled).backward}
+)
+
 // pool runs pooling forward, row by row. Sums are float32, like the GPU's, in row-major order.
-func pool(ctx context.Context, p *problem.Problem, t *tensors) error {
-	w := newWindows(p)
+func pool(ctx context.Context, p *problem.Problem, w *windows, t *tensors) error {
 	in, out := spatialSizes(p)
-	src, dst, ind := t.f[problem.Src], t.f[problem.Dst], t.i[problem.Ind]
 	rows := p.N * p.IC * out[0] * out[1]
-	return parallel(ctx, rows, 1+(1<<14)/max(1, out[2]*int(p.Taps())), func(i int) {
-		zy, y := i/out[1], i%out[1]
-		nc, z := zy/out[0], zy%out[0]
-		plane := src[nc*volume(in):][:volume(in)]
-		row := dst[i*out[2]:][:out[2]]
-		for x := range row {
-			at := [3]int{z, y, x}
-			switch {
-			case p.Indices != problem.NoIndices:
-				var cell int
-				row[x], cell = w.max(plane, at)
-				ind[i*out[2]+x] = int32(indexOf(p.Indices, nc, cell, in))
-			case p.Kind == problem.Lp:
-				row[x] = float32(w.norm(plane, at, p.P))
-			default:
-				row[x] = w.value(plane, at)
-			}
+	return poolingRows.parallel(ctx, rows, 1+(1<<14)/max(1, out[2]*int(p.Taps())), &pooled{p, w, t, in, out})
+}
+
+func (o *pooled) row(i int) {
+	p, w, in, out := o.p, o.w, o.in, o.out
+	zy, y := i/out[1], i%out[1]
+	nc, z := zy/out[0], zy%out[0]
+	plane := o.t.f[problem.Src][nc*volume(in):][:volume(in)]
+	row := o.t.f[problem.Dst][i*out[2]:][:out[2]]
+	for x := range row {
+		at := [3]int{z, y, x}
+		switch {
+		case p.Indices != problem.NoIndices:
+			var cell int
+			row[x], cell = w.max(plane, at)
+			o.t.i[problem.Ind][i*out[2]+x] = int32(indexOf(p.Indices, nc, cell, in))
+		case p.Kind == problem.Lp:
+			row[x] = float32(w.norm(plane, at, p.P))
+		default:
+			row[x] = w.value(plane, at)
 		}
-	})
+	}
 }
 
 // averagesAll says that there is one window, all of the plane, and its average is asked for.
@@ -118,36 +132,38 @@ func root(sum float64, power int) float64 {
 }
 
 // poolBackward spreads each diff_dst value over the cells that its result came from, plane by plane.
-func poolBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
-	w := newWindows(p)
+func poolBackward(ctx context.Context, p *problem.Problem, w *windows, t *tensors) error {
 	in, out := spatialSizes(p)
-	src, dy, dx := t.f[problem.Src], t.f[problem.DiffDst], t.f[problem.DiffSrc]
-	return parallel(ctx, p.N*p.IC, 1+(1<<13)/(volume(in)+volume(out)*int(p.Taps())), func(nc int) {
-		to := dx[nc*volume(in):][:volume(in)]
-		clear(to)
-		var from []float32
-		if src != nil {
-			from = src[nc*volume(in):][:volume(in)]
-		}
-		for i, v := range dy[nc*volume(out):][:volume(out)] {
-			_, x := split(int64(i), out)
-			switch {
-			case p.Kind == problem.Max:
-				if _, cell := w.max(from, x); cell >= 0 {
-					to[cell] += v
-				}
-			case p.Kind == problem.Lp:
-				w.normBackward(from, to, x, v, p.P)
-			default:
-				share := v / float32(max(1, w.divideBy(x)))
-				w.cells(x, func(at, n int) {
-					for i := range n {
-						to[at+i*w.step[2]] += share
-					}
-				})
+	chunk := 1 + (1<<13)/(volume(in)+volume(out)*int(p.Taps()))
+	return poolingPlanes.parallel(ctx, p.N*p.IC, chunk, &pooled{p, w, t, in, out})
+}
+
+func (o *pooled) backward(nc int) {
+	p, w, in, out := o.p, o.w, o.in, o.out
+	to := o.t.f[problem.DiffSrc][nc*volume(in):][:volume(in)]
+	clear(to)
+	var from []float32
+	if src := o.t.f[problem.Src]; src != nil {
+		from = src[nc*volume(in):][:volume(in)]
+	}
+	for i, v := range o.t.f[problem.DiffDst][nc*volume(out):][:volume(out)] {
+		_, x := split(int64(i), out)
+		switch {
+		case p.Kind == problem.Max:
+			if _, cell := w.max(from, x); cell >= 0 {
+				to[cell] += v
 			}
+		case p.Kind == problem.Lp:
+			w.normBackward(from, to, x, v, p.P)
+		default:
+			share := v / float32(max(1, w.divideBy(x)))
+			w.cells(x, func(at, n int) {
+				for i := range n {
+					to[at+i*w.step[2]] += share
+				}
+			})
 		}
-	})
+	}
 }
 
 // normBackward adds dy·sign(x)·(|x|/y)^(P−1) to the cells of a window, 0 where y is.

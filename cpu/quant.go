@@ -48,7 +48,7 @@ func (j *job) integer(ctx context.Context) error {
 	src := t.i[problem.Src] // a copy: the buffer holds bytes
 	zero := int32(q.src[0])
 	if zero != 0 {
-		if err := each(ctx, len(src), func(i int) { src[i] -= zero }); err != nil {
+		if err := parallel(ctx, len(src), edgeChunk, func(i int) { src[i] -= zero }); err != nil {
 			return err
 		}
 	}

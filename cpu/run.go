@@ -19,6 +19,8 @@ type job struct {
 	igemm     *igemm    // the plan's, if that is the algorithm
 	packed    []float32 // its weights; nil if they are not finite
 	slopes    *slopes
+	pads      *padding // the plan's
+	windows   *windows
 	isa       simd.ISA
 	chains    [2]chain // see chain
 	implicit  igemmSums
@@ -62,10 +64,18 @@ type sums interface {
 	weigh(ctx context.Context, wide, narrow, wei []float32) error
 }
 
-// The sums of a problem, which has no padding but zeros.
-func (j *job) products(p problem.Problem) sums   { return newGemm(newGeometry(&p), j.arena) }
-func (j *job) plainLoops(p problem.Problem) sums { return loops{newGeometry(&p)} }
-func (j *job) planned(problem.Problem) sums {
+// The sums of the job's problem on a source that has its padding, if that is not zeros.
+func (j *job) products() sums {
+	q, _ := padded(j.p)
+	return newGemm(newGeometry(&q), j.arena)
+}
+
+func (j *job) plainLoops() sums {
+	q, _ := padded(j.p)
+	return loops{newGeometry(&q)}
+}
+
+func (j *job) planned() sums {
 	j.implicit = igemmSums{j.igemm, j.arena, j.packed}
 	return &j.implicit
 }
@@ -86,14 +96,12 @@ func (l loops) weigh(ctx context.Context, wide, narrow, wei []float32) error {
 }
 
 // convolve runs Conv and Deconv in every direction but backward bias. With a padding mode it works on a padded copy.
-func (j *job) convolve(ctx context.Context, by func(problem.Problem) sums, dst []float32) error {
+func (j *job) convolve(ctx context.Context, by func() sums, dst []float32) error {
 	f := &j.t.f
 	src, dsrc := f[problem.Src], f[problem.DiffSrc]
-	q, elems := padded(j.p)
-	var pads *padding
-	if elems > 0 {
-		pads = newPadding(j.p)
-		copied := j.floats(int(elems))
+	pads := j.pads
+	if pads != nil {
+		copied := j.floats(pads.planes * pads.sp)
 		if j.p.Dir == problem.BackwardData {
 			dsrc = copied
 		} else {
@@ -103,7 +111,7 @@ func (j *job) convolve(ctx context.Context, by func(problem.Problem) sums, dst [
 			}
 		}
 	}
-	s := by(q)
+	s := by()
 	conv := j.p.Op == problem.Conv
 	done := j.chain()
 	switch {
@@ -142,11 +150,11 @@ func runDirect(ctx context.Context, j *job) error {
 	case problem.Pool:
 		switch {
 		case !backward:
-			return pool(ctx, p, t)
+			return pool(ctx, p, j.windows, t)
 		case p.Indices != problem.NoIndices:
 			return maxBackward(ctx, p, t)
 		}
-		return poolBackward(ctx, p, t)
+		return poolBackward(ctx, p, j.windows, t)
 	case problem.Unpool:
 		if backward {
 			return unpoolBackward(ctx, p, t)
@@ -205,7 +213,7 @@ func runConvPool(ctx context.Context, j *job) error {
 	q := j.p.ThenPool()
 	t := &tensors{}
 	t.f[problem.Src], t.f[problem.Dst] = conv, dst
-	return pool(ctx, &q, t)
+	return pool(ctx, &q, newWindows(&q), t)
 }
 
 func runFused(ctx context.Context, j *job) error {
@@ -213,7 +221,7 @@ func runFused(ctx context.Context, j *job) error {
 	src := j.t.f[problem.Src]
 	if elems > 0 {
 		src = j.floats(int(elems))
-		if err := newPadding(j.p).pad(ctx, src, j.t.f[problem.Src]); err != nil {
+		if err := j.pads.pad(ctx, src, j.t.f[problem.Src]); err != nil {
 			return err
 		}
 	}

@@ -56,67 +56,72 @@ func channelsFirst[T any](ctx context.Context, dst, src []T, n, c, plane int) er
 	})
 }
 
-// channelsLast turns [n, c, plane] into [n, plane, c].
-func channelsLast[T any](ctx context.Context, dst, src []T, n, c, plane int) error {
-	return parallel(ctx, n*plane, 1+(1<<13)/max(1, c), func(i int) {
-		from := src[i/plane*c*plane+i%plane:]
-		for ch := range dst[i*c:][:c] {
-			dst[i*c+ch] = from[ch*plane]
-		}
-	})
+// transposition is n matrices of rows×cols, a part of the rows of one at a time.
+type transposition struct {
+	isa                     simd.ISA
+	dst, src                []float32
+	rows, cols, high, parts int
 }
 
-// channelsFirst is the function of that name by vectors, and channelsLast too.
-func (j *job) channelsFirst(ctx context.Context, dst, src []float32, n, c, plane int) error {
-	return transpose(ctx, j.isa, dst, src, n, plane, c)
+var transposing = repeated[transposition]{do: (*transposition).part}
+
+func (m *transposition) part(i int) {
+	r, at := i%m.parts*m.high, i/m.parts*m.rows*m.cols
+	simd.Transpose(m.isa, m.dst[at+r:], m.rows, m.src[at+r*m.cols:], m.cols, min(m.high, m.rows-r), m.cols)
 }
 
-func (j *job) channelsLast(ctx context.Context, dst, src []float32, n, c, plane int) error {
-	return transpose(ctx, j.isa, dst, src, n, c, plane)
-}
-
-// transpose turns n matrices of rows×cols.
+// transpose transposes n matrices of rows×cols, of floats or of other words.
 func transpose(ctx context.Context, isa simd.ISA, dst, src []float32, n, rows, cols int) error {
-	high := max(16, (1<<13)/max(1, cols)) // rows at a time
-	parts := (rows + high - 1) / high
-	return parallel(ctx, n*parts, 1, func(i int) {
-		r, at := i%parts*high, i/parts*rows*cols
-		simd.Transpose(isa, dst[at+r:], rows, src[at+r*cols:], cols, min(high, rows-r), cols)
-	})
+	m := transposition{isa: isa, dst: dst, src: src, rows: rows, cols: cols, high: max(16, (1<<13)/max(1, cols))}
+	m.parts = (rows + m.high - 1) / m.high
+	return transposing.parallel(ctx, n*m.parts, 1, &m)
 }
-
-const edgeChunk = 1 << 14
 
 // load makes a tensor of a buffer readable by the loops: the buffer's own memory if that is what they want, else a copy
 // in scratch memory.
 func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 	p := j.p
 	n, typ := j.signature.elems[r], p.TypeOf(r)
-	var err error
-	if whole(p, r) {
-		var v []int32
-		if typ == problem.S32 {
-			v = view[int32](b, n)
+	e := edge{isa: j.isa, typ: typ, b: b}
+	switch {
+	case typ == problem.S32:
+		e.ints = view[int32](b, n)
+	case typ == problem.F32:
+		e.floats = view[float32](b, n)
+	default:
+		if whole(p, r) {
+			e.ints = j.ints(n)
 		} else {
-			v = j.ints(n)
-			if err = widenInts(ctx, v, b, typ); err != nil {
-				return err
-			}
+			e.floats = j.floats(n)
 		}
-		j.t.i[r], err = reorder(ctx, p, r, v, j.ints, channelsFirst[int32])
-		return err
-	}
-	var v []float32
-	if typ == problem.F32 {
-		v = view[float32](b, n)
-	} else {
-		v = j.floats(n)
-		if err = widen(ctx, j.isa, v, b, typ); err != nil {
+		if err := widening.parallel(ctx, e.parts(), 1, &e); err != nil {
 			return err
 		}
 	}
-	j.t.f[r], err = reorder(ctx, p, r, v, j.floats, j.channelsFirst)
-	return err
+	j.t.i[r], j.t.f[r] = e.ints, e.floats
+	if p.LayoutOf(r) == problem.NCHW || n == 0 {
+		return nil
+	}
+	s := &j.signature.planar[r]
+	return j.turn(ctx, r, s[0], s[2], s[1])
+}
+
+// turn transposes a tensor's n matrices of rows×cols into scratch memory.
+func (j *job) turn(ctx context.Context, r problem.Role, n, rows, cols int) error {
+	words := j.t.f[r]
+	if whole(j.p, r) {
+		words = simd.Words(j.t.i[r])
+	}
+	to := j.floats(len(words))
+	if err := transpose(ctx, j.isa, to, words, n, rows, cols); err != nil {
+		return err
+	}
+	if whole(j.p, r) {
+		j.t.i[r] = simd.Ints(to)
+	} else {
+		j.t.f[r] = to
+	}
+	return nil
 }
 
 // copyOf is load into memory of the job's own.
@@ -166,20 +171,17 @@ func (j *job) prepare(r problem.Role, b *buffer) {
 
 // store writes what the loops left in scratch memory to the buffer.
 func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
-	if direct(j.p, r) {
+	if direct(j.p, r) || j.signature.elems[r] == 0 {
 		return nil
 	}
-	n := j.signature.elems[r]
-	if whole(j.p, r) {
-		v, err := reorder(ctx, j.p, r, j.t.i[r], j.ints, channelsLast[int32])
-		copy(view[int32](b, n), v)
-		return err
+	if j.p.LayoutOf(r) == problem.NHWC {
+		s := &j.signature.planar[r]
+		if err := j.turn(ctx, r, s[0], s[1], s[2]); err != nil {
+			return err
+		}
 	}
-	v, err := reorder(ctx, j.p, r, j.t.f[r], j.floats, j.channelsLast)
-	if err != nil {
-		return err
-	}
-	return narrow(ctx, j.isa, b, v, j.p.TypeOf(r))
+	e := edge{isa: j.isa, typ: j.p.TypeOf(r), b: b, floats: j.t.f[r], ints: j.t.i[r]}
+	return narrowing.parallel(ctx, e.parts(), 1, &e)
 }
 
 // edgeBytes is the scratch memory that a tensor takes beside its buffer.
