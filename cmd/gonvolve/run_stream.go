@@ -32,7 +32,7 @@ func (f *runFlags) outOfCore(j *runJob) bool {
 
 // waiting is how many threads there are beside those of kernels, for what mostly waits: the system shares processors better
 // than Go does.
-const waiting = 4
+const waiting = 8
 
 // stream runs a job from files to files, or goes on with it.
 func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r report.Record, start time.Time) (_ report.Record, err error) {

@@ -33,6 +33,10 @@ const streams = 3
 // pageBytes is how much memory a system fills in at once, at least.
 const pageBytes = 4 << 10
 
+// sharedOutputs is how many tiles' outputs there are where the device's memory is the host's: what would be staging memory makes
+// room for one more, so that computing goes on when a disk that reads and writes is late with one.
+const sharedOutputs = holders + 1
+
 // holder is memory for one tile's inputs or outputs, on the host or on the device. It is taken once, for the largest tile.
 type holder struct {
 	host, hostAll engine.Operands // of the tile, and all memory
@@ -143,26 +147,30 @@ func (r *runner) run(ctx context.Context) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	var all []*holder
-	pool := func(shared bool, roles []problem.Role) chan *holder {
-		c := make(chan *holder, min(holders, r.Tiles.Len()))
-		for range cap(c) {
-			h := &holder{shared: shared}
-			all = append(all, h)
-			if !shared {
-				c <- h
-				continue
-			}
-			wg.Go(func() {
-				r.touch(h, roles)
-				c <- h
-			})
+	shared, err := r.shares()
+	if err != nil {
+		return err
+	}
+	tiles := r.Tiles.Len()
+	pool := func(n int, touched ...problem.Role) chan *holder {
+		list := make([]*holder, min(n, tiles))
+		for i := range list {
+			list[i] = &holder{shared: shared}
 		}
+		all = append(all, list...)
+		c := make(chan *holder, len(list))
+		wg.Go(func() {
+			for _, h := range list {
+				r.touch(h, touched)
+				c <- h
+			}
+		})
 		return c
 	}
-	landed := make(chan struct{}, r.Tiles.Len()) // tiles that were written
+	landed := make(chan struct{}, tiles) // tiles that were written
 	// A stage takes tiles in holders of the pool from, and fills those of the pool to, where there are such pools.
 	stage := func(name Stage, tiles <-chan flight, from chan<- *holder, to <-chan *holder, do func(context.Context, *Tile, *holder, *holder) error) <-chan flight {
-		next := make(chan flight, holders) // room for all
+		next := make(chan flight, sharedOutputs) // room for all
 		wg.Go(func() {
 			defer close(next)
 			for {
@@ -199,19 +207,15 @@ func (r *runner) run(ctx context.Context) error {
 		})
 		return next
 	}
-	shared, err := r.shares()
-	if err != nil {
-		return err
-	}
-	p := r.Tiles.Problem()
-	up, out := pool(shared, nil), pool(shared, p.Outputs())
 	list := r.tiles(ctx, &wg, landed)
 	if shared {
+		p := r.Tiles.Problem()
+		up, out := pool(holders), pool(sharedOutputs, p.Outputs()...)
 		list = stage(Reading, list, nil, up, r.read)
 		list = stage(Computing, list, up, out, r.compute)
 		stage(Writing, list, out, nil, r.write)
 	} else {
-		read, down := pool(false, nil), pool(false, nil)
+		read, up, out, down := pool(holders), pool(holders), pool(holders), pool(holders)
 		list = stage(Reading, list, nil, read, r.read)
 		list = stage(Uploading, list, read, up, r.upload)
 		list = stage(Computing, list, up, out, r.compute)

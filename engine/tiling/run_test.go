@@ -88,20 +88,20 @@ func stream(t *testing.T, dev *engine.Device, stage func(tiling.Stage, int, time
 	return j.Tiles.Len(), err
 }
 
-// The first tile is not written before the third is read: so three are on their way.
+// The first tile is not written before the fifth is read: so two are computed meanwhile, and two wait for it.
 func TestTilesOverlap(t *testing.T) {
-	third := make(chan struct{})
+	fifth := make(chan struct{})
 	_, err := stream(t, open(t, "cpu"), nil, func(n int) error {
-		if n == 3 {
-			close(third)
+		if n == 5 {
+			close(fifth)
 		}
 		return nil
 	}, func(n int) error {
 		select {
-		case <-third:
+		case <-fifth:
 			return nil
 		case <-time.After(20 * time.Second):
-			return errors.New("nobody reads the third tile while the first is written")
+			return errors.New("nobody reads the fifth tile while the first is written")
 		}
 	})
 	if err != nil {
