@@ -197,7 +197,8 @@ func heat(ctx context.Context, c *Contender, r *Result, best time.Duration) (e *
 	return e, nil
 }
 
-// inTurns runs all again, so that what else the machine does falls on all alike, and goes on with those near the best.
+// inTurns runs all again, there and back, so that what else the machine does falls on all alike, and goes on with those near
+// the best.
 func inTurns(ctx context.Context, field []*entry) error {
 	last := slices.Clone(field)
 	for _, e := range last {
@@ -220,6 +221,7 @@ func inTurns(ctx context.Context, field []*entry) error {
 		if n+1 == looks {
 			last = leaders(last)
 		}
+		slices.Reverse(last)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 // does not count, as it finds the caches as the other left them.
 const turn = 4 * time.Millisecond
 
-// InTurns times a case again on several devices, by some runs of each in turn, so that what else the machine does falls on all
-// alike: times that are worth comparing to the percent. They replace the records' WallMS and E2EMS, as the mode has it. An
+// InTurns times a case again on several devices, by some runs of each in turn, there and back, so that what else the machine
+// does falls on all alike, and each comes after each: times that are worth comparing to the percent. They replace the records' WallMS and E2EMS, as the mode has it. An
 // error fails the record of its device, and ends it.
 func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Device, records []*report.Record) {
 	o = o.withDefaults()
@@ -51,8 +51,13 @@ func InTurns(ctx context.Context, c *verify.Case, o Options, devs []*engine.Devi
 	}
 	inTurns := func(list []*ready, run func(*ready, context.Context) (time.Duration, error), into func(*report.Record, *report.Times)) bool {
 		took := make([][]time.Duration, len(list))
-		for begin := time.Now(); more(len(took[0]), time.Since(begin), o); {
-			for i, s := range list {
+		back := false
+		for begin := time.Now(); more(len(took[0]), time.Since(begin), o); back = !back {
+			for i := range list {
+				if back {
+					i = len(list) - 1 - i
+				}
+				s := list[i]
 				for start, n := time.Now(), 0; n == 0 || time.Since(start) < turn; n++ {
 					d, err := run(s, ctx)
 					if err != nil {
