@@ -19,6 +19,7 @@ func BenchmarkAlgorithms(b *testing.B) {
 	for _, text := range []string{
 		"mb1ic64ih56oc64oh56kh3ph1",
 		"BWD_D:mb1ic64ih56oc64oh56kh3ph1",
+		"mb1ic64ih56oc64oh56kh5ph2",
 		"BWD_W:mb1ic64ih56oc64oh56kh3ph1",
 		"BWD_B:mb16ic64ih56oc64oh56kh3ph1",
 		"mb1ic256ih14oc256oh14kh1",

@@ -32,7 +32,9 @@ type fftProduct struct {
 	chunk     int    // channels that are transformed at a time
 	line      int    // elements of a row of tiles side by side
 	runs      int    // of such rows in a strip, at most
-	part, bin int    // of transforms, in elements
+	part, bin int    // of transforms of a chunk, in elements
+	square    int    // all of a chunk's
+	numbers   int    // of the spectrum that are multiplied at a time
 	ld, sums  int    // from tile to tile, and from number to number, of products
 	states    sync.Pool
 }
@@ -68,10 +70,13 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	w.chunk = min(max(1, from), max(1, fftLanes/max(1, w.columns)))
 	w.line = (min(w.columns, w.tiles[1])-1)*w.step[1] + t
 	w.runs = 2 + w.columns/max(1, w.tiles[1])
-	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache.
-	w.part = (from*w.columns + lanes + 15) &^ 15
+	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache. A chunk's are near each
+	// other, as they are all stored for each vector of lanes.
+	w.part = (w.chunk*w.columns + 15) &^ 15
 	w.bin = 16 * (3*w.part/16 | 1)
+	w.square = 16 * (w.f.Bins()*w.bin/16 | 1)
 	w.sums = 16 * ((2*w.columns*w.ld+15)/16 | 1)
+	w.numbers = max(1, w.f.Bins()/(8*w.pool.Workers()))
 	g, err := simd.NewGemm(d.isa, to, 2*w.columns, 2*from, simd.Hints{Workers: 1, Direct: true, Columns: true, Line: w.columns})
 	if err != nil {
 		panic(err) // sizes below zero: a mistake here
@@ -118,7 +123,7 @@ func (w *fftProduct) pack(packed, wei []float32, group int) {
 }
 
 // The parts of the memory of a run: what all share, and what each worker takes.
-func (w *fftProduct) transformed() int { return w.f.Bins() * w.bin }
+func (w *fftProduct) transformed() int { return (w.from + w.chunk - 1) / w.chunk * w.square }
 func (w *fftProduct) products() int    { return w.f.Bins() * w.sums }
 func (w *fftProduct) work() int        { return (w.f.Scratch() + 15) &^ 15 }
 func (w *fftProduct) rows() int        { return w.chunk * w.runs * w.f.N * w.line }
@@ -182,7 +187,7 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 		for r.first = 0; r.first < total && ctx.Err() == nil; r.first += w.columns {
 			r.count = min(w.columns, total-r.first)
 			w.pool.Run((w.from+w.chunk-1)/w.chunk, (*fftTransforming)(r))
-			w.pool.Run(w.f.Bins(), (*fftMultiplying)(r))
+			w.pool.Run((w.f.Bins()+w.numbers-1)/w.numbers, (*fftMultiplying)(r))
 			w.pool.Run(vectors*((r.count+fftResults-1)/fftResults), (*fftInverting)(r))
 		}
 	}
@@ -200,7 +205,8 @@ func (w *fftProduct) newRun() *fftRun {
 	r := &fftRun{fftProduct: w, workers: make([]fftWorker, w.pool.Workers()), zeros: make([]float32, w.to)}
 	off := make([]int, 2*w.from)
 	for c := range w.from {
-		off[c], off[w.from+c] = c*w.columns, w.part+c*w.columns
+		off[c] = c/w.chunk*w.square + c%w.chunk*w.columns
+		off[w.from+c] = w.part + off[c]
 	}
 	lines := make([]int, w.f.N)
 	for i := range lines {
@@ -232,17 +238,17 @@ func (s *fftTransforming) Do(worker, i int) {
 	w := &r.workers[worker]
 	first := i * r.chunk
 	end := min(r.from, first+r.chunk)
-	square := r.f.N * r.line
-	channel := r.runs * square
+	tile := r.f.N * r.line
+	channel := r.runs * tile
 	for c := first; c < end; c++ {
 		to := w.rows[(c-first)*channel:][:channel]
 		for t, run := 0, 0; t < r.count; run++ {
 			image, y, x := r.place(r.first + t)
 			n := min(r.count-t, r.tiles[1]-x)
 			plane := r.source[((image*r.groups+r.group)*r.from+c)*volume(r.l.in):][:volume(r.l.in)]
-			r.fill(w, to[run*square:][:square], plane, y*r.step[0]+r.base[0], x*r.step[1]+r.base[1], (n-1)*r.step[1]+r.f.N)
+			r.fill(w, to[run*tile:][:tile], plane, y*r.step[0]+r.base[0], x*r.step[1]+r.base[1], (n-1)*r.step[1]+r.f.N)
 			for i := range n {
-				w.at[t+i] = run*square + i*r.step[1]
+				w.at[t+i] = run*tile + i*r.step[1]
 			}
 			t += n
 		}
@@ -259,7 +265,7 @@ func (s *fftTransforming) Do(worker, i int) {
 			}
 			w.off[i] = c*channel + w.at[t]
 		}
-		w.f.Source(r.spectra[first*r.columns+lane:], w.rows, r.line, w.off, min(len(w.off), all-lane))
+		w.f.Source(r.spectra[i*r.square+lane:], w.rows, r.line, w.off, min(len(w.off), all-lane))
 	}
 }
 
@@ -282,18 +288,19 @@ func (r *fftRun) fill(w *fftWorker, to, plane []float32, y, x, cols int) {
 	simd.CopyRows(r.isa, to[above*r.line+left:], r.line, plane[(y+above)*width+x+left:], w.lines[:end-above], right-left)
 }
 
-// fftMultiplying computes one of the spectrum's numbers of the strip.
+// fftMultiplying computes some of the spectrum's numbers of the strip, one after the other: the weights of the next are
+// fetched meanwhile.
 type fftMultiplying fftRun
 
 func (s *fftMultiplying) Do(worker, i int) {
-	if s.ctx.Err() != nil {
-		return
-	}
 	w := &s.workers[worker]
-	w.columns.Data = s.spectra[i*s.bin:][:s.bin]
-	w.call = simd.Call{A: s.packed[s.group*s.groupWeights()+i*s.numberWeights():], B: &w.columns, C: s.sums[i*s.fftProduct.sums:], LDC: s.ld}
-	for task := range s.gemm.Tasks() {
-		s.gemm.Run(task, w.ws, &w.call)
+	packed := s.packed[s.group*s.groupWeights():]
+	for i, end := i*s.numbers, min(s.f.Bins(), (i+1)*s.numbers); i < end && s.ctx.Err() == nil; i++ {
+		w.columns.Data = s.spectra[i*s.bin:]
+		w.call = simd.Call{A: packed[i*s.numberWeights():], B: &w.columns, C: s.sums[i*s.fftProduct.sums:], LDC: s.ld}
+		for task := range s.gemm.Tasks() {
+			s.gemm.Run(task, w.ws, &w.call)
+		}
 	}
 }
 
