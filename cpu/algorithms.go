@@ -149,6 +149,8 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 		prefer("winograd")
 	case p.Dir == problem.BackwardWeights || worthShifting(p):
 		prefer("depthwise")
+	case worthFourier(p):
+		prefer("fft")
 	}
 	if list[0].name == "igemm" && isa == simd.Portable && vectorsOfGonum {
 		prefer("gemm")

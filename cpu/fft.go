@@ -35,6 +35,7 @@ type fftProduct struct {
 	part, bin int    // of transforms of a chunk, in elements
 	square    int    // all of a chunk's
 	numbers   int    // of the spectrum that are multiplied at a time
+	results   int    // tiles that are transformed back at a time
 	ld, sums  int    // from tile to tile, and from number to number, of products
 	states    sync.Pool
 }
@@ -43,7 +44,7 @@ type fftProduct struct {
 const (
 	fftStrip   = 1 << 20 // elements of a strip's transforms and products
 	fftLanes   = 64      // tiles and channels that are transformed in one go, or more
-	fftResults = 4       // tiles that are transformed back in one go
+	fftResults = 4       // tiles that are transformed back in one go, at most
 )
 
 // newFFTProduct plans the sums of l on groups of the given numbers of channels, by tiles of t×t.
@@ -64,10 +65,9 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	lanes := w.f.Lanes()
 	w.ld = (to + lanes - 1) / lanes * lanes
 	total := n * w.tiles[0] * w.tiles[1]
-	most := max(1, fftStrip/(w.f.Bins()*(3*from+2*w.ld)))
-	w.strips = max(1, (total+most-1)/most)
+	w.strips = fftStrips(w.f.Bins(), total, from, to)
 	w.columns = (total + w.strips - 1) / w.strips
-	w.chunk = min(max(1, from), max(1, fftLanes/max(1, w.columns)))
+	w.chunk = max(1, min((from+w.pool.Workers()-1)/w.pool.Workers(), fftLanes/max(1, w.columns)))
 	w.line = (min(w.columns, w.tiles[1])-1)*w.step[1] + t
 	w.runs = 2 + w.columns/max(1, w.tiles[1])
 	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache. A chunk's are near each
@@ -76,6 +76,7 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	w.bin = 16 * (3*w.part/16 | 1)
 	w.square = 16 * (w.f.Bins()*w.bin/16 | 1)
 	w.sums = 16 * ((2*w.columns*w.ld+15)/16 | 1)
+	w.results = max(1, min(fftResults, w.ld/lanes*w.columns/(4*w.pool.Workers())))
 	w.numbers = max(1, w.f.Bins()/(8*w.pool.Workers()))
 	g, err := simd.NewGemm(d.isa, to, 2*w.columns, 2*from, simd.Hints{Workers: 1, Direct: true, Columns: true, Line: w.columns})
 	if err != nil {
@@ -188,7 +189,7 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 			r.count = min(w.columns, total-r.first)
 			w.pool.Run((w.from+w.chunk-1)/w.chunk, (*fftTransforming)(r))
 			w.pool.Run((w.f.Bins()+w.numbers-1)/w.numbers, (*fftMultiplying)(r))
-			w.pool.Run(vectors*((r.count+fftResults-1)/fftResults), (*fftInverting)(r))
+			w.pool.Run(vectors*((r.count+w.results-1)/w.results), (*fftInverting)(r))
 		}
 	}
 	a.put(memory)
@@ -310,7 +311,7 @@ type fftInverting fftRun
 func (s *fftInverting) Do(worker, i int) {
 	r := (*fftRun)(s)
 	w := &r.workers[worker]
-	several := (r.count + fftResults - 1) / fftResults
+	several := (r.count + r.results - 1) / r.results
 	first := i / several * r.f.Lanes()
 	channels := min(r.f.Lanes(), r.to-first)
 	w.f.Bin, w.f.Part = r.fftProduct.sums, r.columns*r.ld
@@ -327,7 +328,7 @@ func (s *fftInverting) Do(worker, i int) {
 		rest = c.rest
 	}
 	d.Channel = volume(r.l.out)
-	for t := i % several * fftResults; t < min(r.count, (i%several+1)*fftResults) && r.ctx.Err() == nil; t++ {
+	for t := i % several * r.results; t < min(r.count, (i%several+1)*r.results) && r.ctx.Err() == nil; t++ {
 		image, ty, tx := r.place(r.first + t)
 		y, x := ty*r.step[0], tx*r.step[1]
 		d.Rows, d.Cols = min(r.step[0], r.l.out[1]-y), min(r.step[1], r.l.out[2]-x)
@@ -348,7 +349,7 @@ func fourier(p *problem.Problem) bool { return implicit(p) && fft.Applies(p, 0) 
 
 // newFourier plans a problem by Fourier transforms.
 func newFourier(d *Device, p *problem.Problem) *igemm {
-	t := fftTile(p)
+	t, _ := fftTile(p)
 	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
 		return newFFTProduct(d, l, n, groups, from, to, t)
 	})
@@ -357,32 +358,76 @@ func newFourier(d *Device, p *problem.Problem) *igemm {
 	return ig
 }
 
-// fftTile is the best size of tiles for a problem.
-func fftTile(p *problem.Problem) int {
-	best, least := 0, math.Inf(1)
-	for _, t := range fft.Sizes {
+// fftStrips is how many strips to take tiles in: their transforms and products stay in the caches, or take no more memory than
+// the weights, which are read again for each strip.
+func fftStrips(bins, tiles, from, to int) int {
+	each := bins * (3*from + 2*to)
+	most := max(1, fftStrip/max(1, each), bins*2*from*to/max(1, each))
+	return max(1, (tiles+most-1)/most)
+}
+
+// Costs in cycles of a core with vectors of 16 lanes, fitted to measurements of 16 to 256 channels on planes of 14×14 to
+// 112×112 by kernels of 5×5 to 31×31: of what a fused multiply-add of a vector takes beside its share of the peak, of bytes of
+// weights, which come from the last cache, and of each strip.
+const (
+	fftMultiply  = 1.25
+	fftByte      = 1. / 14
+	fftStripCost = 40e3
+	igemmLosses  = 1.15
+)
+
+// fftWeights is the most elements of transformed weights that are worth their memory: those of 5×5 taps take ten times as much
+// as the taps.
+const fftWeights = 1 << 26
+
+// fftTransform is what a tile of a channel takes to be transformed, by fft.Sizes.
+var fftTransform = []float64{400, 1700, 20000}
+
+// fftTile is the best size of tiles for a problem, and the cycles that it is expected to take; 0 if there is none.
+func fftTile(p *problem.Problem) (best int, least float64) {
+	from, to := read(p), made(p)
+	for i, t := range fft.Sizes {
 		if fft.Applies(p, t) != nil {
 			continue
 		}
-		if cycles := fftCycles(p, t); cycles < least {
+		tiles := p.N
+		for _, a := range p.Axes[1:] {
+			step := t - a.Extent() + 1
+			tiles *= (results(p, a) + step - 1) / step
+		}
+		bins := t*t/2 + 2
+		strips := fftStrips(bins, tiles, from, to)
+		lanes := (to + 15) &^ 15
+		cycles := float64(bins*tiles) * float64(4*from*lanes) / 32 * fftMultiply
+		cycles += float64(bins*2*from*4) * float64(lanes*strips) * fftByte
+		cycles += float64(tiles*(from+lanes))*fftTransform[i] + float64(strips)*fftStripCost
+		if cycles *= float64(p.Groups); best == 0 || cycles < least {
 			best, least = t, cycles
 		}
 	}
-	return best
+	return best, least
 }
 
-func fftCycles(p *problem.Problem, t int) float64 {
-	tiles := float64(p.N * p.Groups)
-	for _, a := range p.Axes[1:] {
-		size := a.Out
-		if p.Dir == problem.BackwardData {
-			size = a.In
-		}
-		step := t - a.Extent() + 1
-		tiles *= float64((size + step - 1) / step)
+// results is how many a convolution makes along an axis.
+func results(p *problem.Problem, a problem.Axis) int {
+	if p.Dir == problem.BackwardData {
+		return a.In
 	}
-	from, to := float64(read(p)), float64(made(p))
-	bins := float64(t*t/2 + 2)
-	products := bins * (tiles*from*to*4/32 + from*to)
-	return products + tiles*(from+to)*bins*1.3
+	return a.Out
+}
+
+// worthFourier says whether transforms are faster than the implicit product.
+func worthFourier(p *problem.Problem) bool {
+	if !fourier(p) {
+		return false
+	}
+	t, cycles := fftTile(p)
+	if float64(t*t)*float64(p.OC)*float64(p.IC/p.Groups) > fftWeights {
+		return false
+	}
+	products := float64(p.N*p.Groups) * float64(read(p)*((made(p)+15)&^15)) * float64(p.Taps())
+	for _, a := range p.Axes {
+		products *= float64(results(p, a))
+	}
+	return cycles < products/32*igemmLosses
 }

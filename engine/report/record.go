@@ -197,8 +197,12 @@ func (r *Record) own(p *problem.Problem) float64 {
 	if t := r.how.FFT; t > 0 {
 		part = 2 * float64(t*t) // real products of half as many complex numbers
 		for _, a := range p.Axes[1:] {
-			tiles := (a.Out + t - a.Extent()) / (t - a.Extent() + 1)
-			part *= float64(tiles) / float64(a.Out*a.Kernel)
+			step, counted := t-a.Extent()+1, a.Out
+			if p.Op == problem.Deconv {
+				counted = a.In
+			}
+			tiles := (min(a.In, a.Out) + step - 1) / step // of either direction
+			part *= float64(tiles) / float64(counted*a.Kernel)
 		}
 		return min(part, 1)
 	}
