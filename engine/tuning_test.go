@@ -60,7 +60,7 @@ func TestTuning(t *testing.T) {
 	if logged.Len() > 0 {
 		t.Errorf("logged %s", logged.String())
 	}
-	for _, refused := range [][2]string{{"fft", ""}, {own.Algorithm, "tx=4"}} {
+	for _, refused := range [][2]string{{"none", ""}, {own.Algorithm, "tx=4"}} {
 		logged.Reset()
 		put(refused[0], refused[1])
 		if i := plan(d, text, driver.PlanOptions{}); i != own || !strings.Contains(logged.String(), "tuned choice refused") {

@@ -70,7 +70,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.mapping, "map", "auto", "how a picture shows values outside of 0 to 255: clamp, abs (absolute values), scale (least "+
 		"to greatest becomes 0 to 255); auto is abs for the filters that find edges, else clamp")
 	fl.StringVar(&f.alg, "alg", "", "force an `algorithm`; without it the device chooses")
-	fl.BoolVar(&f.exact, "exact", false, "rule out algorithms that transform the sums (Winograd): of small whole numbers the result is "+
+	fl.BoolVar(&f.exact, "exact", false, "rule out algorithms that transform the sums (Winograd, FFT): of small whole numbers the result is "+
 		"then the same on every device, bit for bit")
 	fl.BoolVar(&f.noFallback, "no-fallback", false, "fail rather than run on the cpu what the device cannot")
 	fl.StringVar(&f.memLimit, "mem-limit", "", "most `memory` for tensors, weights, workspace and staging together, such as 512MiB: what "+
