@@ -21,6 +21,8 @@ type algorithm struct {
 	run  func(context.Context, *job) error
 	// build plans what the run finds as job.igemm; nil for nothing.
 	build func(*Device, *problem.Problem) *igemm
+	// sized is build for those that have tiles to choose from.
+	sized func(*Device, *problem.Problem, simd.Winograd) *igemm
 	// scratch is how many floats a run takes beside its tensors; nil for none.
 	scratch func(*problem.Problem) int64
 	rounds  bool // results of small integers are not exact
@@ -36,8 +38,8 @@ var algorithms = []algorithm{
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
 	{name: "igemm", why: "matrix product of pairs of 16-bit integers, from cached patches",
 		can: pairs, run: runIntegers, build: newIntegers},
-	{name: "winograd", why: "products of transformed tiles: 4 times fewer multiplications, larger rounding errors",
-		can: transforms, run: runIgemm, build: newTransformed, rounds: true},
+	{name: "winograd", why: "products of transformed tiles: up to 5 times fewer multiplications, larger rounding errors",
+		can: transforms, run: runIgemm, build: newBestTransformed, sized: newTransformed, rounds: true},
 	{name: "fft", why: "products of Fourier transforms of tiles: as many multiplications for a large kernel as for a small one, rounding by norms",
 		can: fourier, run: runIgemm, build: newFourier, rounds: true},
 	{name: "depthwise", why: "sums of windows that slide over planes, or of shifted rows of cached patches",
@@ -72,29 +74,6 @@ func pairs(p *problem.Problem) bool {
 
 // transforms says whether transformed tiles do.
 func transforms(p *problem.Problem) bool { return implicit(p) && winograd.Applies(p) == nil }
-
-// worthTransforming says whether transformed tiles are faster than the implicit product: on two cores with AVX-512 1.1 to
-// 3.3 times from here on, mostly slower below.
-func worthTransforming(p *problem.Problem) bool {
-	tiles := 1
-	for _, a := range p.Axes[1:] {
-		size := a.Out
-		if p.Dir == problem.BackwardData {
-			size = a.In
-		}
-		tiles *= (size + simd.WinogradTile - 1) / simd.WinogradTile
-	}
-	return read(p) >= 16 && made(p) >= 16 && tiles >= 16
-}
-
-// newTransformed plans a problem by Winograd's transforms.
-func newTransformed(d *Device, p *problem.Problem) *igemm {
-	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
-		return newWinogradProduct(d, l, n, groups, from, to)
-	})
-	ig.transform, ig.arithmetic.Winograd = true, simd.WinogradTile
-	return ig
-}
 
 // shifts says whether sums of rows do: for a few channels in a group, where they can be faster; of products of rows, what
 // the weights of one or two pairs of channels get.
@@ -145,7 +124,7 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 	switch {
 	case list[0].name != "igemm":
 	case p.Integer():
-	case transforms(p) && (worthTransforming(p) || isa == simd.Portable && min(read(p), made(p)) >= 16):
+	case transforms(p) && worthTransforming(isa, p, processors()):
 		prefer("winograd")
 	case p.Dir == problem.BackwardWeights || worthShifting(p):
 		prefer("depthwise")
@@ -185,18 +164,19 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Tile != "" {
-		return nil, fmt.Errorf("%w: the cpu's algorithms have no tiles to choose from, such as %q", driver.ErrUnsupported, o.Tile)
+	m, err := sizeOf(o.Tile)
+	if err != nil {
+		return nil, err
 	}
 	if elems := indexed(&p); elems > math.MaxInt32 {
 		return nil, fmt.Errorf("%w: indices are s32, and %d elements are to be counted: use indices=plane or a smaller batch",
 			driver.ErrUnsupported, elems)
 	}
 	for _, a := range candidates(d.isa, &p) {
-		if o.Algorithm != "" && a.name != o.Algorithm || o.Exact && a.rounds {
+		if o.Algorithm != "" && a.name != o.Algorithm || o.Exact && a.rounds || m != 0 && a.sized == nil {
 			continue
 		}
-		pl := &plan{dev: d, p: p, algorithm: a, info: driver.PlanInfo{Algorithm: a.name, Why: a.why}}
+		pl := &plan{dev: d, p: p, algorithm: a, info: driver.PlanInfo{Algorithm: a.name, Why: a.why, Kernels: d.code()}}
 		tensors := 0.0
 		for _, roles := range [][]problem.Role{p.Constants(), p.Inputs(), p.Outputs()} {
 			for _, r := range roles {
@@ -207,9 +187,13 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			return nil, err
 		}
 		if a.build != nil {
-			pl.igemm = a.build(d, &p)
+			if m != 0 {
+				pl.igemm = a.sized(d, &p, m)
+			} else {
+				pl.igemm = a.build(d, &p)
+			}
 			pl.info.Tile = pl.igemm.String()
-			pl.info.Arithmetic = pl.igemm.arithmetic
+			pl.info.Tunables, pl.info.Arithmetic = pl.igemm.tile, pl.igemm.arithmetic
 		}
 		pl.signature, pl.slopes = newSignature(&p), newSlopes(&p)
 		if p.PadMode != problem.Zeros {
@@ -226,6 +210,9 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			pl.info.Tile = fmt.Sprintf("%d columns", newGemm(newGeometry(&p), &d.arena).columns)
 		}
 		return pl, nil
+	}
+	if m != 0 {
+		return nil, fmt.Errorf("%w: tile %q is one of winograd's, which does not run this", driver.ErrUnsupported, o.Tile)
 	}
 	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm,
 		d.Algorithms(p))

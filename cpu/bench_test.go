@@ -42,7 +42,7 @@ func BenchmarkAlgorithms(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for _, name := range d.Algorithms(p) {
+		for _, name := range ways(d, p) {
 			if name != "reference" {
 				b.Run(name+"/"+text, func(b *testing.B) { benchmark(b, d, s, p, name) })
 			}
@@ -57,7 +57,7 @@ func benchmark(b *testing.B, d *Device, s driver.Stream, p problem.Problem, name
 		}
 	}
 	ctx := b.Context()
-	pl, err := d.Plan(ctx, p, driver.PlanOptions{Algorithm: name})
+	pl, err := d.Plan(ctx, p, wayOf(name).Options())
 	check(err)
 	r := rand.New(rand.NewPCG(1, 2))
 	fill := func(roles []problem.Role) (buffers driver.Buffers) {

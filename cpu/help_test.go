@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -45,13 +46,36 @@ func truth(t *testing.T, p problem.Problem, in driver.Operands, out problem.Role
 	return truthOf(t, p, "", in, out, nil)
 }
 
+// ways are the algorithms for a problem with all tiles that they have, such as "winograd m=4".
+func ways(d *Device, p problem.Problem) (names []string) {
+	for _, a := range candidates(d.isa, &p) {
+		if a.sized == nil {
+			names = append(names, a.name)
+			continue
+		}
+		for _, m := range simd.WinogradSizes {
+			names = append(names, a.name+" "+sizeText(m))
+		}
+	}
+	return names
+}
+
+func wayOf(name string) (c driver.Candidate) {
+	c.Algorithm, c.Tile, _ = strings.Cut(name, " ")
+	return c
+}
+
 // truthOf is the oracle's word on what an algorithm computes.
 func truthOf(t *testing.T, p problem.Problem, name string, in driver.Operands, out problem.Role, at []int64) driver.Truth {
 	t.Helper()
 	a := driver.Arithmetic{}
-	switch name {
+	switch by := wayOf(name); by.Algorithm {
 	case "winograd":
-		a.Winograd = simd.WinogradTile
+		m, err := sizeOf(by.Tile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Winograd = int(m)
 	case "fft":
 		a.FFT, _ = fftTile(&p)
 	}
@@ -201,13 +225,14 @@ func run(t *testing.T, d *Device, p problem.Problem, name string, in driver.Oper
 	s, err := d.NewStream()
 	check(err)
 	defer s.Close()
-	pl, err := d.Plan(ctx, p, driver.PlanOptions{Algorithm: name})
+	by := wayOf(name)
+	pl, err := d.Plan(ctx, p, by.Options())
 	check(err)
 	defer pl.Close()
-	if got := pl.Info().Algorithm; got != name {
-		t.Fatalf("%s: algorithm %s instead of %s", p.String(), got, name)
+	if got := pl.Info(); got.Algorithm != by.Algorithm || got.Tunables != by.Tile {
+		t.Fatalf("%s: algorithm %s %s instead of %s", p.String(), got.Algorithm, got.Tunables, name)
 	}
-	if got := pl.Info().Arithmetic; (got != driver.Arithmetic{}) != (name == "winograd" || name == "fft") {
+	if got := pl.Info().Arithmetic; (got != driver.Arithmetic{}) != (by.Algorithm == "winograd" || by.Algorithm == "fft") {
 		t.Fatalf("%s, %s: arithmetic %s", p.String(), name, got)
 	}
 	upload := func(r problem.Role) driver.Buffer {

@@ -24,6 +24,7 @@ type igemm struct {
 	pool      *igemm    // of them, if rows compute it
 	padsZeros bool      // zeros of the padding are multiplied by weights
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
+	tile      string    // names this plan among the algorithm's, if there are several
 	// arithmetic is how the oracle has to bound the sums.
 	arithmetic driver.Arithmetic
 }

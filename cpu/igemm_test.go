@@ -36,7 +36,7 @@ func TestISAs(t *testing.T) {
 		for _, isa := range simd.Supported() {
 			t.Setenv("GONVOLVE_CPU", isa.String())
 			d := open(t)
-			for _, name := range d.Algorithms(p) {
+			for _, name := range ways(d, p) {
 				if name == "gemm" || name == "reference" || name == "fft" { // the last rounds: see TestFFTNotFinite
 					continue
 				}

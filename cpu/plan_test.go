@@ -21,7 +21,7 @@ func TestAlgorithms(t *testing.T) {
 	for range several(4000) {
 		p := problem.Random(r, 9)
 		in := operands(t, r, &p)
-		for _, name := range d.Algorithms(p) {
+		for _, name := range ways(d, p) {
 			ran[name]++
 			got := run(t, d, p, name, in)
 			for _, role := range p.Outputs() {
@@ -58,7 +58,7 @@ func TestSpecialValues(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range d.Algorithms(p) {
+		for _, name := range ways(d, p) {
 			got := run(t, d, p, name, in)
 			for _, role := range p.Outputs() {
 				judge(t, &p, name, role, truthOf(t, p, name, in, role, nil), got[role])
@@ -88,7 +88,7 @@ func TestReals(t *testing.T) {
 				in[qua].F32[o], in[qua].F32[p.OC+o], in[qua].F32[3*p.OC+o] = 2, float32(o%3), -3
 			}
 		}
-		for _, name := range d.Algorithms(p) {
+		for _, name := range ways(d, p) {
 			got := run(t, d, p, name, in)
 			for _, role := range p.Outputs() {
 				for i, e := range truthOf(t, p, name, in, role, nil) {
@@ -129,7 +129,7 @@ func TestLarge(t *testing.T) {
 		for range 2000 {
 			at = append(at, r.Int64N(total))
 		}
-		for _, name := range d.Algorithms(p) {
+		for _, name := range ways(d, p) {
 			if name == "reference" {
 				continue
 			}

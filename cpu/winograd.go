@@ -15,11 +15,12 @@ import (
 // and overflow earlier than the sums that they stand for.
 var errNotFinite = errors.New("a sum of a transformed tile is not finite")
 
-// winogradProduct is the sums of a lattice of 3×3 taps by F(4×4, 3×3), see package simd. Tiles are taken in strips whose
+// winogradProduct is the sums of a lattice of 3×3 taps by F(m×m, 3×3), see package simd. Tiles are taken in strips whose
 // transforms fit the cache: each strip is one worker's work or, where there are few, all share it, first its channels and
 // then the blocks of what it makes.
 type winogradProduct struct {
 	isa       simd.ISA
+	m         simd.Winograd
 	pool      *simd.Pool
 	l         *lattice
 	base      [3]int // offset of the first tap
@@ -27,8 +28,9 @@ type winogradProduct struct {
 	n, groups int
 	from, to  int // channels of a group
 	down, row int // tiles
-	// The strips are parts of lines, of one tile more or less, which are rows or all rows.
+	// The strips are parts of lines, of one tile more or less, which are rows or all rows; or all tiles of so many images.
 	line, parts int
+	together    int
 	shared      bool
 	far         bool // results are too many for the caches
 	block       int  // channels that are made at a time
@@ -44,6 +46,8 @@ const (
 	winogradProducts = 80 << 10
 	winogradShared   = 600 << 10
 	winogradTiles    = 20      // so many are a strip of one worker
+	winogradFew      = 10      // images of so few tiles are taken together …
+	winogradTogether = 56      // … up to so many tiles
 	winogradFar      = 2 << 20 // more results go past the caches
 	winogradChunk    = 8       // channels that are parted at a time
 )
@@ -63,35 +67,20 @@ func (l *lattice) window() (base [3]int, order [9]int) {
 }
 
 // newWinogradProduct plans the sums of l on groups of the given numbers of channels.
-func newWinogradProduct(d *Device, l *lattice, n, groups, from, to int) *winogradProduct {
-	const tile = simd.WinogradTile
-	w := &winogradProduct{isa: d.isa, pool: workers(), l: l, n: n, groups: groups, from: from, to: to}
+func newWinogradProduct(d *Device, l *lattice, n, groups, from, to int, m simd.Winograd) *winogradProduct {
+	w := &winogradProduct{isa: d.isa, m: m, pool: workers(), l: l, n: n, groups: groups, from: from, to: to}
+	w.lay(w.pool.Workers())
 	w.base, w.order = l.window()
-	w.down, w.row = (l.out[1]+tile-1)/tile, (l.out[2]+tile-1)/tile
-	several, images := w.pool.Workers(), n*groups
-	w.divide(winogradSource)
-	for w.strips()*images%several != 0 && w.parts < w.line && w.strips()*images < 8*several {
-		w.parts++
-	}
-	if w.strips()*images < several || w.line/w.parts < winogradTiles && images%several != 0 {
-		w.shared = true
-		w.divide(winogradShared)
-	}
-	w.far = n*groups*to*volume(l.out) > winogradFar && l.out[2]%16 == 0 // whole cache lines
 	columns := w.columns()
-	blocks := max(1, (simd.WinogradPlanes*to*columns+winogradProducts-1)/winogradProducts)
-	if w.shared {
-		blocks = (blocks + several - 1) / several * several
-	}
-	w.block = (to + blocks - 1) / blocks
-	w.block = min(to, (w.block+31)&^31) // whole panels of all kernels
-	for i, m := range []int{w.block, to % w.block} {
-		g, err := simd.NewGemm(w.isa, m, columns, from, simd.Hints{Workers: 1, Direct: true, Columns: true})
+	for i, rows := range []int{w.block, to % w.block} {
+		g, err := simd.NewGemm(w.isa, rows, columns, from, simd.Hints{Workers: 1, Direct: true, Columns: true})
 		if err != nil {
 			panic(err) // sizes below zero: a mistake here
 		}
 		w.gemms[i] = [2]*simd.Gemm{g, g}
-		if w.line%w.parts != 0 {
+		if w.together > 1 && n%w.together != 0 {
+			w.gemms[i][1] = g.WithColumns(n % w.together * w.line)
+		} else if w.line%w.parts != 0 {
 			w.gemms[i][1] = g.WithColumns(columns - 1)
 		}
 	}
@@ -103,8 +92,45 @@ func newWinogradProduct(d *Device, l *lattice, n, groups, from, to int) *winogra
 	return w
 }
 
+// lay cuts the tiles into strips and the channels into blocks, for so many workers.
+func (w *winogradProduct) lay(several int) {
+	tile, images := int(w.m), w.n*w.groups
+	w.down, w.row, w.together = (w.l.out[1]+tile-1)/tile, (w.l.out[2]+tile-1)/tile, 1
+	w.divide(winogradSource)
+	for w.strips()*images%several != 0 && w.parts < w.line && w.strips()*images < 8*several {
+		w.parts++
+	}
+	if per := w.down * w.row; w.n > 1 && per <= winogradFew {
+		w.line, w.parts = per, 1
+		most := min(winogradTogether, winogradShared/(w.m.Planes()*max(1, w.from))) / per
+		chunks := (w.n + max(1, most) - 1) / max(1, most)
+		for chunks*w.groups%several != 0 && chunks < w.n {
+			chunks++
+		}
+		w.together = (w.n + chunks - 1) / chunks
+	}
+	if units := w.units(); units < several || w.together == 1 && w.line/w.parts < winogradTiles && images%several != 0 {
+		w.shared, w.together = true, 1
+		w.divide(winogradShared)
+	}
+	w.far = images*w.to*volume(w.l.out) > winogradFar && w.l.out[2]%16 == 0 // whole cache lines
+	blocks := max(1, (w.m.Planes()*w.to*w.columns()+winogradProducts-1)/winogradProducts)
+	if w.shared {
+		blocks = (blocks + several - 1) / several * several
+	}
+	w.block = max(1, (w.to+blocks-1)/blocks)
+	panel := 2 * w.isa.Lanes()
+	w.block = min(max(1, w.to), (w.block+panel-1)/panel*panel)
+}
+
 // columns is the tiles of the largest strips, which come first.
-func (w *winogradProduct) columns() int { return (w.line + w.parts - 1) / w.parts }
+func (w *winogradProduct) columns() int { return w.together * ((w.line + w.parts - 1) / w.parts) }
+
+// units is how many strips there are in all.
+func (w *winogradProduct) units() int { return w.groups * w.chunks() * w.strips() }
+
+// chunks is how many times images that are taken together.
+func (w *winogradProduct) chunks() int { return (w.n + w.together - 1) / w.together }
 
 // ld is from tile to tile of the products, whole vectors of channels.
 func (w *winogradProduct) ld() int { return (w.block + 15) &^ 15 }
@@ -112,7 +138,7 @@ func (w *winogradProduct) ld() int { return (w.block + 15) &^ 15 }
 // divide cuts the tiles into strips whose transformed source has so many elements at most. What strips of several rows
 // read beyond their tiles is little if rows are short.
 func (w *winogradProduct) divide(most int) {
-	tiles := max(1, most/(simd.WinogradPlanes*max(1, w.from)))
+	tiles := max(1, most/(w.m.Planes()*max(1, w.from)))
 	if w.line = w.row; 2*w.row <= tiles {
 		w.line *= w.down
 	}
@@ -143,12 +169,13 @@ func (w *winogradProduct) within(s strip, r int) (first, end int) {
 
 // source is where the tiles of a strip are in the source.
 func (w *winogradProduct) tilesOf(s strip) simd.WinogradSrc {
+	tile := int(w.m)
 	src := simd.WinogradSrc{
-		Rows: s.rows, Tiles: w.row, First: s.first - s.row*w.row, Count: s.tiles, Height: w.l.in[1], Width: w.l.in[2],
-		Y: w.base[1] + s.row*simd.WinogradTile, X: w.base[2],
+		M: w.m, Rows: s.rows, Tiles: w.row, First: s.first - s.row*w.row, Count: s.tiles, Height: w.l.in[1], Width: w.l.in[2],
+		Y: w.base[1] + s.row*tile, X: w.base[2],
 	}
 	if s.rows == 1 {
-		src.X += simd.WinogradTile * src.First
+		src.X += tile * src.First
 		src.Tiles, src.First = s.tiles, 0
 	}
 	return src
@@ -158,7 +185,7 @@ func (w *winogradProduct) interleaves() bool { return false }
 func (w *winogradProduct) pads() bool        { return true }
 
 func (w *winogradProduct) String() string {
-	return fmt.Sprintf("%s F(4×4, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.strips(), w.columns(), w.block)
+	return fmt.Sprintf("%s F(%d×%[2]d, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.m, w.units(), w.columns(), w.block)
 }
 
 // weights is how many elements the packed weights of all groups take.
@@ -169,13 +196,14 @@ func (w *winogradProduct) groupWeights() int {
 	if w.to%w.block != 0 {
 		n += w.gemms[1][0].PackedA()
 	}
-	return simd.WinogradPlanes * n
+	return w.m.Planes() * n
 }
 
 // pack transforms a group's weights wei[m][c][tap], and packs each plane of each block.
 func (w *winogradProduct) pack(packed, wei []float32, group int) {
 	packed = packed[group*w.groupWeights():][:w.groupWeights()]
-	plane := make([]float32, w.block*w.from*simd.WinogradPlanes)
+	planes := w.m.Planes()
+	plane, u := make([]float32, w.block*w.from*planes), make([]float32, planes)
 	for first := 0; first < w.to; first += w.block {
 		m := min(w.block, w.to-first)
 		for i := range m * w.from {
@@ -183,14 +211,13 @@ func (w *winogradProduct) pack(packed, wei []float32, group int) {
 			for cell, tap := range w.order {
 				taps[cell] = wei[(first*w.from+i)*9+tap]
 			}
-			var u [simd.WinogradPlanes]float32
-			simd.WinogradWei(&u, &taps)
+			w.m.Wei(u, &taps)
 			for p, v := range u {
 				plane[p*m*w.from+i] = v
 			}
 		}
 		gemm := w.gemms[w.short(m)][0]
-		for p := range simd.WinogradPlanes {
+		for p := range planes {
 			gemm.PackA(packed[:gemm.PackedA()], plane[p*m*w.from:][:m*w.from], w.from, 1)
 			packed = packed[gemm.PackedA():]
 		}
@@ -207,9 +234,9 @@ func (w *winogradProduct) short(m int) int {
 
 // The parts of a worker's memory.
 func (w *winogradProduct) transformed() int {
-	return simd.WinogradPlanes*w.planes[0] + simd.WinogradSlack
+	return w.m.Planes()*w.planes[0] + simd.WinogradSlack
 }
-func (w *winogradProduct) products() int { return simd.WinogradPlanes*w.planes[1] + simd.WinogradSlack }
+func (w *winogradProduct) products() int { return w.m.Planes()*w.planes[1] + simd.WinogradSlack }
 func (w *winogradProduct) parted() int {
 	most := 0
 	for i := range w.strips() {
@@ -224,7 +251,7 @@ func (w *winogradProduct) workspace() int {
 
 // own is what each worker takes beside a transformed source.
 func (w *winogradProduct) own() int {
-	return w.products() + w.parted() + simd.WinogradScratch + w.workspace()
+	return w.products() + w.parted() + w.m.Scratch() + w.workspace()
 }
 
 // scratch is how many elements a run takes.
@@ -243,7 +270,7 @@ type transformation struct {
 	source, packed []float32
 	target         []float32
 	chain          *chain
-	image, strip   int // that all share
+	unit           int // that all share
 	infinite       atomic.Bool
 	zeros          []float32 // biases of a problem without
 	workers        []transformer
@@ -290,17 +317,15 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 			k.source = take(w.transformed())
 		}
 		k.products, k.parted, k.ws = take(w.products()), take(w.parted()), take(w.workspace())
-		k.planes.ISA, k.planes.Scratch = w.isa, take(simd.WinogradScratch)
+		k.planes.ISA, k.planes.M, k.planes.Scratch = w.isa, w.m, take(w.m.Scratch())
 	}
 	if w.shared {
-		for t.image = range w.n * w.groups {
-			for t.strip = range w.strips() {
-				w.pool.Run((w.from+winogradChunk-1)/winogradChunk, (*transforming)(t))
-				w.pool.Run((w.to+w.block-1)/w.block, (*multiplying)(t))
-			}
+		for t.unit = range w.units() {
+			w.pool.Run((w.from+winogradChunk-1)/winogradChunk, (*transforming)(t))
+			w.pool.Run((w.to+w.block-1)/w.block, (*multiplying)(t))
 		}
 	} else {
-		w.pool.Run(w.n*w.groups*w.strips(), (*stripping)(t))
+		w.pool.Run(w.units(), (*stripping)(t))
 	}
 	a.put(memory)
 	t.ctx, t.source, t.packed, t.target, t.chain = nil, nil, nil, nil, nil
@@ -318,7 +343,7 @@ type transforming transformation
 func (t *transforming) Do(worker, i int) {
 	if t.ctx.Err() == nil {
 		c := (*transformation)(t)
-		c.transform(&t.workers[worker], t.image, t.strip, i*winogradChunk, min(t.from, (i+1)*winogradChunk))
+		c.transform(&t.workers[worker], t.at(t.unit), i*winogradChunk, min(t.from, (i+1)*winogradChunk))
 	}
 }
 
@@ -327,7 +352,7 @@ type multiplying transformation
 
 func (t *multiplying) Do(worker, i int) {
 	if t.ctx.Err() == nil {
-		(*transformation)(t).multiply(&t.workers[worker], t.image, t.strip, i)
+		(*transformation)(t).multiply(&t.workers[worker], t.at(t.unit), i)
 	}
 }
 
@@ -336,79 +361,102 @@ type stripping transformation
 
 func (t *stripping) Do(worker, i int) {
 	c, w := (*transformation)(t), &t.workers[worker]
-	image, strip := i/t.strips(), i%t.strips()
+	at := t.at(i)
 	for first := 0; first < t.from && t.ctx.Err() == nil; first += winogradChunk {
-		c.transform(w, image, strip, first, min(t.from, first+winogradChunk))
+		c.transform(w, at, first, min(t.from, first+winogradChunk))
 	}
 	for b := 0; b*t.block < t.to && t.ctx.Err() == nil; b++ {
-		c.multiply(w, image, strip, b)
+		c.multiply(w, at, b)
 	}
+}
+
+// unit is a strip of a group, of one image or of several ones.
+type unit struct {
+	strip
+	group, image, images int
+}
+
+func (w *winogradProduct) at(i int) unit {
+	u := unit{strip: w.stripAt(i % w.strips()), group: i / w.strips() % w.groups}
+	u.image = i / w.strips() / w.groups * w.together
+	u.images = min(w.together, w.n-u.image)
+	return u
+}
+
+// channels are the planes of a group's channels in an image.
+func (w *winogradProduct) channels(u unit, image, channels, plane int, of []float32) []float32 {
+	n := channels * plane
+	return of[((u.image+image)*w.groups+u.group)*n:][:n]
 }
 
 // transform writes the planes of some channels of a strip.
-func (t *transformation) transform(w *transformer, image, strip, first, end int) {
-	s := t.tilesOf(t.stripAt(strip))
+func (t *transformation) transform(w *transformer, u unit, first, end int) {
+	s := t.tilesOf(u.strip)
 	plane := s.Height * s.Width
-	if s.Y < 0 || s.Y+simd.WinogradTile*s.Rows+2 > s.Height {
-		clear(w.parted)
-	}
-	for c := first; c < end; c++ {
-		w.planes.Fill(&s, w.parted[(c-first)*s.Channel():], t.source[(image*t.from+c)*plane:][:plane])
-	}
 	columns := t.columns()
 	w.planes.Channels, w.planes.Plane, w.planes.LD = end-first, t.planes[0], columns
-	w.planes.Planes = w.source[first*columns:]
-	w.planes.Source(&s, w.parted)
+	for image := range u.images {
+		source := t.channels(u, image, t.from, plane, t.source)
+		for c := first; c < end; c++ {
+			w.planes.Fill(&s, w.parted[(c-first)*s.Channel():], source[c*plane:][:plane])
+		}
+		w.planes.Planes = w.source[first*columns+image*u.tiles:]
+		w.planes.Source(&s, w.parted)
+	}
 }
 
 // multiply makes a block of channels of a strip.
-func (t *transformation) multiply(w *transformer, image, strip, block int) {
-	s := t.stripAt(strip)
+func (t *transformation) multiply(w *transformer, u unit, block int) {
 	first := block * t.block
 	m := min(t.block, t.to-first)
 	gemm := t.gemms[t.short(m)][0]
-	if s.tiles < t.columns() {
+	if u.images*u.tiles < t.columns() {
 		gemm = t.gemms[t.short(m)][1]
 	}
-	group := image % t.groups
-	packed := t.packed[group*t.groupWeights()+simd.WinogradPlanes*block*t.gemms[0][0].PackedA():]
+	packed := t.packed[u.group*t.groupWeights()+t.m.Planes()*block*t.gemms[0][0].PackedA():]
 	w.rows = w.rows.On(w.source)
 	plane := volume(t.l.out)
-	width := t.l.out[2]
-	to := t.target[(image*t.to+first)*plane:][:m*plane]
 	w.call = simd.Call{A: packed, B: &w.rows, C: w.products, LDC: t.ld()}
 	if !t.far {
-		w.call.Later = t.lines(s, to)
+		w.call.Later = t.lines(u.strip, t.channels(u, 0, t.to, plane, t.target)[first*plane:][:m*plane])
 	}
-	gemm.Batch(w.ws, &w.call, simd.WinogradPlanes, gemm.PackedA(), t.planes[0], t.planes[1])
+	gemm.Batch(w.ws, &w.call, t.m.Planes(), gemm.PackedA(), t.planes[0], t.planes[1])
 	d := &w.dst
 	d.Bias, d.Lo, d.Hi = t.zeros[:m], float32(math.Inf(-1)), float32(math.Inf(1))
-	var rest *chain
 	if c := t.chain; c != nil {
 		if c.bias != nil {
-			d.Bias = c.bias[group*t.to+first:][:m]
+			d.Bias = c.bias[u.group*t.to+first:][:m]
 		}
 		if c.clips {
 			d.Lo, d.Hi = c.lo, c.hi
 		}
-		rest = c.rest
 	}
-	d.Channel, d.LD, d.Far = plane, width, t.far
+	d.Channel, d.LD, d.Far = plane, t.l.out[2], t.far
 	w.planes.Channels, w.planes.Plane, w.planes.LD = m, t.planes[1], t.ld()
-	for r := s.row; r < s.row+s.rows; r++ {
-		start, end := t.within(s, r)
-		y, x := r*simd.WinogradTile, start*simd.WinogradTile
-		d.Rows, d.Cols = min(simd.WinogradTile, t.l.out[1]-y), min(end*simd.WinogradTile, width)-x
+	for image := range u.images {
+		to := t.channels(u, image, t.to, plane, t.target)[first*plane:][:m*plane]
+		t.results(w, u, image, u.group*t.to+first, to)
+	}
+}
+
+// results transforms the products of an image back, of channels from the first on.
+func (t *transformation) results(w *transformer, u unit, image, first int, to []float32) {
+	d, tile, width, plane := &w.dst, int(t.m), t.l.out[2], volume(t.l.out)
+	for r := u.row; r < u.row+u.rows; r++ {
+		start, end := t.within(u.strip, r)
+		y, x := r*tile, start*tile
+		d.Rows, d.Cols = min(tile, t.l.out[1]-y), min(end*tile, width)-x
 		d.C = to[y*width+x:]
-		w.planes.Planes = w.products[(r*t.row+start-s.first)*t.ld():]
+		w.planes.Planes = w.products[(image*u.tiles+r*t.row+start-u.first)*t.ld():]
 		if !w.planes.Results(d) {
 			t.infinite.Store(true)
 		}
+		if t.chain == nil || t.chain.rest == nil {
+			continue
+		}
 		for i := range d.Rows {
-			if rest != nil {
-				at := (y+i)*width + x
-				rest.block(image/t.groups, group*t.to+first, at, to[at:], plane, m, d.Cols)
-			}
+			at := (y+i)*width + x
+			t.chain.rest.block(u.image+image, first, at, to[at:], plane, w.planes.Channels, d.Cols)
 		}
 	}
 }
@@ -416,15 +464,16 @@ func (t *transformation) multiply(w *transformer, image, strip, block int) {
 // lines is where the results of a strip go, or a bit more.
 func (w *winogradProduct) lines(s strip, to []float32) simd.Lines {
 	height, width := w.l.out[1], w.l.out[2]
-	y := s.row * simd.WinogradTile
-	l := simd.Lines{Rows: min(s.rows*simd.WinogradTile, height-y), N: width, LD: width, Plane: height * width}
+	tile := int(w.m)
+	y := s.row * tile
+	l := simd.Lines{Rows: min(s.rows*tile, height-y), N: width, LD: width, Plane: height * width}
 	if s.rows > 1 || s.tiles == w.row { // whole lines, which are one
 		l.Rows, l.N = 1, l.Rows*width
 		l.Data = to[y*width:]
 		return l
 	}
-	x := simd.WinogradTile * (s.first - s.row*w.row)
-	l.N = min(s.tiles*simd.WinogradTile, width-x)
+	x := tile * (s.first - s.row*w.row)
+	l.N = min(s.tiles*tile, width-x)
 	l.Data = to[y*width+x:]
 	return l
 }

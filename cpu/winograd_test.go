@@ -12,7 +12,10 @@ import (
 
 // What is not finite stays where plain sums have it: a transformed tile would spread it, and overflow where they don't.
 func TestWinogradNotFinite(t *testing.T) {
-	notFinite(t, "winograd", "bias:post=relu:mb2ic3ih14oc5oh14kh3ph1", "BWD_D:g2mb1ic4ih13oc6oh15kh3ph2", "deconv:mb1ic2ih9oc3kh3ph1")
+	for _, m := range simd.WinogradSizes {
+		notFinite(t, "winograd "+sizeText(m), "bias:post=relu:mb2ic3ih14oc5oh14kh3ph1", "BWD_D:g2mb1ic4ih13oc6oh15kh3ph2",
+			"deconv:mb1ic2ih9oc3kh3ph1")
+	}
 }
 
 // notFinite compares what an algorithm makes of infinities, NaN and large numbers in the middle of a source with what
@@ -62,6 +65,8 @@ func TestWinogradStrips(t *testing.T) {
 		"mb1ic16ih9iw300oc8kh3kw3ph1pw1",  // rows of many vectors
 		"bias:g2mb2ic32ih33oc48kh3ph1",    // groups
 		"mb2ic128ih9iw400oc8kh3kw3ph1pw1", // parts of rows
+		"mb7ic40ih14oc40oh14kh3ph1",       // several images together
+		"g3mb5ic36ih7oc51oh7kh3ph1",       // and the last of them, of groups
 	} {
 		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
@@ -70,11 +75,14 @@ func TestWinogradStrips(t *testing.T) {
 		for range 1500 {
 			at = append(at, r.Int64N(at[1]+1))
 		}
-		got := run(t, d, p, "winograd", in)[role]
-		picked := make([]float64, len(at))
-		for i, e := range at {
-			picked[i] = got[e]
+		for _, m := range simd.WinogradSizes {
+			name := "winograd " + sizeText(m)
+			got := run(t, d, p, name, in)[role]
+			picked := make([]float64, len(at))
+			for i, e := range at {
+				picked[i] = got[e]
+			}
+			judge(t, &p, name, role, truthOf(t, p, name, in, role, at), picked)
 		}
-		judge(t, &p, "winograd", role, truthOf(t, p, "winograd", in, role, at), picked)
 	}
 }

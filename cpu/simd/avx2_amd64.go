@@ -247,21 +247,6 @@ func transpose256(t *tile)
 //go:noescape
 func split256(t *tile)
 
-// winogradPart256 parts rows of four vectors by four.
-//
-//go:noescape
-func winogradPart256(t *tile)
-
-// winogradSrc256 transforms a vector of tiles of the source, for some channels.
-//
-//go:noescape
-func winogradSrc256(t *tile)
-
-// winogradDst256 transforms a row of tiles of products back, for a vector of channels.
-//
-//go:noescape
-func winogradDst256(t *tile)
-
 // widen256 converts whole vectors from 16-bit floats.
 //
 //go:noescape

@@ -427,21 +427,6 @@ func transpose512(t *tile)
 //go:noescape
 func split512(t *tile)
 
-// winogradPart512 parts rows of four vectors by four.
-//
-//go:noescape
-func winogradPart512(t *tile)
-
-// winogradSrc512 transforms a vector of tiles of the source, for some channels.
-//
-//go:noescape
-func winogradSrc512(t *tile)
-
-// winogradDst512 transforms a row of tiles of products back, for a vector of channels.
-//
-//go:noescape
-func winogradDst512(t *tile)
-
 // widen512 converts whole vectors from 16-bit floats.
 //
 //go:noescape

@@ -24,6 +24,9 @@ func (i ISA) String() string {
 	return fmt.Sprintf("ISA(%d)", uint8(i))
 }
 
+// Lanes is how many floats a vector of the kernels has.
+func (i ISA) Lanes() int { return kernelsOf(i).lanes }
+
 // ErrISA says that an instruction set is unknown or missing here.
 var ErrISA = errors.New("simd: no such instruction set")
 

@@ -2,12 +2,12 @@ package simd
 
 var kernelsPortable = kernels{
 	isa: Portable, lanes: lanesGo,
-	gemm:         [][]kernel{{gemmGo, gemmGo2}},
-	spread:       [][]kernel{{spreadGo, spreadGo2}},
-	copy:         []kernel{copyGo, copyGo, copyGo, copyGo},
-	turn:         transposeGo,
-	split:        splitGo,
-	winogradPart: winogradPartGo, winogradSrc: winogradSrcGo, winogradDst: winogradDstGo,
+	gemm:        [][]kernel{{gemmGo, gemmGo2}},
+	spread:      [][]kernel{{spreadGo, spreadGo2}},
+	copy:        []kernel{copyGo, copyGo, copyGo, copyGo},
+	turn:        transposeGo,
+	split:       splitGo,
+	winograd:    [...]transforms{winogradGo(2), winogradGo(4), winogradGo(6)},
 	fourier:     []kernel{fourierGo(16), fourierGo(32), fourierGo(64)},
 	fourierPart: fourierPartGo, fourierJoin: fourierJoinGo,
 	fourierLoad: fourierLoadGo, fourierBins: fourierBinsGo, fourierSums: fourierSumsGo, fourierStore: fourierStoreGo,

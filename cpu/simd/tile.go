@@ -64,8 +64,8 @@ type kernels struct {
 	// is how many lanes of the last two vectors are there to load.
 	split kernel
 	// The transforms of winograd.go.
-	winogradPart, winogradSrc, winogradDst kernel
-	compresses                             bool // winogradSrc takes any lanes of a vector
+	winograd   [len(WinogradSizes)]transforms // by m/2 − 1
+	compresses bool                           // src takes any lanes of a vector
 	// The transforms of fourier.go, of lines by FourierSizes.
 	fourier                                             []kernel
 	fourierPart, fourierJoin                            kernel
@@ -91,6 +91,9 @@ type kernels struct {
 	peak          func(n int)    // n rounds of peakChains fused multiply-adds of whole vectors
 	peakChains    int
 }
+
+// transforms are those of a size of Winograd's.
+type transforms struct{ part, src, dst kernel }
 
 // products are the kernels of products, those that read rows in place or those that have them packed.
 func (k *kernels) products(rowsInPlace bool) [][]kernel {

@@ -32,6 +32,7 @@ var files = []struct {
 	{"avx2_amd64", avx2},
 	{"windows_amd64", slides},
 	{"dots_amd64", dots},
+	{"winograd_amd64", winograd},
 	{"activations_amd64", activations},
 	{"fourier_amd64", fouriers},
 }

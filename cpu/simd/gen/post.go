@@ -230,3 +230,11 @@ func (a asm) residual(s isa) {
 	a.VZEROUPPER()
 	a.RET()
 }
+
+// constant fills a vector with the float of these bits.
+func (a asm) constant(s isa, bits uint64, v int) {
+	a.MOVL(operand.U32(bits), regTmp.As32())
+	x := s.vec(v).AsX()
+	a.VMOVD(regTmp.As32(), x)
+	a.VBROADCASTSS(x, s.vec(v))
+}

@@ -2,25 +2,29 @@ package main
 
 import (
 	"fmt"
+	"math"
 
+	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// The transforms of Winograd's F(4×4, 3×3), a vector of neighbouring tiles at a time. Each is two passes of the same
-// one-dimensional transform, down the columns and along the rows, with the vectors between them in tile.a.
+// transform is a kernel of Winograd's F(m×m, 3×3) while it is written: transforms of a vector of neighbouring tiles, or
+// channels, at a time. Each is two passes of the same one-dimensional transform, down the columns and along the rows, with
+// the vectors between them in tile.a.
 //
-// Vector registers: operands from 0 on, results from 6 on, constants at the end. The masks of 256 bits take 15 in src and
-// are loaded where they are needed in dst.
+// Vector registers: the t operands from 0 on, results and what leads to them from wFree on, of 512 bits what does not change
+// from wKept on. The masks of 256 bits take 15.
+type transform struct {
+	asm
+	isa
+	m, t    int             // results and cells of a tile, along an axis
+	factors map[float64]int // registers of factors; those of 256 bits are in memory
+}
+
 const (
-	wIn    = 0
-	wOut   = 6
-	wSpare = 10 // two, of dst
-	wFive  = 12 // of src
-	wMark  = 12 // of dst: NaN where a result is not finite
-	wTwo   = 13
-	wFour  = 14
-	wEight = 15 // of dst
+	wFree = 8
+	wKept = 16
 )
 
 // General registers beside those of all kernels.
@@ -31,413 +35,517 @@ var (
 	wStep  = reg.R8 // bytes from plane to plane of the transformed
 )
 
-// constant fills a vector with the float of these bits.
-func (a asm) constant(s isa, bits uint64, v int) {
-	a.MOVL(operand.U32(bits), regTmp.As32())
-	x := s.vec(v).AsX()
-	a.VMOVD(regTmp.As32(), x)
-	a.VBROADCASTSS(x, s.vec(v))
-}
-
-// The bits of constants.
-const (
-	two   = 0x40000000
-	four  = 0x40800000
-	five  = 0x40a00000
-	eight = 0x41000000
-)
-
-// plus is to = x + f·y, minus to = x − f·y.
-func (a asm) plus(s isa, x, f, y, to int) {
-	a.VMOVAPS(s.vec(x), s.vec(to))
-	a.VFMADD231PS(s.vec(f), s.vec(y), s.vec(to))
-}
-
-func (a asm) minus(s isa, x, f, y, to int) {
-	a.VMOVAPS(s.vec(x), s.vec(to))
-	a.VFNMADD231PS(s.vec(f), s.vec(y), s.vec(to))
-}
-
-// transposedB is Bᵀ of six vectors d at wIn: six at wOut. No sum has parts that are larger than Bᵀ says.
-func (a asm) transposedB(s isa) {
-	const d, o = wIn, wOut
-	v := s.vec
-	a.plus(s, d+4, wFour, d, o)
-	a.VFNMADD231PS(v(wFive), v(d+2), v(o)) // 4·d0 − 5·d2 + d4
-	a.minus(s, d+4, wFour, d+2, o+3)
-	a.minus(s, d+3, wFour, d+1, o+4)
-	a.VADDPS(v(o+4), v(o+3), v(o+1)) // (d4 − 4·d2) ± (d3 − 4·d1)
-	a.VSUBPS(v(o+4), v(o+3), v(o+2))
-	a.plus(s, d+5, wFour, d+1, o+5)
-	a.VFNMADD231PS(v(wFive), v(d+3), v(o+5)) // 4·d1 − 5·d3 + d5
-	a.VSUBPS(v(d+2), v(d+4), v(d+4))
-	a.VSUBPS(v(d+1), v(d+3), v(d+3))
-	a.plus(s, d+4, wTwo, d+3, o+3) // (d4 − d2) ± 2·(d3 − d1)
-	a.minus(s, d+4, wTwo, d+3, o+4)
-}
-
-// transposedA is Aᵀ of six vectors m at wIn: four at wOut.
-func (a asm) transposedA(s isa) {
-	const m, y = wIn, wOut
-	v := s.vec
-	a.VSUBPS(v(m+2), v(m+1), v(y+1)) // m1 − m2
-	a.VADDPS(v(m+2), v(m+1), v(m+1)) // m1 + m2
-	a.VSUBPS(v(m+4), v(m+3), v(m+2)) // m3 − m4
-	a.VADDPS(v(m+4), v(m+3), v(m+3)) // m3 + m4
-	a.VADDPS(v(m+1), v(m), v(y))
-	a.VADDPS(v(m+3), v(y), v(y))
-	a.plus(s, m+1, wFour, m+3, y+2)
-	a.plus(s, y+1, wEight, m+2, y+3)
-	a.VADDPS(v(m+5), v(y+3), v(y+3))
-	a.VFMADD231PS(v(wTwo), v(m+2), v(y+1))
-}
-
-// winogradSrc transforms the source's tiles of tile.k channels from rows that are parted by four:
-//
-//	c[(6i + j)·off[1] + channel·ldc + n] = Bᵀ d B [i, j],  d[i, j] = b[channel·ldb + (4i + j mod 4)·off[0] + j/4 + t]
-//
-// for the tiles t of the vector that off[2] has a bit for, tile.lanes in all, the n-th of them; of 256 bits, these are the
-// first.
-func (a asm) winogradSrc(s isa) {
-	name := fmt.Sprintf("winogradSrc%d", s.bits)
-	a.tileFunc(name, name+" transforms a vector of tiles of the source, for some channels.")
-	a.mask(s)
-	if s.bits == 512 {
-		a.KMOVW(at(regOff, 16), reg.K2)
-	}
-	a.MOVQ(at(regOff, 0), wPart)
-	a.SHLQ(operand.Imm(2), wPart)
-	a.MOVQ(wPart, wLine)
-	a.SHLQ(operand.Imm(2), wLine)
-	a.MOVQ(at(regOff, 8), wStep)
-	a.SHLQ(operand.Imm(2), wStep)
-	a.strides()
-	a.constant(s, two, wTwo)
-	a.constant(s, four, wFour)
-	a.constant(s, five, wFive)
-	bytes := s.bits / 8
-	a.Label("channel")
-	a.MOVQ(regB, wPoint)
-	for j := range 6 {
-		switch {
-		case j == 4:
-			a.LEAQ(at(regB, 4), wPoint)
-		case j > 0:
-			a.ADDQ(wPart, wPoint)
-		}
-		a.column(s, 6)
-		a.transposedB(s)
-		for i := range 6 {
-			a.VMOVUPS(s.vec(wOut+i), at(regA, (6*i+j)*bytes))
-		}
-	}
-	a.MOVQ(regC, wPoint)
-	for i := range 6 {
-		a.between(s, 6*i)
-		a.transposedB(s)
-		for j := range 6 {
-			if s.bits == 512 {
-				a.VCOMPRESSPS_Z(s.vec(wOut+j), reg.K2, s.vec(wOut+j))
+// winograd writes the transforms of all sizes.
+func winograd(a asm) {
+	a.laneLists()
+	a.laneMasks()
+	a.thirds()
+	a.factorTable()
+	for _, s := range []isa{isa512, isa256} {
+		for _, m := range []int{2, 4, 6} {
+			for _, write := range []func(transform){transform.part, transform.cells, transform.results} {
+				write(transform{asm: a, isa: s, m: m, t: m + 2, factors: map[float64]int{}})
 			}
-			a.storeMasked(s, wOut+j, at(wPoint, 0))
-			a.ADDQ(wStep, wPoint)
 		}
 	}
-	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("channel"))
-	a.VZEROUPPER()
-	a.RET()
 }
 
-// winogradPart parts tile.k rows of four vectors by four:
-//
-//	c[p·off[0] + r·ldc + x] = b[off[1] + r·ldb + 4x + p]
-//
-// for p < 4 and x < tile.lanes. What is off[10] elements further is fetched meanwhile. Of vector v, lanes off[2+2v] … off[3+2v] are there to be loaded, the others are zeros.
-func (a asm) winogradPart(s isa) {
-	name := fmt.Sprintf("winogradPart%d", s.bits)
-	a.tileFunc(name, name+" parts rows of four vectors by four.")
-	const halves, parts, masks = 4, 8, 12
-	loads := []reg.Register{reg.K2, reg.K3, reg.K4, reg.K5}
-	bytes := s.bits / 8
-	for v := range 4 {
-		from, to := at(regOff, 16+16*v), at(regOff, 24+16*v)
-		if s.bits == 512 {
-			a.mask16(to, loads[v])
-			a.mask16(from, reg.K6)
-			a.KANDNW(loads[v], reg.K6, loads[v])
+// points are those that F(m×m, 3×3) interpolates in beside 0 and ∞, each also with the other sign: powers of two.
+func (w transform) points() []float64 { return []float64{1, 2, 0.5}[:w.m/2] }
+
+// polynomial is Π (s − x²) over the points but the i-th, the coefficient of 1 first.
+func (w transform) polynomial(without int) []float64 {
+	p := []float64{1}
+	for i, x := range w.points() {
+		if i == without {
 			continue
 		}
-		a.mask8(to, s.vec(masks+v))
-		a.mask8(from, s.vec(0))
-		a.VANDNPS(s.vec(masks+v), s.vec(0), s.vec(masks+v))
-	}
-	a.tables(s, evenName, oddName)
-	if s.bits == 512 {
-		a.mask16(at(regTile, tileLanes), reg.K1)
-	}
-	a.MOVQ(at(regOff, 0), wPart)
-	a.SHLQ(operand.Imm(2), wPart)
-	a.MOVQ(at(regOff, 8), regTmp)
-	a.LEAQ(row(regB, regTmp, 0), regB)
-	a.strides()
-	masksAt, ahead := reg.R12, reg.R14
-	a.MOVQ(at(regOff, 80), ahead)
-	if s.bits == 256 {
-		a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), masksAt)
-	}
-	a.Label("row")
-	for v := range 4 {
-		a.PREFETCHT0(row(regB, ahead, v*bytes))
-		if s.bits == 512 {
-			a.VMOVUPS_Z(at(regB, v*bytes), loads[v], s.vec(v))
-		} else {
-			a.VMASKMOVPS(at(regB, v*bytes), s.vec(masks+v), s.vec(v))
+		q := make([]float64, len(p)+1)
+		for k, c := range p {
+			q[k+1] += c
+			q[k] -= c * x * x
 		}
+		p = q
 	}
-	// Even and odd elements, and those of each: parts 0 and 2, 1 and 3.
-	a.pick(s, 0, 1, halves, halves+2)
-	a.pick(s, 2, 3, halves+1, halves+3)
-	a.pick(s, halves, halves+1, parts, parts+2)
-	a.pick(s, halves+2, halves+3, parts+1, parts+3)
-	a.MOVQ(regC, wPoint)
-	if s.bits == 256 {
-		a.MOVQ(at(regTile, tileLanes), regTmp)
-		a.NEGQ(regTmp)
-		a.VMOVUPS(row(masksAt, regTmp, 0), s.vec(0))
-	}
-	for p := range 4 {
-		if s.bits == 512 {
-			a.VMOVUPS(s.vec(parts+p), reg.K1, at(wPoint, 0))
-		} else {
-			a.VMASKMOVPS(s.vec(parts+p), s.vec(0), at(wPoint, 0))
-		}
-		a.ADDQ(wPart, wPoint)
-	}
-	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	return p
 }
 
-// pick is the even and the odd elements of two vectors.
-func (a asm) pick(s isa, x, y, even, odd int) {
-	v := s.vec
-	for i, to := range []int{even, odd} {
-		if s.bits == 512 {
-			a.VMOVAPS(v(x), v(to))
-			a.VPERMT2PS(v(y), v(lists+i), v(to))
+const factorName = "winogradFactors"
+
+// winogradFactors are the factors of all sizes that are not 1.
+var winogradFactors = []float64{0.25, 0.5, 1.25, 2, 4, 4.25, 5, 5.25, 8, 16, 32, 0.125, 0.0625, 0.03125}
+
+// factorTable has each in 8 lanes.
+func (a asm) factorTable() {
+	a.StaticGlobal(factorName)
+	a.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i, f := range winogradFactors {
+		for lane := range 8 {
+			a.AddDatum(32*i+4*lane, operand.U32(math.Float32bits(float32(f))))
+		}
+	}
+}
+
+func factorAt(f float64) operand.Mem {
+	for i, v := range winogradFactors {
+		if v == f {
+			return operand.NewDataAddr(operand.NewStaticSymbol(factorName), 32*i)
+		}
+	}
+	panic(fmt.Sprintf("no factor %v", f))
+}
+
+// keep loads factors into registers from wKept on, of 512 bits.
+func (w *transform) keep(factors []float64) {
+	if w.bits == 256 {
+		return
+	}
+	for _, f := range factors {
+		if _, ok := w.factors[f]; !ok && f != 1 {
+			r := wKept + len(w.factors)
+			w.factors[f] = r
+			w.VBROADCASTSS(factorAt(f), w.vec(r))
+		}
+	}
+}
+
+// add is to = to + f·x.
+func (w transform) add(f float64, x, to int) {
+	v := w.vec
+	if f == 1 || f == -1 {
+		w.sum(f, x, to, to)
+		return
+	}
+	var m operand.Op = factorAt(math.Abs(f))
+	if w.bits == 512 {
+		m = v(w.factors[math.Abs(f)])
+	}
+	if f < 0 {
+		w.VFNMADD231PS(m, v(x), v(to))
+	} else {
+		w.VFMADD231PS(m, v(x), v(to))
+	}
+}
+
+// sum is to = y ± x.
+func (w transform) sum(sign float64, x, y, to int) {
+	if sign < 0 {
+		w.VSUBPS(w.vec(x), w.vec(y), w.vec(to))
+	} else {
+		w.VADDPS(w.vec(x), w.vec(y), w.vec(to))
+	}
+}
+
+// every is Σ c[k]·operand first+2k, of which the last coefficient is 1, and where it is: in register to, or an operand.
+func (w transform) every(c []float64, first, to int) int {
+	last := len(c) - 1
+	if last == 0 {
+		return first
+	}
+	from := 0
+	if math.Abs(c[0]) == 1 {
+		w.sum(c[0], first, first+2*last, to)
+		from = 1
+	} else {
+		w.VMOVAPS(w.vec(first+2*last), w.vec(to))
+	}
+	for k := from; k < last; k++ {
+		w.add(c[k], first+2*k, to)
+	}
+	return to
+}
+
+// transposedB is Bᵀ of the operands d: with M(s) = s·Π (s² − x²) over the points, the coefficients of M(s)/s, for each point
+// those of M(s)/(s − x) and M(s)/(s + x), whose even and odd parts are alike, and those of M(s). Result i is emitted from
+// some register. No sum has parts that are larger than Bᵀ says.
+func (w transform) transposedB(emit func(i, v int)) {
+	whole := w.polynomial(-1)
+	emit(0, w.every(whole, 0, wFree))
+	for i, x := range w.points() {
+		even := w.every(w.polynomial(i), 2, wFree)
+		odd := w.every(w.polynomial(i), 1, wFree+1)
+		to := wFree + 2
+		if x == 1 {
+			w.sum(1, odd, even, to)
+			w.sum(-1, odd, even, to+1)
+			emit(2*i+1, to)
+			emit(2*i+2, to+1)
 			continue
 		}
-		a.VSHUFPS([]operand.U8{evenQuarters, oddQuarters}[i], v(y), v(x), v(to))
-		a.VPERMPD(operand.U8(0xd8), v(to), v(to))
+		w.VMOVAPS(w.vec(even), w.vec(to))
+		w.add(x, odd, to)
+		emit(2*i+1, to)
+		w.add(-x, odd, even)
+		emit(2*i+2, even)
+	}
+	emit(w.t-1, w.every(whole, 1, wFree))
+}
+
+// transposedA is Aᵀ of the operands: result i is Σ xⁱ·(what belongs to x), with (−x)ⁱ, by sums and differences of the two.
+func (w transform) transposedA(emit func(i, v int)) {
+	var parts [2][]int // sums, differences
+	free := wFree
+	for i := range w.points() {
+		x, y := 2*i+1, 2*i+2
+		w.sum(-1, y, x, free)
+		w.sum(1, y, x, x)
+		parts[0], parts[1] = append(parts[0], x), append(parts[1], free)
+		free = y
+	}
+	for i := range w.m {
+		to := wFree + 1 + i%3
+		of := parts[i%2]
+		switch {
+		case i == 0:
+			w.sum(1, of[0], 0, to)
+		case i == w.m-1:
+			w.sum(1, of[0], w.t-1, to)
+		default:
+			w.VMOVAPS(w.vec(of[0]), w.vec(to))
+		}
+		for k := 1; k < len(of); k++ {
+			w.add(math.Pow(w.points()[k], float64(i)), of[k], to)
+		}
+		emit(i, to)
 	}
 }
 
-// column loads six vectors from wPoint on, wLine apart.
-func (a asm) column(s isa, n int) {
-	a.MOVQ(wPoint, regTmp)
-	for i := range n {
+// column loads the operands from wPoint on, wLine apart.
+func (w transform) column() {
+	w.MOVQ(wPoint, regTmp)
+	for i := range w.t {
 		m := at(regTmp, 0)
 		if i%3 > 0 {
 			m = operand.Mem{Base: regTmp, Index: wLine, Scale: uint8(i % 3)}
 		}
-		a.VMOVUPS(m, s.vec(wIn+i))
+		w.VMOVUPS(m, w.vec(i))
 		if i%3 == 2 {
-			a.LEAQ(operand.Mem{Base: regTmp, Index: wLine, Scale: 2}, regTmp)
-			a.ADDQ(wLine, regTmp)
+			w.LEAQ(operand.Mem{Base: regTmp, Index: wLine, Scale: 2}, regTmp)
+			w.ADDQ(wLine, regTmp)
 		}
 	}
 }
 
-// between loads the six vectors from the first-th of those between the passes on.
-func (a asm) between(s isa, first int) {
-	for j := range 6 {
-		a.VMOVUPS(at(regA, (first+j)*s.bits/8), s.vec(wIn+j))
+// between is row i and column j of the vectors between the passes.
+func (w transform) between(i, j int) operand.Mem { return at(regA, (w.t*i+j)*w.bits/8) }
+
+// row loads the operands of row i from there.
+func (w transform) row(i int) {
+	for j := range w.t {
+		w.VMOVUPS(w.between(i, j), w.vec(j))
 	}
 }
 
-// winogradDst transforms a row of tile.k tiles of products back, for the tile.lanes channels of a vector:
-//
-//	c[channel·off[1] + y·ldc + 4t + x] = clip(Aᵀ m A [y, x] + bias[channel]),  m[i, j] = b[(6i + j)·off[0] + t·ldb + channel]
-//
-// for y < rows and 4t + x < off[2]; of 512 bits, if add is not 0, past the caches, by whole vectors at addresses that are
-// multiples of theirs. It works on as many tiles at a time as have a vector of results in a row, which is then
-// transposed. off[2] is used up. In the end a begins with a vector that has NaN where a result of a channel, before bias
-// and limits, is not finite; lanes beyond the channels may have it as well.
-func (a asm) winogradDst(s isa) {
-	name := fmt.Sprintf("winogradDst%d", s.bits)
-	a.tileFunc(name, name+" transforms a row of tiles of products back, for a vector of channels.")
-	bytes := s.bits / 8
-	// Vectors of tile.a: those between the passes, results to be transposed, the mark and the biases.
-	const between = 24
-	mark, bias := at(regA, (between+4*s.lanes)*bytes), at(regA, (between+4*s.lanes+1)*bytes)
-	tiles, results := reg.R11, reg.R14
-	a.MOVQ(at(regTile, tileBias), wPoint)
-	if s.bits == 512 {
-		a.mask16(at(regTile, tileLanes), reg.K1)
-		a.VMOVUPS_Z(at(wPoint, 0), reg.K1, s.vec(0))
-	} else {
-		a.mask8(at(regTile, tileLanes), s.vec(1))
-		a.VMASKMOVPS(at(wPoint, 0), s.vec(1), s.vec(0))
-	}
-	a.VMOVUPS(s.vec(0), bias)
-	a.zero(s, 0)
-	a.VMOVUPS(s.vec(0), mark)
-	a.MOVQ(at(regTile, tileC), regC)
-	a.MOVQ(at(regTile, tileLdc), regLdc)
-	a.SHLQ(operand.Imm(2), regLdc)
-	a.MOVQ(at(regOff, 0), wPart)
-	a.SHLQ(operand.Imm(2), wPart) // from plane to plane
-	a.LEAQ(operand.Mem{Base: wPart, Index: wPart, Scale: 2}, wLine)
-	a.SHLQ(operand.Imm(1), wLine)
-
-	a.Label("tiles")
-	a.constant(s, two, wTwo)
-	a.constant(s, four, wFour)
-	a.constant(s, eight, wEight)
-	a.VMOVUPS(mark, s.vec(wMark))
-	a.MOVQ(operand.U32(uint64(s.lanes/4)), tiles)
-	a.CMPQ(regK, tiles)
-	a.CMOVQLT(regK, tiles)
-	a.SUBQ(tiles, regK)
-	a.LEAQ(at(regA, between*bytes), results)
-	a.Label("tile")
-	a.MOVQ(regB, wPoint)
-	for j := range 6 {
-		if j > 0 {
-			a.ADDQ(wPart, wPoint)
-		}
-		a.column(s, 6)
-		a.transposedA(s)
-		for y := range 4 {
-			a.VMOVUPS(s.vec(wOut+y), at(regA, (6*y+j)*bytes))
-		}
-	}
-	for y := range 4 {
-		a.between(s, 6*y)
-		a.transposedA(s)
-		a.zero(s, wSpare)
-		for x := range 4 {
-			a.VFMADD231PS(s.vec(wSpare), s.vec(wOut+x), s.vec(wMark))
-		}
-		a.VMOVUPS(bias, s.vec(wSpare))
-		for x := range 4 {
-			a.VADDPS(s.vec(wSpare), s.vec(wOut+x), s.vec(wOut+x))
-		}
-		for i, limit := range []func(...operand.Op){a.VMAXPS, a.VMINPS} { // as in finish
-			a.VBROADCASTSS(at(regTile, tileLimit+4*i), s.vec(wSpare))
-			for x := range 4 {
-				limit(s.vec(wOut+x), s.vec(wSpare), s.vec(wOut+x))
-			}
-		}
-		for x := range 4 {
-			a.VMOVUPS(s.vec(wOut+x), at(results, (s.lanes*y+x)*bytes))
-		}
-	}
-	a.MOVQ(at(regTile, tileLdb), regTmp)
-	a.LEAQ(row(regB, regTmp, 0), regB)
-	a.ADDQ(operand.U32(uint32(4*bytes)), results)
-	a.DECQ(tiles)
-	a.JNZ(operand.LabelRef("tile"))
-	a.VMOVUPS(s.vec(wMark), mark)
-
-	a.winogradStore(s, between*bytes)
-	a.ADDQ(operand.Imm(uint64(bytes)), regC)
-	a.SUBQ(operand.Imm(uint64(s.lanes)), at(regOff, 16))
-	a.TESTQ(regK, regK)
-	a.JNZ(operand.LabelRef("tiles"))
-	a.VMOVUPS(mark, s.vec(0))
-	a.VMOVUPS(s.vec(0), at(regA, 0))
-	if s.bits == 512 {
-		a.SFENCE()
-	}
-	a.VZEROUPPER()
-	a.RET()
-}
-
-// winogradStore transposes and stores up to four rows of a vector of results, which lie from byte first of tile.a on. It
-// takes the general registers of winogradDst that work on a tile.
-func (a asm) winogradStore(s isa, first int) {
-	bytes := s.bits / 8
-	step, line, to := reg.R11, wPoint, regTmp
-	turned := 0 // the first register of the transposed
-	if s.bits == 512 {
-		a.MOVQ(operand.U32(16), line)
-		a.CMPQ(at(regOff, 16), line)
-		a.CMOVQLT(at(regOff, 16), line)
-		a.MOVQ(operand.U32(1), to)
-		a.SHLXQ(line, to, to)
-		a.DECQ(to)
-		a.KMOVW(to.As32(), reg.K2)
-	} else {
-		turned = 8
-	}
-	a.MOVQ(at(regOff, 8), step)
-	a.SHLQ(operand.Imm(2), step)
-	a.MOVQ(regC, line)
-	for y := range 4 {
-		a.CMPQ(at(regTile, tileRows), operand.Imm(uint64(y)))
-		a.JLE(operand.LabelRef("stored"))
-		for i := range s.lanes {
-			a.VMOVUPS(at(regA, first+(s.lanes*y+i)*bytes), s.vec(i))
-		}
-		part, done := fmt.Sprintf("part%d", y), fmt.Sprintf("done%d", y)
-		if s.bits == 512 {
-			a.square512()
-		} else {
-			a.square256()
-			a.CMPQ(at(regOff, 16), operand.Imm(8))
-			a.JLT(operand.LabelRef(part))
-		}
-		a.MOVQ(line, to)
-		store := func(put func(v reg.VecPhysical)) {
-			for i := range s.lanes {
-				if i > 0 {
-					a.CMPQ(at(regTile, tileLanes), operand.Imm(uint64(i)))
-					a.JLE(operand.LabelRef(done))
-				}
-				put(s.vec(turned + i))
-				a.ADDQ(step, to)
-			}
-		}
-		if s.bits == 512 {
-			a.CMPQ(at(regTile, tileAdd), operand.Imm(0))
-			a.JNE(operand.LabelRef(part))
-			store(func(v reg.VecPhysical) { a.VMOVUPS(v, reg.K2, at(to, 0)) })
-			a.JMP(operand.LabelRef(done))
-			a.Label(part)
-			store(func(v reg.VecPhysical) { a.VMOVNTPS(v, at(to, 0)) })
-		} else {
-			store(func(v reg.VecPhysical) { a.VMOVUPS(v, at(to, 0)) })
-			a.JMP(operand.LabelRef(done))
-			a.Label(part)
-			a.MOVQ(at(regOff, 16), reg.R14)
-			a.NEGQ(reg.R14)
-			a.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), to)
-			a.VMOVUPS(row(to, reg.R14, 0), s.vec(0))
-			a.MOVQ(line, to)
-			store(func(v reg.VecPhysical) { a.VMASKMOVPS(v, s.vec(0), at(to, 0)) })
-		}
-		a.Label(done)
-		a.ADDQ(regLdc, line)
-	}
-	a.Label("stored")
-}
-
-// lists is where the two tables of pick and weave are, of 512 bits.
-const lists = 16
-
-// tables loads them; of 256 bits none are needed.
-func (a asm) tables(s isa, names ...string) {
-	if s.bits == 256 {
+// times multiplies a register by m or t.
+func (w transform) times(n int, from, to reg.Register) {
+	if n == 6 {
+		w.LEAQ(operand.Mem{Base: from, Index: from, Scale: 2}, to)
+		w.SHLQ(operand.Imm(1), to)
 		return
 	}
-	for i, n := range names {
-		a.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(n), 0), s.vec(lists+i))
+	w.MOVQ(from, to)
+	w.SHLQ(operand.Imm(uint64(math.Log2(float64(n)))), to)
+}
+
+func (w transform) start(what, doc string) string {
+	name := fmt.Sprintf("winograd%s%dx%d", what, w.bits, w.m)
+	w.tileFunc(name, fmt.Sprintf("%s %s, of F(%d×%d, 3×3).", name, doc, w.m, w.m))
+	return name
+}
+
+// cells transforms the source's tiles of tile.k channels from rows that are parted by m:
+//
+//	c[(t·i + j)·off[1] + channel·ldc + n] = Bᵀ d B [i, j],  d[i, j] = b[channel·ldb + (m·i + j mod m)·off[0] + j/m + x]
+//
+// for the tiles x of the vector that off[2] has a bit for, tile.lanes in all, the n-th of them; of 256 bits, these are the
+// first.
+func (w transform) cells() {
+	w.start("Src", "transforms a vector of tiles of the source, for some channels")
+	three, rowOf, whole := reg.R14, reg.R15, regTile // 3 and t times wStep; not 0: stores are simple
+	w.mask(w.isa)
+	w.MOVQ(at(regOff, 0), wPart)
+	w.SHLQ(operand.Imm(2), wPart)
+	w.times(w.m, wPart, wLine)
+	if w.bits == 512 {
+		w.KMOVW(at(regOff, 16), reg.K2)
 	}
+	w.strides()
+	if w.bits == 512 {
+		w.MOVQ(at(regOff, 16), regTmp)
+		w.LEAQ(at(regTmp, 1), whole)
+		w.TESTQ(regTmp, whole)
+	} else {
+		w.CMPQ(at(regTile, tileLanes), operand.Imm(8))
+	}
+	w.SETEQ(whole.As8())
+	w.MOVBQZX(whole.As8(), whole)
+	w.MOVQ(at(regOff, 8), wStep)
+	w.SHLQ(operand.Imm(2), wStep)
+	w.LEAQ(operand.Mem{Base: wStep, Index: wStep, Scale: 2}, three)
+	w.times(w.t, wStep, rowOf)
+	for i := -1; i < len(w.points()); i++ {
+		for _, f := range w.polynomial(i) {
+			w.keep([]float64{math.Abs(f)})
+		}
+	}
+	w.keep(w.points())
+	w.Label("channel")
+	w.MOVQ(regB, wPoint)
+	for j := range w.t {
+		switch {
+		case j == w.m:
+			w.LEAQ(at(regB, 4), wPoint)
+		case j > 0:
+			w.ADDQ(wPart, wPoint)
+		}
+		w.column()
+		w.transposedB(func(i, v int) { w.VMOVUPS(w.vec(v), w.between(i, j)) })
+	}
+	w.MOVQ(regC, wPoint)
+	// Of 512 bits, the tiles of a vector are compressed unless they are the first; of 256, stores by a mask are slow.
+	w.TESTQ(whole, whole)
+	w.JNE(operand.LabelRef("whole"))
+	w.rows(rowOf, func(j, v int) {
+		if w.bits == 512 {
+			w.VCOMPRESSPS_Z(w.vec(v), reg.K2, w.vec(v))
+		}
+		w.storeMasked(w.isa, v, w.planeAt(j, three))
+	})
+	w.JMP(operand.LabelRef("next"))
+	w.Label("whole")
+	w.rows(rowOf, func(j, v int) {
+		if w.bits == 512 {
+			w.storeMasked(w.isa, v, w.planeAt(j, three))
+		} else {
+			w.VMOVUPS(w.vec(v), w.planeAt(j, three))
+		}
+	})
+	w.Label("next")
+	w.ADDQ(regRow, regB)
+	w.nextRow()
+	w.DECQ(regK)
+	w.JNZ(operand.LabelRef("channel"))
+	w.VZEROUPPER()
+	w.RET()
+}
+
+// rows is the pass along the rows of the source's tiles.
+func (w transform) rows(rowOf reg.Register, emit func(j, v int)) {
+	for i := range w.t {
+		w.row(i)
+		w.transposedB(emit)
+		w.ADDQ(rowOf, wPoint)
+	}
+}
+
+// planeAt is j·wStep from wPoint on; three is 3·wStep.
+func (w transform) planeAt(j int, three reg.Register) operand.Mem {
+	to := func(base, index reg.Register, scale uint8) operand.Mem {
+		return operand.Mem{Base: base, Index: index, Scale: scale}
+	}
+	switch j {
+	case 0:
+		return at(wPoint, 0)
+	case 3, 6:
+		return to(wPoint, three, uint8(j/3))
+	case 5, 7:
+		w.LEAQ(to(wPoint, map[int]reg.Register{5: wStep, 7: three}[j], 1), regTmp)
+		return to(regTmp, wStep, 4)
+	}
+	return to(wPoint, wStep, uint8(j))
+}
+
+// The registers of results beside those of transforms.
+type winogradKept struct{ lo, hi, mark, zero, bias int }
+
+// results transforms a row of tile.k tiles of products back, for the tile.lanes channels of a vector:
+//
+//	c[channel·off[1] + y·ldc + m·n + x] = clip(Aᵀ p A [y, x] + bias[channel]),  p[i, j] = b[(t·i + j)·off[0] + n·ldb + channel]
+//
+// for y < rows and m·n + x < off[2]; of 512 bits, if add is not 0, past the caches, by whole vectors at addresses that are
+// multiples of theirs. It works on as many tiles at a time as have whole vectors of results in a row, which are then
+// transposed. off[2] is used up. In the end a begins with a vector that has NaN where a result of a channel, before bias
+// and limits, is not finite; lanes beyond the channels may have it as well.
+func (w transform) results() {
+	w.start("Dst", "transforms a row of tiles of products back, for a vector of channels")
+	bytes := w.bits / 8
+	wide := w.across() * w.lanes // results of a row that are transposed together
+	first := w.t * w.m           // vectors between the passes, then those results, the mark and the biases
+	mark, bias := at(regA, (first+w.m*wide)*bytes), at(regA, (first+w.m*wide+1)*bytes)
+	kept := winogradKept{lo: 14, hi: 15, mark: 12, zero: 13}
+	if w.bits == 512 {
+		kept = winogradKept{lo: 26, hi: 27, mark: 28, zero: 29, bias: 30}
+	}
+	tiles, results := reg.R11, reg.R14
+	w.MOVQ(at(regTile, tileBias), wPoint)
+	if w.bits == 512 {
+		w.mask16(at(regTile, tileLanes), reg.K1)
+		w.VMOVUPS_Z(at(wPoint, 0), reg.K1, w.vec(0))
+	} else {
+		w.mask8(at(regTile, tileLanes), w.vec(1))
+		w.VMASKMOVPS(at(wPoint, 0), w.vec(1), w.vec(0))
+	}
+	w.VMOVUPS(w.vec(0), bias)
+	w.zero(w.isa, 0)
+	w.VMOVUPS(w.vec(0), mark)
+	w.MOVQ(at(regTile, tileC), regC)
+	w.MOVQ(at(regTile, tileLdc), regLdc)
+	w.SHLQ(operand.Imm(2), regLdc)
+	w.MOVQ(at(regOff, 0), wPart)
+	w.SHLQ(operand.Imm(2), wPart) // from plane to plane
+	w.times(w.t, wPart, wLine)
+
+	w.Label("tiles")
+	for _, x := range w.points() {
+		for i := range w.m {
+			w.keep([]float64{math.Pow(x, float64(i))})
+		}
+	}
+	w.VMOVUPS(mark, w.vec(kept.mark))
+	w.zero(w.isa, kept.zero)
+	w.VBROADCASTSS(at(regTile, tileLimit), w.vec(kept.lo))
+	w.VBROADCASTSS(at(regTile, tileLimit+4), w.vec(kept.hi))
+	var biases operand.Op = bias
+	if w.bits == 512 {
+		biases = w.vec(kept.bias)
+		w.VMOVUPS(bias, biases)
+	}
+	w.MOVQ(operand.U32(uint64(wide/w.m)), tiles)
+	w.CMPQ(regK, tiles)
+	w.CMOVQLT(regK, tiles)
+	w.SUBQ(tiles, regK)
+	w.LEAQ(at(regA, first*bytes), results)
+	w.Label("tile")
+	w.MOVQ(regB, wPoint)
+	for j := range w.t {
+		if j > 0 {
+			w.ADDQ(wPart, wPoint)
+		}
+		w.column()
+		w.transposedA(func(y, v int) { w.VMOVUPS(w.vec(v), w.between(y, j)) })
+	}
+	for y := range w.m {
+		w.row(y)
+		w.transposedA(func(x, v int) {
+			r := w.vec(v)
+			w.VFMADD231PS(w.vec(kept.zero), r, w.vec(kept.mark))
+			w.VADDPS(biases, r, r)
+			w.VMAXPS(r, w.vec(kept.lo), r) // as in finish
+			w.VMINPS(r, w.vec(kept.hi), r)
+			w.VMOVUPS(r, at(results, (wide*y+x)*bytes))
+		})
+	}
+	w.MOVQ(at(regTile, tileLdb), regTmp)
+	w.LEAQ(row(regB, regTmp, 0), regB)
+	w.ADDQ(operand.U32(uint32(w.m*bytes)), results)
+	w.DECQ(tiles)
+	w.JNZ(operand.LabelRef("tile"))
+	w.VMOVUPS(w.vec(kept.mark), mark)
+
+	w.store(first * bytes)
+	w.ADDQ(operand.U32(uint32(w.across()*bytes)), regC)
+	w.SUBQ(operand.Imm(uint64(wide)), at(regOff, 16))
+	w.TESTQ(regK, regK)
+	w.JNZ(operand.LabelRef("tiles"))
+	w.VMOVUPS(mark, w.vec(0))
+	w.VMOVUPS(w.vec(0), at(regA, 0))
+	if w.bits == 512 {
+		w.SFENCE()
+	}
+	w.VZEROUPPER()
+	w.RET()
+}
+
+// across is how many vectors hold a row of results of whole tiles.
+func (w transform) across() int {
+	if w.m == 6 {
+		return 3
+	}
+	return 1
+}
+
+// store transposes and stores tile.rows rows of vectors of results, which lie from byte first of tile.a on. It takes the
+// general registers of results that work on a tile.
+func (w transform) store(first int) {
+	bytes := w.bits / 8
+	step, line, to, from, rows := reg.R11, wPoint, regTmp, reg.R14, reg.R15
+	turned := 8 // the first register of the transposed
+	masks := []reg.Register{reg.K2, reg.K3, reg.K4}
+	if w.bits == 512 {
+		turned = 0
+		w.MOVQ(at(regOff, 16), from)
+		for v := range w.across() { // columns that are there, 0 to 16
+			w.MOVQ(operand.U32(16), line)
+			w.CMPQ(from, line)
+			w.CMOVQLT(from, line)
+			w.XORQ(to, to)
+			w.TESTQ(line, line)
+			w.CMOVQLT(to, line)
+			w.BTSQ(line, to)
+			w.DECQ(to)
+			w.KMOVW(to.As32(), masks[v])
+			w.SUBQ(operand.Imm(16), from)
+		}
+	}
+	stepOf := func() {
+		w.MOVQ(at(regOff, 8), step)
+		w.SHLQ(operand.Imm(2), step)
+	}
+	stepOf()
+	w.MOVQ(regC, line)
+	w.LEAQ(at(regA, first), from)
+	w.MOVQ(at(regTile, tileRows), rows)
+	w.Label("row")
+	for v := range w.across() {
+		part, done := fmt.Sprintf("part%d", v), fmt.Sprintf("done%d", v)
+		if v > 0 {
+			w.CMPQ(at(regOff, 16), operand.Imm(uint64(v*w.lanes)))
+			w.JLE(operand.LabelRef("stored"))
+		}
+		for i := range w.lanes {
+			w.VMOVUPS(at(from, (w.lanes*v+i)*bytes), w.vec(i))
+		}
+		store := func(put func(v reg.VecPhysical)) {
+			for i := range w.lanes {
+				if i > 0 {
+					w.CMPQ(at(regTile, tileLanes), operand.Imm(uint64(i)))
+					w.JLE(operand.LabelRef(done))
+				}
+				put(w.vec(turned + i))
+				w.ADDQ(step, to)
+			}
+		}
+		here := at(to, v*bytes)
+		if w.bits == 512 {
+			w.square512()
+			w.MOVQ(line, to)
+			w.CMPQ(at(regTile, tileAdd), operand.Imm(0))
+			w.JNE(operand.LabelRef(part))
+			store(func(r reg.VecPhysical) { w.VMOVUPS(r, masks[v], here) })
+			w.JMP(operand.LabelRef(done))
+			w.Label(part)
+			store(func(r reg.VecPhysical) { w.VMOVNTPS(r, here) })
+		} else {
+			w.square256()
+			w.MOVQ(line, to)
+			w.CMPQ(at(regOff, 16), operand.Imm(uint64(8*(v+1))))
+			w.JLT(operand.LabelRef(part))
+			store(func(r reg.VecPhysical) { w.VMOVUPS(r, here) })
+			w.JMP(operand.LabelRef(done))
+			w.Label(part)
+			w.MOVQ(operand.U32(uint64(8*v)), step) // which is taken for a moment
+			w.SUBQ(at(regOff, 16), step)
+			w.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), to)
+			w.VMOVUPS(row(to, step, 0), w.vec(0))
+			stepOf()
+			w.MOVQ(line, to)
+			store(func(r reg.VecPhysical) { w.VMASKMOVPS(r, w.vec(0), here) })
+		}
+		w.Label(done)
+	}
+	w.Label("stored")
+	w.ADDQ(operand.U32(uint32(w.across()*w.lanes*bytes)), from)
+	w.ADDQ(regLdc, line)
+	w.DECQ(rows)
+	w.JNZ(operand.LabelRef("row"))
 }

@@ -1,0 +1,181 @@
+package cpu
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gonvolve/gonvolve/cpu/simd"
+	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tuned"
+)
+
+// newBestTransformed plans a problem by Winograd's transforms of the size that should be fastest.
+func newBestTransformed(d *Device, p *problem.Problem) *igemm {
+	m, _ := bestSize(d.isa, p, processors())
+	return newTransformed(d, p, m)
+}
+
+// newTransformed plans a problem by Winograd's transforms of size m.
+func newTransformed(d *Device, p *problem.Problem, m simd.Winograd) *igemm {
+	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
+		return newWinogradProduct(d, l, n, groups, from, to, m)
+	})
+	ig.transform, ig.tile, ig.arithmetic.Winograd = true, sizeText(m), int(m)
+	return ig
+}
+
+// sizeText is how PlanOptions.Tile names F(m×m, 3×3).
+func sizeText(m simd.Winograd) string { return fmt.Sprintf("m=%d", m) }
+
+// sizeOf is the size that a tile names, 0 for none.
+func sizeOf(tile string) (simd.Winograd, error) {
+	if tile == "" {
+		return 0, nil
+	}
+	var texts []string
+	for _, m := range simd.WinogradSizes {
+		if sizeText(m) == tile {
+			return m, nil
+		}
+		texts = append(texts, sizeText(m))
+	}
+	return 0, fmt.Errorf("%w: the cpu has no tile %q: those of winograd are %s", driver.ErrUnsupported, tile, strings.Join(texts, ", "))
+}
+
+// Candidates implements driver.Tuner.
+func (d *Device) Candidates(p problem.Problem) (list []driver.Candidate) {
+	for _, a := range candidates(d.isa, &p) {
+		list = append(list, driver.Candidate{Algorithm: a.name})
+		if a.sized == nil {
+			continue
+		}
+		own, _ := bestSize(d.isa, &p, processors())
+		for _, m := range simd.WinogradSizes {
+			if m != own {
+				list = append(list, driver.Candidate{Algorithm: a.name, Tile: sizeText(m)})
+			}
+		}
+	}
+	return list
+}
+
+// code is what runs: this version of the module, by an instruction set.
+func (d *Device) code() string { return fmt.Sprintf("%s@%s", d.isa, tuned.Version()) }
+
+// Runs implements driver.Tuner.
+func (d *Device) Runs(kernels string) bool { return kernels == d.code() }
+
+// costs are what a problem's parts take, in ns of one processor of the machine that testdata's tables were measured on: of
+// another the ratios count. They are fitted to those tables, so that relative errors are least.
+type costs struct {
+	// of the implicit product: starting it, a vector's step of a sum, a vector of patches, a vector of results
+	start, step, patch, store float64
+	// of Winograd's: starting it, a vector's step of a sum, a vector of transformed source, the vectors that are parted for it,
+	// a vector of products that are transformed back; 16 weights that come from beyond a processor's own cache, or all
+	// caches; waiting for each other where all share a strip
+	starts, steps, source, part, results, far, memory, shared float64
+}
+
+var costsOf = map[simd.ISA]costs{
+	simd.AVX512: {start: 1650, step: 0.123, patch: 7.14, store: 0.235,
+		starts: 2000, steps: 0.111, source: 1.63, part: 1.89, results: 1.97, far: 0.36, memory: 0.663, shared: 1200},
+	simd.AVX2: {start: 1690, step: 0.135, patch: 4.06, store: 0.756,
+		starts: 2340, steps: 0.129, source: 0, part: 3.51, results: 2.07, far: 0.584, memory: 0.318, shared: 1180},
+	simd.Portable: {start: 2900, step: 0.929, patch: 5.76, store: 8.64,
+		starts: 0, steps: 0.93, source: 5.68, part: 10.5, results: 26.3, far: 3.97, memory: 0, shared: 8960},
+}
+
+// Elements of weights that a processor's own cache, and that all caches hold.
+const (
+	ownWeights = 128 << 10
+	allWeights = 5 << 20
+)
+
+// worthRounding is how much less time larger errors have to take: those of plain sums are least, of 6×6 results largest.
+const worthRounding = 0.95
+
+// bestSize is the size of Winograd's transforms that should be fastest, and how long it should take so many
+// processors.
+func bestSize(isa simd.ISA, p *problem.Problem, several int) (best simd.Winograd, least float64) {
+	l := lattice{out: positions(p)}
+	for _, m := range simd.WinogradSizes {
+		w := winogradProduct{isa: isa, m: m, l: &l, n: p.N, groups: p.Groups, from: read(p), to: made(p)}
+		w.lay(several)
+		if t := w.expected(several); best == 0 || t < worthRounding*least {
+			best, least = m, t
+		}
+	}
+	return best, least
+}
+
+// positions are those of results.
+func positions(p *problem.Problem) (out [3]int) {
+	for i, a := range p.Axes {
+		if out[i] = a.Out; p.Dir == problem.BackwardData {
+			out[i] = a.In
+		}
+	}
+	return out
+}
+
+// worthTransforming says whether transformed tiles should be faster than the implicit product, by so much that it is worth
+// their rounding. Of fewer channels no size was.
+func worthTransforming(isa simd.ISA, p *problem.Problem, several int) bool {
+	const channels = 16
+	_, least := bestSize(isa, p, several)
+	return min(read(p), made(p)) >= channels && least < worthRounding*expectedProduct(isa, p, several)
+}
+
+// expectedProduct is what the implicit product should take.
+func expectedProduct(isa simd.ISA, p *problem.Problem, several int) float64 {
+	c, lanes, out := costsOf[isa], isa.Lanes(), positions(p)
+	images, from, to := float64(p.N*p.Groups), float64(read(p)), made(p)
+	n := images * float64(volume(out))
+	parts := c.step*n*9*from*float64(to)/float64(lanes) +
+		c.patch*images*from*float64((out[1]+2)*vectors(out[2]+2, lanes)) +
+		c.store*n*float64(vectors(to, lanes))
+	return c.start + parts/float64(several)
+}
+
+func vectors(n, lanes int) int { return (n + lanes - 1) / lanes }
+
+// expected is what the sums should take, once they are laid out.
+func (w *winogradProduct) expected(several int) float64 {
+	c, lanes, planes := costsOf[w.isa], w.isa.Lanes(), float64(w.m.Planes())
+	images, units := w.n*w.groups, float64(w.units())
+	from, made := float64(w.from), float64(vectors(w.to, lanes))
+	tiles := float64(images * w.down * w.row)
+	weights := planes * from * float64(w.to)
+	perUnit, perWorker := weights/16, weights
+	if w.shared {
+		perWorker /= float64(several)
+	}
+	parts := c.steps*tiles*planes*from*made +
+		c.source*float64(w.tileVectors(lanes))*planes*from +
+		c.part*float64(images*w.down*w.m.Cells()*int(w.m)*vectors(w.row+1, lanes))*from +
+		c.results*tiles*planes*made
+	if perWorker > ownWeights {
+		parts += c.far * perUnit * units
+	}
+	if weights > allWeights {
+		parts += c.memory * perUnit * units
+	}
+	t := c.starts + parts/float64(several)
+	if w.shared {
+		t += c.shared * units
+	}
+	return t
+}
+
+// tileVectors is how many vectors the source's tiles take.
+func (w *winogradProduct) tileVectors(lanes int) int {
+	images := w.n * w.groups
+	switch {
+	case w.line == w.row:
+		return images * w.down * w.parts * vectors(vectors(w.row, w.parts), lanes)
+	case w.isa == simd.AVX512: // which compresses rows of tiles into a vector
+		return images * w.parts * vectors(vectors(w.down, w.parts)*(w.row+1), lanes)
+	}
+	return images * w.down * vectors(w.row, lanes)
+}
