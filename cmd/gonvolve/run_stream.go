@@ -31,8 +31,8 @@ func (f *runFlags) outOfCore(j *runJob) bool {
 }
 
 // waiting is how many threads there are beside those of kernels, for what mostly waits: the system shares processors better
-// than Go does.
-const waiting = 8
+// than Go does. Reading and writing have eight pieces of a file each on their way (see tensorio), and the stages wait for each other.
+const waiting = 20
 
 // stream runs a job from files to files, or goes on with it.
 func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r report.Record, start time.Time) (_ report.Record, err error) {

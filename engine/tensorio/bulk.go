@@ -27,7 +27,7 @@ type bulk struct {
 
 const (
 	large = 256 << 10  // bytes that have to be neighbours in the file for the cache to be of no use
-	piece = 2 * window // bytes that are read or written at once, if that can be in place
+	piece = 4 * window // bytes that are read or written at once, if that can be in place
 )
 
 // openBulk opens the file once more, past the cache.
