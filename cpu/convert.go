@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
@@ -42,20 +41,13 @@ func (e *edge) widen(i int) {
 	case e.typ == problem.F16:
 		simd.Widen(e.isa, e.floats[lo:hi], view[uint16](e.b, hi)[lo:])
 	case e.typ == problem.S8 && e.ints != nil:
-		numbers(e.ints[lo:hi], view[int8](e.b, hi)[lo:])
+		simd.Integers(e.isa, e.ints[lo:hi], view[int8](e.b, hi)[lo:])
 	case e.typ == problem.S8:
-		numbers(e.floats[lo:hi], view[int8](e.b, hi)[lo:])
+		simd.Floats(e.isa, e.floats[lo:hi], view[int8](e.b, hi)[lo:])
 	case e.ints != nil:
-		numbers(e.ints[lo:hi], view[uint8](e.b, hi)[lo:])
+		simd.Integers(e.isa, e.ints[lo:hi], view[uint8](e.b, hi)[lo:])
 	default:
-		numbers(e.floats[lo:hi], view[uint8](e.b, hi)[lo:])
-	}
-}
-
-func numbers[To float32 | int32, From int8 | uint8](dst []To, src []From) {
-	src = src[:len(dst)]
-	for i, v := range src {
-		dst[i] = To(v)
+		simd.Floats(e.isa, e.floats[lo:hi], view[uint8](e.b, hi)[lo:])
 	}
 }
 
@@ -69,29 +61,12 @@ func (e *edge) narrow(i int) {
 	case e.typ == problem.F16:
 		simd.Narrow(e.isa, view[uint16](e.b, hi)[lo:], e.floats[lo:hi])
 	case e.typ == problem.S8:
-		saturate(view[int8](e.b, hi)[lo:], e.floats[lo:hi], e.typ)
+		least, greatest := limits(e.typ)
+		simd.Saturate(e.isa, view[int8](e.b, hi)[lo:], e.floats[lo:hi], least, greatest)
 	case e.typ == problem.U8:
-		saturate(view[uint8](e.b, hi)[lo:], e.floats[lo:hi], e.typ)
+		least, greatest := limits(e.typ)
+		simd.Saturate(e.isa, view[uint8](e.b, hi)[lo:], e.floats[lo:hi], least, greatest)
 	default:
 		copy(view[float32](e.b, hi)[lo:], e.floats[lo:hi])
-	}
-}
-
-// saturate sets dst to the nearest integers that the type holds, to even between two; NaN is 0.
-func saturate[To int8 | uint8](dst []To, src []float32, to problem.DataType) {
-	lo, hi := limits(to)
-	// In a sum with whole, the lowest bits are those of the integer.
-	const whole = 3 << 22
-	dst = dst[:len(src)]
-	for i, v := range src {
-		switch {
-		case v > hi:
-			v = hi
-		case v < lo:
-			v = lo
-		case v != v:
-			v = 0
-		}
-		dst[i] = To(math.Float32bits(v + whole))
 	}
 }

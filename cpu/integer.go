@@ -191,26 +191,16 @@ type integerPost struct {
 func (t *integerPost) Tile(c []float32, ld, row, rows, col, cols int) {
 	q, typ, bias := &t.quant, t.job.p.Type.Dst, t.job.t.i[problem.Bia]
 	first := t.channel + row
-	for r := range rows {
-		line := c[r*ld:][:cols]
-		sums := simd.Ints(line)
-		if bias != nil {
-			b := bias[first+r]
-			for i := range sums {
-				sums[i] += b
-			}
-		}
-		if m := q.multiplier[first+r]; typ == problem.F32 {
-			for i, v := range sums {
-				line[i] = float32(v) * m
-			}
-		}
+	b := simd.Block{C: c, LD: ld, Rows: rows, Cols: cols}
+	if bias != nil {
+		b.Raise(t.job.isa, bias[first:])
 	}
-	if typ == problem.S32 {
+	switch typ {
+	case problem.S32:
 		return
-	}
-	if typ != problem.F32 {
-		b := simd.Block{C: c, LD: ld, Rows: rows, Cols: cols}
+	case problem.F32:
+		b.Dequantize(t.job.isa, q.multiplier[first:])
+	default:
 		lo, hi := limits(typ)
 		b.Quantize(t.job.isa, q.multiplier[first:], q.dst[first:], lo, hi)
 	}
@@ -222,9 +212,7 @@ func (t *integerPost) Tile(c []float32, ld, row, rows, col, cols int) {
 // fillPairs copies a channel of integers less zero, as one band.
 func (p *patch) fillPairs(dst []int16, src []int32, zero int32) {
 	if p.asIs {
-		for i, v := range src {
-			dst[i] = int16(v - zero)
-		}
+		simd.Shorts(p.isa, dst[:len(src)], src, zero)
 		return
 	}
 	in, step := p.l.in, len(p.parts)
@@ -240,7 +228,7 @@ func (p *patch) fillPairs(dst []int16, src []int32, zero int32) {
 			from := src[(z*in[1]+y)*in[2]:][:in[2]]
 			for part, used := range p.parts {
 				if used {
-					everyPair(to[part*p.part:][:p.part], from, p.base[2]+part, step, zero)
+					everyPair(p.isa, to[part*p.part:][:p.part], from, p.base[2]+part, step, zero)
 				}
 			}
 		}
@@ -248,15 +236,13 @@ func (p *patch) fillPairs(dst []int16, src []int32, zero int32) {
 }
 
 // everyPair sets dst to each step-th element of src from the first on, less zero, and to 0 outside of src.
-func everyPair(dst []int16, src []int32, first, step int, zero int32) {
+func everyPair(isa simd.ISA, dst []int16, src []int32, first, step int, zero int32) {
 	lo, hi := steps(len(dst), len(src), first, step)
 	clear(dst[:lo])
 	clear(dst[hi:])
 	if step == 1 {
 		src = src[min(len(src), max(0, first+lo)):]
-		for i := range dst[lo:hi] {
-			dst[lo+i] = int16(src[i] - zero)
-		}
+		simd.Shorts(isa, dst[lo:hi], src[:hi-lo], zero)
 		return
 	}
 	at := first + lo*step

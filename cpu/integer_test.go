@@ -77,18 +77,3 @@ func anyOf(r *rand.Rand, typ problem.DataType) float32 {
 	}
 	return lo + float32(r.IntN(256))
 }
-
-// Halves go to the even neighbour, and what no integer is to 0.
-func TestSaturate(t *testing.T) {
-	src := []float32{0.5, 1.5, -0.5, -1.5, 2.5, 126.5, 127.5, 300, -128.5, -129, 1e30, -1e30, float32(math.Inf(1)), float32(math.NaN()), 254.5, 0.49999997}
-	s8, u8 := make([]int8, len(src)), make([]uint8, len(src))
-	saturate(s8, src, problem.S8)
-	saturate(u8, src, problem.U8)
-	wantS := []int8{0, 2, 0, -2, 2, 126, 127, 127, -128, -128, 127, -128, 127, 0, 127, 0}
-	wantU := []uint8{0, 2, 0, 0, 2, 126, 128, 255, 0, 0, 255, 0, 255, 0, 254, 0}
-	for i, v := range src {
-		if s8[i] != wantS[i] || u8[i] != wantU[i] {
-			t.Errorf("%v is %d and %d, not %d and %d", v, s8[i], u8[i], wantS[i], wantU[i])
-		}
-	}
-}

@@ -80,6 +80,24 @@ func quantizeGo(t *tile) {
 	})
 }
 
+func raiseGo(t *tile) {
+	by := Ints(t.a)
+	eachGo(t, func(r int, row []float32) {
+		sums := Ints(row)
+		for x := range sums {
+			sums[x] += by[r]
+		}
+	})
+}
+
+func dequantizeGo(t *tile) {
+	eachGo(t, func(r int, row []float32) {
+		for x, v := range Ints(row) {
+			row[x] = float32(v) * t.a[r]
+		}
+	})
+}
+
 func residualGo(t *tile) {
 	eachGo(t, func(r int, row []float32) {
 		for x, v := range t.b[r*t.ldb:][:len(row)] {

@@ -13,6 +13,7 @@ var kernelsPortable = kernels{
 	fourierLoad: fourierLoadGo, fourierBins: fourierBinsGo, fourierSums: fourierSumsGo, fourierStore: fourierStoreGo,
 	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
 	divide: [2]kernel{divideGo(false), divideGo(true)}, leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo, quantize: quantizeGo,
+	raise: raiseGo, dequantize: dequantizeGo,
 	sum:     [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	most:    [][2]kernel{{mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}},
 	sumEven: []kernel{sumEvenGo, sumEvenGo, sumEvenGo, sumEvenGo}, mostEven: []kernel{mostEvenGo, mostEvenGo, mostEvenGo, mostEvenGo},

@@ -141,3 +141,15 @@ func (b Block) fill(t *tile, k *kernels) {
 	t.c, t.ldc, t.k = b.C[:(b.Rows-1)*b.LD+b.Cols], b.LD, b.Rows
 	t.rows, t.lanes = k.vectors(b.Cols)
 }
+
+// Raise adds an integer to each of the 32-bit integers of a row, see Ints; they wrap.
+func (b Block) Raise(isa ISA, by []int32) {
+	k := kernelsOf(isa)
+	b.pass(k, k.raise, Words(by), nil, Params{})
+}
+
+// Dequantize turns 32-bit integers into float32(c)·scale.
+func (b Block) Dequantize(isa ISA, scale []float32) {
+	k := kernelsOf(isa)
+	b.pass(k, k.dequantize, scale, nil, Params{})
+}

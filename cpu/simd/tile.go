@@ -73,6 +73,9 @@ type kernels struct {
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual, quantize  kernel
+	raise, dequantize         kernel
+	signed, unsigned          byteKernels // without kernels in Go
+	shorts                    kernel      // differences of k whole vectors, see Shorts; nil: as in Go
 	activations               [activations]kernel
 	// sum has, by number of vectors less one, the sums of shifted rows for one row and for four.
 	sum [][2]kernel

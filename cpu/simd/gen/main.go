@@ -33,6 +33,7 @@ var files = []struct {
 	{"windows_amd64", slides},
 	{"dots_amd64", dots},
 	{"winograd_amd64", winograd},
+	{"integers_amd64", integers},
 	{"activations_amd64", activations},
 	{"fourier_amd64", fouriers},
 }
