@@ -28,25 +28,75 @@
     return NULL;                                                \
   }
 
+// Ctrl+C goes to all processes of a terminal's group: also to compilers and linkers that drivers start, and a driver whose linker
+// dies may abort. Whoever starts one, and threads of drivers that may, therefore leave these signals to other threads, and what
+// is started inherits that.
+#ifdef _WIN32
+#define SHIELDED(type, result, call) type result = call;
+#else
+#include <pthread.h>
+#include <signal.h>
+
+static void shield(sigset_t *before) {
+  sigset_t those;
+  sigemptyset(&those);
+  sigaddset(&those, SIGINT);
+  sigaddset(&those, SIGTERM);
+  sigaddset(&those, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &those, before);
+}
+
+#define SHIELDED(type, result, call)                            \
+  sigset_t before;                                              \
+  shield(&before);                                              \
+  type result = call;                                           \
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+
+// SHIELDED_STATUS is STATUS of a function that starts threads or processes.
+#define SHIELDED_STATUS(name, params, args)                     \
+  HIDDEN cl_int CL_API_CALL name params {                       \
+    static void *slot;                                          \
+    typedef cl_int(CL_API_CALL * fn_type) params;               \
+    fn_type fn = (fn_type)clshim_symbol(&slot, #name);          \
+    if (!fn) return CLSHIM_MISSING;                             \
+    SHIELDED(cl_int, result, fn args)                           \
+    return result;                                              \
+  }
+
+// SHIELDED_OBJECT is OBJECT of a function that starts threads or processes.
+#define SHIELDED_OBJECT(type, name, params, args)               \
+  HIDDEN type CL_API_CALL name params {                         \
+    static void *slot;                                          \
+    typedef type(CL_API_CALL * fn_type) params;                 \
+    fn_type fn = (fn_type)clshim_symbol(&slot, #name);          \
+    if (!fn) {                                                  \
+      if (err) *err = CLSHIM_MISSING;                           \
+      return NULL;                                              \
+    }                                                           \
+    SHIELDED(type, result, fn args)                             \
+    return result;                                              \
+  }
+
 typedef void(CL_CALLBACK *context_notify)(const char *, const void *, size_t, void *);
 typedef void(CL_CALLBACK *build_notify)(cl_program, void *);
 
 // Platforms and devices.
-STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id *ids, cl_uint *count), (n, ids, count))
+SHIELDED_STATUS(clGetPlatformIDs, (cl_uint n, cl_platform_id *ids, cl_uint *count), (n, ids, count))
 STATUS(clGetPlatformInfo, (cl_platform_id p, cl_platform_info q, size_t size, void *value, size_t *need),
        (p, q, size, value, need))
-STATUS(clGetDeviceIDs, (cl_platform_id p, cl_device_type t, cl_uint n, cl_device_id *ids, cl_uint *count),
+SHIELDED_STATUS(clGetDeviceIDs, (cl_platform_id p, cl_device_type t, cl_uint n, cl_device_id *ids, cl_uint *count),
        (p, t, n, ids, count))
 STATUS(clGetDeviceInfo, (cl_device_id d, cl_device_info q, size_t size, void *value, size_t *need),
        (d, q, size, value, need))
 
 // Contexts and queues.
-OBJECT(cl_context, clCreateContext,
+SHIELDED_OBJECT(cl_context, clCreateContext,
        (const cl_context_properties *props, cl_uint n, const cl_device_id *ids, context_notify notify, void *user,
         cl_int *err),
        (props, n, ids, notify, user, err))
 STATUS(clReleaseContext, (cl_context c), (c))
-OBJECT(cl_command_queue, clCreateCommandQueue,
+SHIELDED_OBJECT(cl_command_queue, clCreateCommandQueue,
        (cl_context c, cl_device_id d, cl_command_queue_properties props, cl_int *err), (c, d, props, err))
 STATUS(clReleaseCommandQueue, (cl_command_queue q), (q))
 STATUS(clFlush, (cl_command_queue q), (q))
@@ -89,10 +139,10 @@ OBJECT(cl_program, clCreateProgramWithBinary,
        (cl_context c, cl_uint n, const cl_device_id *ids, const size_t *sizes, const unsigned char **data,
         cl_int *status, cl_int *err),
        (c, n, ids, sizes, data, status, err))
-STATUS(clBuildProgram,
+SHIELDED_STATUS(clBuildProgram,
        (cl_program p, cl_uint n, const cl_device_id *ids, const char *options, build_notify notify, void *user),
        (p, n, ids, options, notify, user))
-STATUS(clGetProgramInfo, (cl_program p, cl_program_info q, size_t size, void *value, size_t *need),
+SHIELDED_STATUS(clGetProgramInfo, (cl_program p, cl_program_info q, size_t size, void *value, size_t *need),
        (p, q, size, value, need))
 STATUS(clGetProgramBuildInfo,
        (cl_program p, cl_device_id d, cl_program_build_info q, size_t size, void *value, size_t *need),
