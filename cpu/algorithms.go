@@ -40,7 +40,7 @@ var algorithms = []algorithm{
 		can: pairs, run: runIntegers, build: newIntegers},
 	{name: "winograd", why: "products of transformed tiles: up to 5 times fewer multiplications, larger rounding errors",
 		can: transforms, run: runIgemm, build: newBestTransformed, sized: newTransformed, rounds: true},
-	{name: "fft", why: "products of Fourier transforms of tiles: as many multiplications for a large kernel as for a small one, rounding by norms",
+	{name: "fft", why: "products of Fourier transforms of tiles: few multiplications however large the kernel, larger rounding errors",
 		can: fourier, run: runIgemm, build: newFourier, rounds: true},
 	{name: "depthwise", why: "sums of windows that slide over planes, or of shifted rows of cached patches",
 		can: shifts, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, true) }},

@@ -368,11 +368,12 @@ func fftStrips(bins, tiles, from, to int) int {
 
 // Costs in cycles of a core with vectors of 16 lanes, fitted to measurements of 16 to 256 channels on planes of 14×14 to
 // 112×112 by kernels of 5×5 to 31×31: of what a fused multiply-add of a vector takes beside its share of the peak, of bytes of
-// weights, which come from the last cache, and of each strip.
+// weights, which come from the last cache, of each strip, and of each number of the spectrum there.
 const (
 	fftMultiply  = 1.25
 	fftByte      = 1. / 14
 	fftStripCost = 40e3
+	fftNumber    = 500
 	igemmLosses  = 1.15
 )
 
@@ -400,7 +401,7 @@ func fftTile(p *problem.Problem) (best int, least float64) {
 		lanes := (to + 15) &^ 15
 		cycles := float64(bins*tiles) * float64(4*from*lanes) / 32 * fftMultiply
 		cycles += float64(bins*2*from*4) * float64(lanes*strips) * fftByte
-		cycles += float64(tiles*(from+lanes))*fftTransform[i] + float64(strips)*fftStripCost
+		cycles += float64(tiles*(from+lanes))*fftTransform[i] + float64(strips)*(fftStripCost+float64(bins)*fftNumber)
 		if cycles *= float64(p.Groups); best == 0 || cycles < least {
 			best, least = t, cycles
 		}
