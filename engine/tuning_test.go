@@ -75,7 +75,14 @@ func TestTuningOfUser(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	d := open(t, "cpu")
 	p := problemtest.Parse(t, "mb1ic4ih8oc6kh3ph1")
-	e := tuned.Entry{Key: d.TuningKey(p), Kernels: tuned.Code(driver.PlanInfo{}), Algorithm: "reference", MS: 1, Check: "exact"}
+	own, err := d.Plan(t.Context(), p, driver.PlanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := tuned.Entry{Key: d.TuningKey(p), Kernels: tuned.Code(own.Info()), Algorithm: "reference", MS: 1, Check: "exact"}
+	if err := own.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := tuned.User().Put(e); err != nil {
 		t.Fatal(err)
 	}
