@@ -13,7 +13,7 @@ import (
 
 // What a device cannot hold is proven in tiles, at their borders, too, and the record says so; what they do not write shows.
 func TestCheckInTiles(t *testing.T) {
-	for _, text := range []string{"mb2ic8ih24oc8oh24kh3ph1", "conv:BWD_W:mb4ic8ih16oc8oh16kh3ph1", "conv:f16:BWD_D:mb2ic8ih24oc8oh24kh3ph1",
+	for _, text := range []string{"mb2ic8ih24oc8oh24kh3ph1", "conv:BWD_W:mb8ic8ih16oc8oh16kh3ph1", "conv:f16:BWD_D:mb2ic8ih24oc8oh24kh3ph1",
 		"pool:max:indices=flat:mb4ic8ih32oh16kh2sh2", "conv:u8-s8-s32:mb2ic8ih24oc8oh24kh3ph1", "deconv:mb2ic8ih16oc8oh31kh3sh2ph1"} {
 		p := problemtest.Parse(t, text)
 		for _, fill := range []Fill{Int, Uniform} {
