@@ -112,6 +112,9 @@ func Race(ctx context.Context, list []Contender) (winner int, results []Result, 
 	for _, i := range byLeast(ctx, list) {
 		r := &results[i]
 		e, err := heat(ctx, &list[i], r, best)
+		if e != nil {
+			field = append(field, e) // which is closed, whatever comes
+		}
 		if ctx.Err() != nil {
 			return -1, results, ctx.Err()
 		}
@@ -121,7 +124,6 @@ func Race(ctx context.Context, list []Contender) (winner int, results []Result, 
 		if e == nil {
 			continue
 		}
-		field = append(field, e)
 		if best == 0 || e.least() < best {
 			best = e.least()
 		}

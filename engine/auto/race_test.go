@@ -125,6 +125,34 @@ func TestRaceCancelled(t *testing.T) {
 	}
 }
 
+// late is done with a run before it learns that nobody waits for it.
+type late struct {
+	*runner
+	cancel func()
+	at     int // run
+}
+
+func (l late) Run(context.Context) (time.Duration, error) {
+	d, err := l.runner.Run(context.Background())
+	if l.runs == l.at {
+		l.cancel()
+	}
+	return d, err
+}
+
+// Whenever the context ends, whoever has started is closed.
+func TestRaceCancelledLate(t *testing.T) {
+	for at := 1; at < 10; at++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		a, b := &runner{times: []time.Duration{ms}}, &runner{times: []time.Duration{ms}}
+		list := []Contender{contender("a", a, 0), contender("b", b, 0)}
+		list[0].Start = func(context.Context) (Entrant, error) { return late{a, cancel, at}, nil }
+		if _, _, err := Race(ctx, list); !errors.Is(err, context.Canceled) || a.closed != 1 || b.closed != min(b.runs, 1) {
+			t.Errorf("cancelled in run %d: %v, closed %d and %d times", at, err, a.closed, b.closed)
+		}
+	}
+}
+
 func TestKeep(t *testing.T) {
 	c := cache.At(t.TempDir())
 	if got := Load(c, "k"); got != nil {
