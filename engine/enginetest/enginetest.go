@@ -63,6 +63,7 @@ func Run(t *testing.T, open Open) {
 		{"Tiled", s.tiled},
 		{"Cut", s.cut},
 		{"TiledMemory", s.tiledMemory},
+		{"TiledCancelled", s.tiledCancelled},
 		{"InPlace", s.inPlace},
 		{"Repeated", s.repeated},
 		{"Concurrent", s.concurrent},

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -137,5 +138,64 @@ func (s *suite) tiledMemory(t *testing.T) {
 	}
 	if used, _ := m.MemoryInUse(); used != 0 {
 		t.Errorf("%d bytes are still in use", used)
+	}
+}
+
+// tiledCancelled ends the context in the middle of a run in tiles: it stops within the tile that is on its way, and another run
+// of the same job has the result.
+func (s *suite) tiledCancelled(t *testing.T) {
+	o, d := oracle(t), s.device(t)
+	for _, text := range []string{"mb1ic8ih256oc8kh3ph1", "conv:BWD_W:mb16ic8ih64oc8oh64kh3ph1", "pool:max:mb1ic32ih128oh64kh2sh2"} {
+		p := problemtest.Parse(t, text)
+		c, err := verify.NewCase(t.Context(), o, p, verify.Int, 1e6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		const until = 3
+		var before, after atomic.Int64
+		j, err := tiling.Prepare(t.Context(), d, p, tiling.Options{MemLimit: p.Bytes() / 3, Exact: true,
+			Stage: func(s tiling.Stage, _ int, _, _ time.Time) {
+				switch {
+				case s != tiling.Computing:
+				case ctx.Err() != nil:
+					after.Add(1)
+				case before.Add(1) == until:
+					cancel()
+				}
+			}})
+		if errors.Is(err, engine.ErrUnsupported) {
+			continue // with the device's workspace there is no room
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Tiles.Len() < 2*until {
+			t.Fatalf("%s: %v are too few", text, j.Tiles)
+		}
+		if _, err := j.RunHost(ctx, c.In); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if n := after.Load(); n > 1 || before.Load() != until {
+			t.Errorf("%s: %d tiles were computed after the end, %d before", text, n, before.Load())
+		}
+		ctx = t.Context()
+		got, err := j.RunHost(ctx, c.In)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rec report.Record
+		if err := c.Judge(ctx, &rec, driver.Arithmetic{}, got); err != nil || rec.Status != report.Passed {
+			t.Errorf("%s: %s %v", text, rec.Reason, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+		if m, ok := d.Driver().(driver.MemoryReporter); ok {
+			if used, _ := m.MemoryInUse(); used != 0 {
+				t.Errorf("%s: %d bytes are still in use", text, used)
+			}
+		}
 	}
 }
