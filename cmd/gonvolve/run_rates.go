@@ -12,21 +12,42 @@ import (
 
 // busy adds up how long each stage took.
 type busy struct {
-	alone map[int]bool // tiles while no other is on its way; set before the first one starts
+	alone  map[int]bool // tiles while no other is on its way; set before the first one starts
+	inStep map[int]bool // tiles of which one is read while the one before it is written; likewise
 
 	mu     sync.Mutex
 	stages []tiling.Stage // by their first end
 	took   map[tiling.Stage]time.Duration
 	single map[tiling.Stage]time.Duration // of those alone
+	steps  map[int]span                   // by the tile that is read
+	chain  span                           // of all in step
 }
 
+// span is the time from the first beginning to the last end.
+type span struct{ from, to time.Time }
+
+func (s span) with(from, to time.Time) span {
+	if s.from.IsZero() || from.Before(s.from) {
+		s.from = from
+	}
+	if to.After(s.to) {
+		s.to = to
+	}
+	return s
+}
+
+func (s span) took() time.Duration { return s.to.Sub(s.from) }
+
 func (b *busy) isAlone(tile int) bool { return b.alone[tile] }
+
+func (b *busy) isInStep(tile int) bool { return b.inStep[tile] }
 
 func (b *busy) stage(s tiling.Stage, tile int, from, to time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.took == nil {
 		b.took, b.single = map[tiling.Stage]time.Duration{}, map[tiling.Stage]time.Duration{}
+		b.steps = map[int]span{}
 	}
 	if _, ok := b.took[s]; !ok {
 		b.stages = append(b.stages, s)
@@ -34,6 +55,20 @@ func (b *busy) stage(s tiling.Stage, tile int, from, to time.Time) {
 	b.took[s] += to.Sub(from)
 	if b.alone[tile] {
 		b.single[s] += to.Sub(from)
+	}
+	if !b.inStep[tile] {
+		return
+	}
+	b.chain = b.chain.with(from, to)
+	switch s {
+	case tiling.Reading:
+		if b.inStep[tile-1] {
+			b.steps[tile] = b.steps[tile].with(from, to)
+		}
+	case tiling.Writing:
+		if b.inStep[tile+1] {
+			b.steps[tile+1] = b.steps[tile+1].with(from, to)
+		}
 	}
 }
 
@@ -48,28 +83,29 @@ func (b *busy) shares(of time.Duration) string {
 	return strings.Join(list, ", ")
 }
 
-// sampledAlone is how many tiles a run with --rates computes alone.
-const sampledAlone = 5
+// sampled is how many tiles a run with --rates computes alone, and how many in step.
+const sampled = 5
 
-// choose picks the tiles that are computed alone: the last ones, so that all others are on their way without a break.
+// choose picks the tiles that are computed alone and in step: the last ones, so that all others are on their way without a break.
 func (b *busy) choose(c *cutJob) error {
 	if c.Shares() != nil {
 		return fmt.Errorf("%w: --rates is about one device; %s share the tiles", engine.ErrInvalid, c.On())
 	}
 	n := c.Tiles.Len()
-	if left := n - c.finished; left < 4*sampledAlone {
-		return fmt.Errorf("%w: --rates needs %d tiles or more, here are %d; lower --mem-limit", engine.ErrInvalid, 4*sampledAlone, left)
+	if left := n - c.finished; left < 4*sampled {
+		return fmt.Errorf("%w: --rates needs %d tiles or more, here are %d; lower --mem-limit", engine.ErrInvalid, 4*sampled, left)
 	}
-	b.alone = map[int]bool{}
-	for k := range sampledAlone {
+	b.alone, b.inStep = map[int]bool{}, map[int]bool{}
+	for k := range sampled {
 		b.alone[n-1-k] = true // what is finished are the first ones
+		b.inStep[n-1-sampled-k] = true
 	}
 	return nil
 }
 
 // rates says what a tile takes in each stage by itself, and how near a run of so many tiles comes to the slowest of them. Reading
-// and writing are also told together, as they may be of one disk.
-func (b *busy) rates(run time.Duration, tiles int) string {
+// and writing are also told together, as they may be of one disk: one after the other, and both at once.
+func (b *busy) rates(run time.Duration, tiles int) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := time.Duration(len(b.alone))
@@ -82,20 +118,22 @@ func (b *busy) rates(run time.Duration, tiles int) string {
 			continue
 		}
 		list = append(list, fmt.Sprintf("%s %s", s, short(each/n)))
-		if sum += each; each > slowest {
-			slowest, name = each, string(s)
+		if sum += each; each/n > slowest {
+			slowest, name = each/n, string(s)
 		}
 	}
-	tile := (run - sum) / time.Duration(tiles-len(b.alone))
-	share := func(of time.Duration) string {
-		return fmt.Sprintf("%.0f %%", 100*of.Seconds()/float64(n)/tile.Seconds())
+	tile := (run - sum - b.chain.took()) / time.Duration(tiles-len(b.alone)-len(b.inStep))
+	share := func(of time.Duration) string { return fmt.Sprintf("%.0f %%", 100*of.Seconds()/tile.Seconds()) }
+	text := []string{fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
+		strings.Join(list, ", "), short(tile), share(slowest), name)}
+	disk := (b.single[tiling.Reading] + b.single[tiling.Writing]) / n
+	text = append(text, fmt.Sprintf("reading and writing a tile, one after the other, takes %s: %s of the rate of a disk that does so", short(disk), share(disk)))
+	var both time.Duration
+	for _, s := range b.steps {
+		both += s.took()
 	}
-	text := fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
-		strings.Join(list, ", "), short(tile), share(slowest), name)
-	if disk := b.single[tiling.Reading] + b.single[tiling.Writing]; disk > slowest {
-		text += fmt.Sprintf(", %s of that of reading and writing after each other, as one disk does", share(disk))
-	}
-	return text
+	both /= time.Duration(len(b.steps))
+	return append(text, fmt.Sprintf("reading one tile while another is written, and nothing else, takes %s: %s of the rate of a disk that does so", short(both), share(both)))
 }
 
 // short is a time in three digits.

@@ -289,7 +289,9 @@ func TestRatesFlag(t *testing.T) {
 			t.Errorf("%s: exit %d, %s", list, code, stderr)
 		}
 	}
-	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest stage, (read|compute|write)`
+	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest stage, (read|compute|write)\n` +
+		`.*reading and writing a tile, one after the other, takes \S+ ms: \d+ % of .*\n` +
+		`.*reading one tile while another is written, and nothing else, takes \S+ ms: \d+ % of `
 	for _, file := range []string{"first.npy", "second.npy"} {
 		code, _, stderr := gonvolve(t, dir, append(args, file, "--mem-limit", "40KiB")...)
 		if code != exitDone || !regexp.MustCompile(want).MatchString(stderr) {

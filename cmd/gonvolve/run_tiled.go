@@ -48,7 +48,7 @@ func (f *runFlags) cut(cmd *cobra.Command, dev *engine.Device, j runJob, prepare
 	o := tiling.Options{Algorithm: f.alg, Exact: j.exact && f.alg == "", MemLimit: limit,
 		Progress: func(done, total int, bytes int64) { c.progress.at(done, total, bytes) }}
 	times := &busy{}
-	o.Stage, o.Alone = times.stage, times.isAlone
+	o.Stage, o.Alone, o.InStep = times.stage, times.isAlone, times.isInStep
 	var trace *tiling.Trace
 	var traced *os.File
 	if f.trace != "" {
@@ -138,7 +138,9 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 		fmt.Fprintf(cmd.ErrOrStderr(), "gonvolve: note: of %v %v\n", end.Sub(run).Round(time.Millisecond), c.busy.shares(end.Sub(run)))
 	}
 	if f.rates {
-		fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", c.busy.rates(end.Sub(run), n-c.finished))
+		for _, line := range c.busy.rates(end.Sub(run), n-c.finished) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", line)
+		}
 	}
 	r.InTiles(c.Job, nil)
 	r.Runs, r.Status = 1, report.Passed

@@ -41,6 +41,9 @@ type Options struct {
 	Stage func(s Stage, tile int, from, to time.Time)
 	// Alone says which tiles are computed while no other is on its way: Stage then tells what each stage takes by itself.
 	Alone func(tile int) bool
+	// InStep says which tiles go on together: one is read while the one before it is written, and nothing else is done meanwhile.
+	// Stage then tells what a disk takes for both at once.
+	InStep func(tile int) bool
 
 	part bool // of a tile of another job, which takes care of errors
 }

@@ -137,9 +137,14 @@ func (r *runner) pipeline(ctx context.Context) (err error) {
 
 // flight is a tile on its way, and the memory that it is in.
 type flight struct {
-	tile *Tile
-	in   *holder
+	tile   *Tile
+	in     *holder
+	inStep bool // the next one is read once this one can be written
+	second bool // the one before is in step, too, and written before there is more to this one than reading
 }
+
+// steps keep tiles in step: one that can be written, and one that was.
+type steps struct{ ready, written chan struct{} }
 
 // run sends the tiles through the stages. Between two stages there are holders: one is filled while another is read.
 func (r *runner) run(ctx context.Context) error {
@@ -168,6 +173,11 @@ func (r *runner) run(ctx context.Context) error {
 		return c
 	}
 	landed := make(chan struct{}, tiles) // tiles that were written
+	step := steps{make(chan struct{}, 1), make(chan struct{}, 1)}
+	afterReading, beforeWriting := Uploading, Downloading
+	if shared {
+		afterReading, beforeWriting = Computing, Computing
+	}
 	// A stage takes tiles in holders of the pool from, and fills those of the pool to, where there are such pools.
 	stage := func(name Stage, tiles <-chan flight, from chan<- *holder, to <-chan *holder, do func(context.Context, *Tile, *holder, *holder) error) <-chan flight {
 		next := make(chan flight, sharedOutputs) // room for all
@@ -181,6 +191,11 @@ func (r *runner) run(ctx context.Context) error {
 				var h *holder
 				if to != nil {
 					if h, ok = receive(ctx, to); !ok {
+						return
+					}
+				}
+				if f.second && name == afterReading {
+					if _, ok := receive(ctx, step.written); !ok {
 						return
 					}
 				}
@@ -198,16 +213,23 @@ func (r *runner) run(ctx context.Context) error {
 				if from != nil {
 					from <- f.in
 				}
-				if to != nil {
-					next <- flight{f.tile, h}
-				} else {
-					landed <- struct{}{}
+				if f.inStep && name == beforeWriting {
+					step.ready <- struct{}{}
 				}
+				if to != nil {
+					f.in = h
+					next <- f
+					continue
+				}
+				if f.inStep {
+					step.written <- struct{}{}
+				}
+				landed <- struct{}{}
 			}
 		})
 		return next
 	}
-	list := r.tiles(ctx, &wg, landed)
+	list := r.tiles(ctx, &wg, landed, step)
 	if shared {
 		p := r.Tiles.Problem()
 		up, out := pool(holders), pool(sharedOutputs, p.Outputs()...)
@@ -278,7 +300,7 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 }
 
 // tiles sends the tiles that are to be computed, of which landed gets word when they are written.
-func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan struct{}) <-chan flight {
+func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan struct{}, step steps) <-chan flight {
 	parts := r.Tiles.parts()
 	c := make(chan flight)
 	wg.Go(func() {
@@ -290,21 +312,29 @@ func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan st
 			}
 		}
 		next := r.queue(ctx)
+		last := false // the last one is in step
 		for i, ok := next(); ok; i, ok = next() {
 			for end := (i/parts + 1) * parts; i < end; i++ {
 				t := r.Tiles.Tile(i)
 				alone := r.o.Alone != nil && r.o.Alone(i)
-				if alone {
+				f := flight{tile: &t, inStep: r.o.InStep != nil && r.o.InStep(i)}
+				if f.second = last && f.inStep; last && !f.inStep {
+					receive(ctx, step.written)
+				}
+				if alone || f.inStep && !last {
 					land()
 				}
 				select {
-				case c <- flight{tile: &t}:
+				case c <- f:
 					flying++
 				case <-ctx.Done():
 					return
 				}
 				if alone {
 					land()
+				}
+				if last = f.inStep; last {
+					receive(ctx, step.ready)
 				}
 			}
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 )
@@ -150,6 +151,61 @@ func TestTilesAlone(t *testing.T) {
 	for i := 1; i < len(stays); i++ {
 		if (alone[i] || alone[i-1]) && stays[i].from.Before(stays[i-1].to) {
 			t.Errorf("tile %d began before tile %d was written", i, i-1)
+		}
+	}
+}
+
+// Tiles in step: each is read when the one before can be written, and computed when that one is written; all others are before or
+// after them.
+func TestTilesInStep(t *testing.T) {
+	for _, copies := range []bool{false, true} {
+		dev := open(t, "cpu")
+		if copies {
+			dev = fails(t, faulty.New(faulty.Options{}), staged)
+		}
+		p, err := problem.Parse("pool:max:mb1ic20ih32kh2sh2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		inStep := map[int]bool{2: true, 3: true, 4: true, 7: true, 9: true}
+		type stay struct{ from, to time.Time }
+		var mu sync.Mutex
+		stays := map[tiling.Stage]map[int]stay{}
+		for _, s := range tiling.Stages() {
+			stays[s] = map[int]stay{}
+		}
+		_, err = tiling.Compute(t.Context(), dev, p, inputs(t, open(t, "cpu"), &p), tiling.Options{
+			MemLimit: 40 << 10,
+			InStep:   func(tile int) bool { return inStep[tile] },
+			Stage: func(s tiling.Stage, tile int, from, to time.Time) {
+				mu.Lock()
+				defer mu.Unlock()
+				stays[s][tile] = stay{from, to}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, written := stays[tiling.Reading], stays[tiling.Writing]
+		if len(written) < 10 {
+			t.Fatalf("%d tiles", len(written))
+		}
+		for i := 1; i < len(written); i++ {
+			switch {
+			case inStep[i] && inStep[i-1]:
+				for _, s := range tiling.Stages() {
+					if b, ok := stays[s][i-1]; ok && s != tiling.Writing && read[i].from.Before(b.to) {
+						t.Errorf("copies %v: tile %d was read before tile %d could be written", copies, i, i-1)
+					}
+					if b, ok := stays[s][i]; ok && s != tiling.Reading && b.from.Before(written[i-1].to) {
+						t.Errorf("copies %v: tile %d went on before tile %d was written", copies, i, i-1)
+					}
+				}
+			case inStep[i] || inStep[i-1]:
+				if read[i].from.Before(written[i-1].to) {
+					t.Errorf("copies %v: tile %d began before tile %d was written", copies, i, i-1)
+				}
+			}
 		}
 	}
 }
