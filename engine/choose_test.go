@@ -45,6 +45,13 @@ type pacedDevice struct {
 
 func (d *pacedDevice) Info() driver.Info { list, _ := d.d.Devices(); return list[0] }
 
+// Candidates and Runs are the cpu's, whose plans name their code.
+func (d *pacedDevice) Candidates(p problem.Problem) []driver.Candidate {
+	return d.Device.(driver.Tuner).Candidates(p)
+}
+
+func (d *pacedDevice) Runs(kernels string) bool { return d.Device.(driver.Tuner).Runs(kernels) }
+
 func (d *pacedDevice) NewStream() (driver.Stream, error) {
 	s, err := d.Device.NewStream()
 	return &pacedStream{s, d.d}, err
