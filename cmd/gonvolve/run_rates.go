@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +19,9 @@ type busy struct {
 	mu     sync.Mutex
 	stages []tiling.Stage // by their first end
 	took   map[tiling.Stage]time.Duration
-	single map[tiling.Stage]time.Duration // of those alone
-	steps  map[int]span                   // by the tile that is read
-	chain  span                           // of all in step
+	single map[tiling.Stage][]time.Duration // of those alone
+	steps  map[int]span                     // by the tile that is read
+	chain  span                             // of all in step
 }
 
 // span is the time from the first beginning to the last end.
@@ -46,7 +47,7 @@ func (b *busy) stage(s tiling.Stage, tile int, from, to time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.took == nil {
-		b.took, b.single = map[tiling.Stage]time.Duration{}, map[tiling.Stage]time.Duration{}
+		b.took, b.single = map[tiling.Stage]time.Duration{}, map[tiling.Stage][]time.Duration{}
 		b.steps = map[int]span{}
 	}
 	if _, ok := b.took[s]; !ok {
@@ -54,7 +55,7 @@ func (b *busy) stage(s tiling.Stage, tile int, from, to time.Time) {
 	}
 	b.took[s] += to.Sub(from)
 	if b.alone[tile] {
-		b.single[s] += to.Sub(from)
+		b.single[s] = append(b.single[s], to.Sub(from))
 	}
 	if !b.inStep[tile] {
 		return
@@ -108,32 +109,44 @@ func (b *busy) choose(c *cutJob) error {
 func (b *busy) rates(run time.Duration, tiles int) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := time.Duration(len(b.alone))
 	var list []string
-	var sum, slowest time.Duration
+	var alone, slowest time.Duration
 	name := ""
 	for _, s := range tiling.Stages() {
-		each, ok := b.single[s]
+		times, ok := b.single[s]
 		if !ok {
 			continue
 		}
-		list = append(list, fmt.Sprintf("%s %s", s, short(each/n)))
-		if sum += each; each/n > slowest {
-			slowest, name = each/n, string(s)
+		for _, t := range times {
+			alone += t
+		}
+		each := median(times)
+		list = append(list, fmt.Sprintf("%s %s", s, short(each)))
+		if each > slowest {
+			slowest, name = each, string(s)
 		}
 	}
-	tile := (run - sum - b.chain.took()) / time.Duration(tiles-len(b.alone)-len(b.inStep))
+	tile := (run - alone - b.chain.took()) / time.Duration(tiles-len(b.alone)-len(b.inStep))
 	share := func(of time.Duration) string { return fmt.Sprintf("%.0f %%", 100*of.Seconds()/tile.Seconds()) }
-	text := []string{fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
-		strings.Join(list, ", "), short(tile), share(slowest), name)}
-	disk := (b.single[tiling.Reading] + b.single[tiling.Writing]) / n
-	text = append(text, fmt.Sprintf("reading and writing a tile, one after the other, takes %s: %s of the rate of a disk that does so", short(disk), share(disk)))
-	var both time.Duration
+	var both []time.Duration
 	for _, s := range b.steps {
-		both += s.took()
+		both = append(both, s.took())
 	}
-	both /= time.Duration(len(b.steps))
-	return append(text, fmt.Sprintf("reading one tile while another is written, and nothing else, takes %s: %s of the rate of a disk that does so", short(both), share(both)))
+	inTurn, atOnce := median(b.single[tiling.Reading])+median(b.single[tiling.Writing]), median(both)
+	return []string{
+		fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
+			strings.Join(list, ", "), short(tile), share(slowest), name),
+		fmt.Sprintf("reading and writing a tile, one after the other, takes %s: %s of the rate of a disk that does so",
+			short(inTurn), share(inTurn)),
+		fmt.Sprintf("reading one tile while another is written, and nothing else, takes %s: %s of the rate of a disk that does so",
+			short(atOnce), share(atOnce)),
+	}
+}
+
+// median is the middle one of some times: a tile at the edge of the others' shape may be smaller, or be compiled for.
+func median(times []time.Duration) time.Duration {
+	times = slices.Sorted(slices.Values(times))
+	return times[len(times)/2]
 }
 
 // short is a time in three digits.
