@@ -67,6 +67,8 @@ func (r *runner) recover(ctx context.Context, err error) error {
 	case errors.Is(err, errUnshared):
 		r.copies = true
 		return nil
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()): // whatever else went wrong meanwhile
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	case ctx.Err() != nil || r.o.part || errors.As(err, &s) && (s.stage == Reading || s.stage == Writing):
 		return err
 	case r.next == r.Tiles.Len(): // only the streams had to be closed

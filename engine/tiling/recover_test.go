@@ -278,6 +278,47 @@ func TestACancelledRunStops(t *testing.T) {
 	}
 }
 
+// observed is a source that calls a function before each read.
+type observed struct {
+	tiling.Source
+	read func()
+}
+
+func (o observed) ReadBox(ctx context.Context, b tiling.Box, to *engine.Tensor, at []int) error {
+	o.read()
+	return o.Source.ReadBox(ctx, b, to, at)
+}
+
+// A run that is cancelled while a tile is divided that cannot be is called cancelled.
+func TestACancelledRunSaysSo(t *testing.T) {
+	d := fails(t, faulty.New(faulty.Options{OutOfMemory: 1, Methods: []string{"Alloc"}}), engine.NoFallback())
+	p, err := problem.Parse("pool:max:mb1ic1ih4kh4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := tiling.Prepare(t.Context(), d, p, tiling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	dst, err := engine.NewTensor(problem.F32, p.Shape(problem.Dst)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := inputs(t, open(t, "cpu"), &p)
+	from := [problem.Roles]tiling.Source{problem.Src: observed{tiling.Memory{Tensor: in[problem.Src]}, func() {
+		if steps(d) != nil {
+			cancel()
+		}
+	}}}
+	to := [problem.Roles]tiling.Sink{problem.Dst: tiling.Memory{Tensor: dst}}
+	if err := j.Run(ctx, from, to); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled after %v: %v", steps(d), err)
+	}
+}
+
 func TestTilesAreChecked(t *testing.T) {
 	for _, text := range []string{tiledConv, tiledSums, tiledPool} {
 		d := fails(t, faulty.New(faulty.Options{}), engine.WithCheck(16))
