@@ -205,13 +205,23 @@ func TestADeviceLostForGoodIsReplaced(t *testing.T) {
 
 func TestLackOfMemoryMakesSmallerTiles(t *testing.T) {
 	for _, text := range []string{tiledConv, tiledSums, tiledPool} {
-		f := faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Most: 2, Methods: []string{"Alloc"}})
-		d := fails(t, f, engine.NoFallback())
+		lack := func() *faulty.Faults {
+			return faulty.New(faulty.Options{OutOfMemory: 1, After: 3, Most: 2, Methods: []string{"Alloc"}})
+		}
+		d := fails(t, lack(), engine.NoFallback(), staged)
 		if _, err := compute(t, d, text, tiling.Options{MemLimit: 24 << 10}); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 		// Two stages may have run out of memory at a time.
 		if got := slices.Compact(steps(d)); !slices.Equal(got, []engine.Step{engine.Divided}) {
+			t.Errorf("%s: steps are %v", text, got)
+		}
+		// Shared memory is asked for before it is needed, and then once more: there may be enough by then.
+		d = fails(t, lack(), engine.NoFallback())
+		if _, err := compute(t, d, text, tiling.Options{MemLimit: 24 << 10}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if got := slices.Compact(steps(d)); got != nil && !slices.Equal(got, []engine.Step{engine.Divided}) {
 			t.Errorf("%s: steps are %v", text, got)
 		}
 	}
