@@ -37,6 +37,11 @@
 // A device that cannot run a problem falls back to the cpu visibly: the plan says so ([Plan.Fallback]), the device
 // counts it ([Device.Fallbacks]) and the default slog logger gets a warning. [NoFallback] makes it an error.
 //
+// # Larger than the device
+//
+// A problem that the device, or its memory limit ([WithMemLimit]), cannot hold runs on it in tiles, by [Device.Compute] and its
+// like, in programs that import package tiling; a [Plan] of it is an error that says so.
+//
 // # When devices fail
 //
 // [Device.Compute] and its like open a device again that was lost on the way, up to three times for a run, and fall back to

@@ -137,7 +137,7 @@ func (f *Faults) Prepare(ctx context.Context) (err error) {
 			f.arith[spec] = append(f.arith[spec], a)
 		}
 	}
-	f.threads = runtime.NumGoroutine()
+	f.threads = calm()
 	return nil
 }
 
@@ -410,6 +410,19 @@ func (f *Faults) settle(faults *faulty.Faults) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%d goroutines became %d\n%s", f.threads, runtime.NumGoroutine(), stacks())
+}
+
+// calm is how many goroutines there are once those that are about to end have ended: as long as they become fewer it looks
+// again. What it counted too many would hide as many that runs leave behind.
+func calm() int {
+	least := runtime.NumGoroutine()
+	for same := 0; same < 10; same++ {
+		time.Sleep(5 * time.Millisecond)
+		if n := runtime.NumGoroutine(); n < least {
+			least, same = n, 0
+		}
+	}
+	return least
 }
 
 func stacks() string {
