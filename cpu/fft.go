@@ -171,16 +171,11 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 	memory := a.get(w.scratch())
 	r.ctx, r.source, r.packed, r.target, r.chain = ctx, source, packed, target, c
 	r.infinite.Store(false)
-	rest := memory
-	take := func(n int) []float32 {
-		v := rest[:n:n]
-		rest = rest[n:]
-		return v
-	}
-	r.spectra, r.sums = take(w.transformed()), take(w.products())
+	rest := scratch(memory)
+	r.spectra, r.sums = rest.take(w.transformed()), rest.take(w.products())
 	for i := range r.workers {
 		k := &r.workers[i]
-		k.f.Scratch, k.rows, k.ws = take(w.work()), take((w.rows()+15)&^15), take(w.workspace())
+		k.f.Scratch, k.rows, k.ws = rest.take(w.work()), rest.take((w.rows()+15)&^15), rest.take(w.workspace())
 	}
 	total := w.n * w.tiles[0] * w.tiles[1]
 	vectors := w.ld / w.f.Lanes()

@@ -117,3 +117,13 @@ func (a *arena) put(b []float32) {
 		a.pools[bits.Len(uint(cap(b)-1))].Put(unsafe.SliceData(b))
 	}
 }
+
+// scratch is what is left of memory that a run shares out.
+type scratch []float32
+
+// take is the next n elements.
+func (s *scratch) take(n int) []float32 {
+	v := (*s)[:n:n]
+	*s = (*s)[n:]
+	return v
+}

@@ -301,23 +301,18 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 	memory := a.get(w.scratch())
 	t.ctx, t.source, t.packed, t.target, t.chain = ctx, source, packed, target, c
 	t.infinite.Store(false)
-	rest := memory
-	take := func(n int) []float32 {
-		v := rest[:n:n]
-		rest = rest[n:]
-		return v
-	}
+	rest := scratch(memory)
 	var shared []float32
 	if w.shared {
-		shared = take(w.transformed())
+		shared = rest.take(w.transformed())
 	}
 	for i := range t.workers {
 		k := &t.workers[i]
 		if k.source = shared; !w.shared {
-			k.source = take(w.transformed())
+			k.source = rest.take(w.transformed())
 		}
-		k.products, k.parted, k.ws = take(w.products()), take(w.parted()), take(w.workspace())
-		k.planes.ISA, k.planes.M, k.planes.Scratch = w.isa, w.m, take(w.m.Scratch())
+		k.products, k.parted, k.ws = rest.take(w.products()), rest.take(w.parted()), rest.take(w.workspace())
+		k.planes.ISA, k.planes.M, k.planes.Scratch = w.isa, w.m, rest.take(w.m.Scratch())
 	}
 	if w.shared {
 		for t.unit = range w.units() {
