@@ -11,6 +11,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
@@ -94,20 +95,6 @@ func (p *pacedPlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (dr
 // The times are far apart: the cpu takes microseconds for this.
 const little = "mb1ic2ih6oc3oh6kh3ph1"
 
-func openAuto(t *testing.T, spec string, o ...engine.Option) *engine.Device {
-	t.Helper()
-	d, err := engine.Open(t.Context(), spec, o...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
-}
-
 func parsed(t *testing.T, text string) problem.Problem {
 	t.Helper()
 	p, err := problem.Parse(text)
@@ -122,7 +109,7 @@ func TestAuto(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	slow, far := &paced{run: 100 * time.Millisecond, id: "slow"}, &paced{write: 40 * time.Millisecond, id: "far"}
 	engine.WithDrivers(t, map[string]driver.Driver{"slow": slow, "vulkan": far, "middle": &paced{run: 10 * time.Millisecond, id: "middle"}})
-	d := openAuto(t, "auto")
+	d := devicetest.Open(t, "auto")
 	p := parsed(t, little)
 	for _, c := range []struct {
 		data engine.Data
@@ -155,13 +142,13 @@ func TestAuto(t *testing.T) {
 	}
 
 	ran := slow.runs.Load()
-	again := openAuto(t, "auto")
+	again := devicetest.Open(t, "auto")
 	opens := slow.opens.Load()
 	if on, err := again.For(t.Context(), p, engine.OnHost); err != nil || on.Spec() != "middle:0" || slow.runs.Load() != ran || slow.opens.Load() != opens {
 		t.Errorf("%v, %v: raced again", on, err)
 	}
 	slow.id = "slow 2" // another version of its driver
-	third := openAuto(t, "auto")
+	third := devicetest.Open(t, "auto")
 	if on, err := third.For(t.Context(), p, engine.OnHost); err != nil || on.Spec() != "middle:0" || slow.runs.Load() == ran {
 		t.Errorf("%v, %v: not raced again", on, err)
 	}
@@ -179,7 +166,7 @@ func TestAutoRefused(t *testing.T) {
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": closed, "opencl": lost, "other": refuses})
 	p := parsed(t, little)
 	for range 2 {
-		d := openAuto(t, "auto")
+		d := devicetest.Open(t, "auto")
 		pl, err := d.Plan(t.Context(), p, driver.PlanOptions{})
 		if err != nil || pl.Device().Spec() != "cpu" {
 			t.Fatalf("%v", err)
@@ -195,7 +182,7 @@ func TestAutoRefused(t *testing.T) {
 		t.Errorf("a race with a lost device was kept: %d plans", refuses.plans.Load())
 	}
 	engine.WithDrivers(t, map[string]driver.Driver{"vulkan": refuses, "opencl": lost})
-	d := openAuto(t, "auto", engine.NoFallback())
+	d := devicetest.Open(t, "auto", engine.NoFallback())
 	if _, err := d.Plan(t.Context(), p, driver.PlanOptions{}); !errors.Is(err, engine.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
@@ -214,7 +201,7 @@ func TestAutoRefused(t *testing.T) {
 func TestAutoTrials(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", "off")
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "other": &paced{id: "a", run: 20 * time.Millisecond}})
-	d := openAuto(t, "auto")
+	d := devicetest.Open(t, "auto")
 	for _, text := range []string{
 		little, "f16:" + little, "conv:u8-s8-u8:" + little, "conv:u8-s8-s32:" + little, "conv:BWD_W:" + little, "conv:BWD_D:" + little,
 		"conv:bias,post=scale+add+relu:" + little, "deform:mask:" + little, "pool:max:mb1ic2ih6oh3kh2", "pool:max:BWD_D:mb1ic2ih6oh3kh2",
@@ -251,7 +238,7 @@ func TestMembers(t *testing.T) {
 		{"auto", "auto", []string{"cpu", "vulkan:0"}, false},
 		{"cpu+opencl", "cpu+opencl:0", nil, true},
 	} {
-		d := openAuto(t, c.spec)
+		d := devicetest.Open(t, c.spec)
 		if d.Name() != c.name || d.Divides() != c.divides {
 			t.Errorf("%s: name %s, divides %v", c.spec, d.Name(), d.Divides())
 		}

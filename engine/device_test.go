@@ -13,6 +13,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
@@ -27,26 +28,6 @@ func tensor(t *testing.T, data []float32, shape ...int) *engine.Tensor {
 	return v
 }
 
-// open opens a device that must end without a leak.
-func open(t *testing.T, spec string, opts ...engine.Option) *engine.Device {
-	t.Helper()
-	d, err := engine.Open(t.Context(), spec, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if m, ok := d.Driver().(driver.MemoryReporter); ok {
-			if used, _ := m.MemoryInUse(); used != 0 {
-				t.Errorf("%d bytes are still in use", used)
-			}
-		}
-		if err := errors.Join(d.Close(), d.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
-}
-
 func TestFallback(t *testing.T) {
 	refuses := &fake{infos: devices("discrete g"), refuse: fmt.Errorf("%w: src has 9 elements, the largest buffer holds 8", driver.ErrUnsupported)}
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": refuses})
@@ -55,7 +36,7 @@ func TestFallback(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
 	t.Cleanup(func() { slog.SetDefault(before) })
 
-	d := open(t, "vulkan:0")
+	d := devicetest.Open(t, "vulkan:0")
 	src, wei := tensor(t, []float32{1, 2, 3}, 1, 1, 3), tensor(t, []float32{1, 10}, 1, 1, 2)
 	dst, err := d.Conv(t.Context(), src, wei, nil, problem.Params{})
 	if err != nil {
@@ -90,7 +71,7 @@ func TestFallback(t *testing.T) {
 	if _, err := d.Plan(t.Context(), problem.Problem{}, driver.PlanOptions{}); !errors.Is(err, problem.ErrInvalid) {
 		t.Errorf("invalid problem: %v", err)
 	}
-	strict := open(t, "vulkan:0", engine.NoFallback())
+	strict := devicetest.Open(t, "vulkan:0", engine.NoFallback())
 	if _, err := strict.Plan(t.Context(), pl.Problem(), driver.PlanOptions{}); !errors.Is(err, engine.ErrUnsupported) || !strings.HasPrefix(err.Error(), "vulkan:0: ") {
 		t.Errorf("without fallback: %v", err)
 	}
@@ -114,7 +95,7 @@ func TestFallback(t *testing.T) {
 
 func TestShapeErrors(t *testing.T) {
 	ctx := t.Context()
-	d := open(t, "cpu")
+	d := devicetest.Open(t, "cpu")
 	p := problemtest.Parse(t, "mb1ic1oc2iw4kw3")
 	p.Bias = true
 	pl, err := d.Plan(ctx, p, driver.PlanOptions{})
@@ -127,7 +108,7 @@ func TestShapeErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	other := open(t, "cpu")
+	other := devicetest.Open(t, "cpu")
 	s, err := d.NewStream()
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +190,7 @@ func TestShapeErrors(t *testing.T) {
 // TestStream keeps tensors on the device, poisons and reads them back.
 func TestStream(t *testing.T) {
 	ctx := t.Context()
-	d := open(t, "cpu")
+	d := devicetest.Open(t, "cpu")
 	s, err := d.NewStream()
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +237,7 @@ func TestStream(t *testing.T) {
 // weights or the other, never of a mixture.
 func TestConcurrentPlan(t *testing.T) {
 	ctx := t.Context()
-	d := open(t, "cpu")
+	d := devicetest.Open(t, "cpu")
 	p := problemtest.Parse(t, "mb2ic4oc8ih12kh3ph1")
 	p.Bias = true
 	pl, err := d.Plan(ctx, p, driver.PlanOptions{})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
@@ -102,7 +103,7 @@ func openCounting(t *testing.T, c *counting) *engine.Device {
 	t.Helper()
 	c.calls = map[string]int{}
 	engine.WithDrivers(t, map[string]driver.Driver{"counting": c})
-	return open(t, "counting:0")
+	return devicetest.Open(t, "counting:0")
 }
 
 // convOnes convolves ones with weights of one value, and checks the result.

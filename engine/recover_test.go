@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -24,9 +23,7 @@ func withFaults(t *testing.T, o faulty.Options) (*faulty.Faults, engine.Option) 
 	t.Helper()
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}, "vulkan": &fake{infos: devices("discrete g")}})
 	f := faulty.New(o)
-	log := slog.Default()
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
-	t.Cleanup(func() { slog.SetDefault(log) })
+	devicetest.Silent(t) // of each step
 	d, err := engine.Open(t.Context(), "cpu")
 	if err != nil {
 		t.Fatal(err)
@@ -34,19 +31,8 @@ func withFaults(t *testing.T, o faulty.Options) (*faulty.Faults, engine.Option) 
 	if err := errors.Join(conv(t, d), d.Close()); err != nil { // starts the cpu's workers, which stay
 		t.Fatal(err)
 	}
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		f.Release()
-		for wait := 0; wait < 1000 && (f.Leaks() != nil || runtime.NumGoroutine() > before); wait++ {
-			time.Sleep(10 * time.Millisecond)
-		}
-		if err := f.Leaks(); err != nil {
-			t.Error(err)
-		}
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines became %d", before, n)
-		}
-	})
+	devicetest.NothingLeft(t, f.Leaks)
+	t.Cleanup(f.Release)
 	return f, engine.WithDriver(func(d driver.Driver) driver.Driver {
 		if _, ok := d.(cpu.Driver); ok {
 			return d // what the device falls back to is sound
@@ -76,7 +62,7 @@ func steps(d *engine.Device) (s []engine.Step) {
 func TestALostDeviceIsOpenedAgain(t *testing.T) {
 	for _, method := range []string{"Alloc", "NewStream", "Plan", "Pack", "Write", "Run", "Event.Wait", "Read"} {
 		_, through := withFaults(t, faulty.Options{Lost: 1, Most: 1, Methods: []string{method}})
-		d := open(t, "vulkan:0", through, engine.NoFallback())
+		d := devicetest.Open(t, "vulkan:0", through, engine.NoFallback())
 		if err := conv(t, d); err != nil {
 			t.Errorf("lost in %s: %v", method, err)
 		}
@@ -97,14 +83,14 @@ func TestADeviceLostForGoodIsReplaced(t *testing.T) {
 			}
 			continue
 		}
-		d := open(t, "vulkan:0", through)
+		d := devicetest.Open(t, "vulkan:0", through)
 		if err := conv(t, d); err != nil {
 			t.Error(err)
 		}
 		if got := steps(d); !slices.Equal(got, []engine.Step{engine.Reopened, engine.Reopened, engine.Reopened, engine.Moved}) {
 			t.Errorf("steps are %v", got)
 		}
-		if err := conv(t, open(t, "vulkan:0", through, engine.NoFallback())); !errors.Is(err, engine.ErrDeviceLost) || !strings.HasPrefix(err.Error(), "vulkan:0: ") {
+		if err := conv(t, devicetest.Open(t, "vulkan:0", through, engine.NoFallback())); !errors.Is(err, engine.ErrDeviceLost) || !strings.HasPrefix(err.Error(), "vulkan:0: ") {
 			t.Errorf("without another device: %v", err)
 		}
 	}
@@ -113,14 +99,14 @@ func TestADeviceLostForGoodIsReplaced(t *testing.T) {
 func TestLackOfMemoryMovesAProblem(t *testing.T) {
 	for _, method := range []string{"Alloc", "NewStream", "Pack", "Write", "Run", "Read"} {
 		_, through := withFaults(t, faulty.Options{OutOfMemory: 1, Methods: []string{method}})
-		d := open(t, "vulkan:0", through)
+		d := devicetest.Open(t, "vulkan:0", through)
 		if err := conv(t, d); err != nil {
 			t.Errorf("no memory for %s: %v", method, err)
 		}
 		if got := d.Fallbacks(); len(got) != 1 || got[0].Step != engine.Moved || got[0].To != "cpu" || !errors.Is(got[0].Reason, engine.ErrOutOfMemory) {
 			t.Errorf("no memory for %s: %v", method, got)
 		}
-		if err := conv(t, open(t, "vulkan:0", through, engine.NoFallback())); !errors.Is(err, engine.ErrOutOfMemory) {
+		if err := conv(t, devicetest.Open(t, "vulkan:0", through, engine.NoFallback())); !errors.Is(err, engine.ErrOutOfMemory) {
 			t.Errorf("no memory for %s and no other device: %v", method, err)
 		}
 	}
@@ -159,7 +145,7 @@ func TestAHungDeviceHitsItsDeadline(t *testing.T) {
 // A device without a deadline waits as long as the caller does.
 func TestAHungWaitEndsWithItsContext(t *testing.T) {
 	_, through := withFaults(t, faulty.Options{Hang: 1, Methods: []string{"Event.Wait"}})
-	d := open(t, "vulkan:0", through)
+	d := devicetest.Open(t, "vulkan:0", through)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := d.Pool(ctx, problem.Max, tensor(t, []float32{1, 2}, 1, 1, 2), nil, problem.Params{})
@@ -170,7 +156,7 @@ func TestAHungWaitEndsWithItsContext(t *testing.T) {
 
 func TestWhatIsFromBeforeADeviceWasLostStaysLost(t *testing.T) {
 	_, through := withFaults(t, faulty.Options{Lost: 1, Most: 1, Methods: []string{"Fill"}})
-	d := open(t, "vulkan:0", through)
+	d := devicetest.Open(t, "vulkan:0", through)
 	ctx := t.Context()
 	p := problemtest.Parse(t, "pool:max:mb1ic1iw2kw2")
 	type things struct {
@@ -247,7 +233,7 @@ func TestCheckNamesADeviceThatCorruptsResults(t *testing.T) {
 		_, err := d.Conv(t.Context(), tensor(t, src, 1, 1, 1000), wei, nil, problem.Params{})
 		return err
 	}
-	d := open(t, "vulkan:0", through, engine.WithCheck(20))
+	d := devicetest.Open(t, "vulkan:0", through, engine.WithCheck(20))
 	err := run(d)
 	if !errors.Is(err, engine.ErrWrongResult) || !strings.Contains(err.Error(), "wrong result: vulkan:0: dst of conv:mb1ic1oc1iw1000ow998kw3") {
 		t.Error(err)
@@ -255,10 +241,10 @@ func TestCheckNamesADeviceThatCorruptsResults(t *testing.T) {
 	if d.Checked() != 0 {
 		t.Errorf("%d elements were found right", d.Checked())
 	}
-	if err := run(open(t, "vulkan:0", through)); err != nil {
+	if err := run(devicetest.Open(t, "vulkan:0", through)); err != nil {
 		t.Errorf("without a check: %v", err)
 	}
-	sound := open(t, "vulkan:0", engine.WithCheck(20))
+	sound := devicetest.Open(t, "vulkan:0", engine.WithCheck(20))
 	if err := run(sound); err != nil || sound.Checked() < 15 {
 		t.Errorf("a sound device: %v, %d elements were found right", err, sound.Checked())
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -63,7 +64,7 @@ func TestHalvesRoundTrip(t *testing.T) {
 
 // TestOddBytes: tensors whose bytes are no whole number of words go to a device and back.
 func TestOddBytes(t *testing.T) {
-	d := open(t, "cpu")
+	d := devicetest.Open(t, "cpu")
 	s, err := d.NewStream()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 	"github.com/gonvolve/gonvolve/engine/tuned"
@@ -23,7 +24,7 @@ func TestTuning(t *testing.T) {
 	t.Cleanup(func() { slog.SetDefault(before) })
 
 	db := tuned.Load(nil)
-	d := open(t, "cpu", engine.WithTuning(db))
+	d := devicetest.Open(t, "cpu", engine.WithTuning(db))
 	plan := func(d *engine.Device, text string, o driver.PlanOptions) driver.PlanInfo {
 		t.Helper()
 		pl, err := d.Plan(t.Context(), problemtest.Parse(t, text), o)
@@ -54,7 +55,7 @@ func TestTuning(t *testing.T) {
 	if i := plan(d, text, driver.PlanOptions{Algorithm: own.Algorithm}); i.Algorithm != own.Algorithm || i.Why != own.Why {
 		t.Errorf("asked for: %+v", i)
 	}
-	if i := plan(open(t, "cpu", engine.WithTuning(nil)), text, driver.PlanOptions{}); i != own {
+	if i := plan(devicetest.Open(t, "cpu", engine.WithTuning(nil)), text, driver.PlanOptions{}); i != own {
 		t.Errorf("without tuning: %+v", i)
 	}
 	if logged.Len() > 0 {
@@ -73,7 +74,7 @@ func TestTuning(t *testing.T) {
 func TestTuningOfUser(t *testing.T) {
 	engine.WithDrivers(t, map[string]driver.Driver{"cpu": cpu.Driver{}})
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
-	d := open(t, "cpu")
+	d := devicetest.Open(t, "cpu")
 	p := problemtest.Parse(t, "mb1ic4ih8oc6kh3ph1")
 	own, err := d.Plan(t.Context(), p, driver.PlanOptions{})
 	if err != nil {
@@ -89,7 +90,7 @@ func TestTuningOfUser(t *testing.T) {
 	for _, c := range []struct {
 		dev  *engine.Device
 		want bool
-	}{{d, true}, {open(t, "cpu"), true}, {open(t, "cpu", engine.WithDriverOptions(driver.Options{NoCache: true})), false}} {
+	}{{d, true}, {devicetest.Open(t, "cpu"), true}, {devicetest.Open(t, "cpu", engine.WithDriverOptions(driver.Options{NoCache: true})), false}} {
 		pl, err := c.dev.Plan(context.Background(), p, driver.PlanOptions{})
 		if err != nil {
 			t.Fatal(err)

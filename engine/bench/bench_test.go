@@ -13,6 +13,7 @@ import (
 
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
@@ -66,16 +67,7 @@ func (p *tiredPlan) Run(ctx context.Context, s driver.Stream, a driver.Args) (dr
 
 func open(t testing.TB, spec string) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(context.Background(), spec, engine.NoFallback())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return devicetest.Open(t, spec, engine.NoFallback())
 }
 
 func newCase(t testing.TB, text string) *verify.Case {

@@ -13,23 +13,9 @@ import (
 	"testing"
 
 	_ "github.com/gonvolve/gonvolve/cpu"
-	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/onnx"
 )
-
-func openCPU(t testing.TB) *engine.Device {
-	t.Helper()
-	dev, err := engine.Open(t.Context(), "cpu")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return dev
-}
 
 // writeTest writes a backend test of one data set.
 func writeTest(t testing.TB, dir string, model []byte, outputs [][]byte, inputs ...[]byte) {
@@ -60,7 +46,7 @@ func run(t *testing.T, dir string, operators ...string) map[string]onnx.Result {
 	t.Helper()
 	all := map[string]onnx.Result{}
 	var order []string
-	err := onnx.RunDir(t.Context(), openCPU(t), dir, operators, func(r onnx.Result) {
+	err := onnx.RunDir(t.Context(), devicetest.Open(t, "cpu"), dir, operators, func(r onnx.Result) {
 		all[r.Name] = r
 		order = append(order, r.Name)
 	})
@@ -174,7 +160,7 @@ func TestRunDir(t *testing.T) {
 }
 
 func TestRunDirErrors(t *testing.T) {
-	dev, dir := openCPU(t), t.TempDir()
+	dev, dir := devicetest.Open(t, "cpu"), t.TempDir()
 	none := func(r onnx.Result) { t.Errorf("result %+v", r) }
 	if err := onnx.RunDir(t.Context(), dev, dir, nil, none); !errors.Is(err, onnx.ErrNoTests) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("empty directory: %v", err)

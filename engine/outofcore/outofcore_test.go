@@ -13,6 +13,7 @@ import (
 
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
@@ -23,16 +24,7 @@ import (
 
 func open(t testing.TB) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(t.Context(), "cpu", engine.NoFallback(), engine.WithTuning(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return devicetest.Open(t, "cpu", engine.NoFallback(), engine.WithTuning(nil))
 }
 
 // bench is a problem with its inputs in files, and the results that it should have.

@@ -8,6 +8,7 @@ import (
 
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/peak"
 )
@@ -50,20 +51,10 @@ func (d *device) MeasurePeaks(context.Context) (driver.Peaks, error) {
 	return d.m.peaks, d.m.err
 }
 
-func open(t *testing.T, spec string) *engine.Device {
-	t.Helper()
-	d, err := engine.Open(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
-
 func TestOnce(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
-	d := open(t, "mountain")
+	d := devicetest.Open(t, "mountain")
 	if p, ok := peak.Known(d.Info()); ok {
 		t.Errorf("known before: %+v", p)
 	}
@@ -92,7 +83,7 @@ func TestOnce(t *testing.T) {
 func TestRaise(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	fake = mountain{peaks: driver.Peaks{GFLOPS: 5, GBPS: 7}}
-	d := open(t, "mountain")
+	d := devicetest.Open(t, "mountain")
 	busy, err := peak.Of(t.Context(), d.Driver())
 	if err != nil {
 		t.Fatal(err)
@@ -119,11 +110,11 @@ func TestError(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", t.TempDir())
 	broken := errors.New("broken")
 	fake = mountain{err: broken}
-	if p, err := peak.Of(t.Context(), open(t, "mountain").Driver()); !errors.Is(err, broken) || p != (driver.Peaks{}) {
+	if p, err := peak.Of(t.Context(), devicetest.Open(t, "mountain").Driver()); !errors.Is(err, broken) || p != (driver.Peaks{}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	fake = mountain{} // nothing could be measured
-	d := open(t, "mountain")
+	d := devicetest.Open(t, "mountain")
 	if p, err := peak.Of(t.Context(), d.Driver()); err != nil || p != (driver.Peaks{}) {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -134,7 +125,7 @@ func TestError(t *testing.T) {
 
 func TestCPU(t *testing.T) {
 	t.Setenv("GONVOLVE_CACHE", "off")
-	p, err := peak.Of(t.Context(), open(t, "cpu").Driver())
+	p, err := peak.Of(t.Context(), devicetest.Open(t, "cpu").Driver())
 	if err != nil || p.GFLOPS < 0.1 || p.GFLOPS > 1e6 || p.GBPS < 0.1 || p.GBPS > 1e5 {
 		t.Errorf("%+v, %v", p, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -97,14 +98,5 @@ func TestDeviceComputeInTiles(t *testing.T) {
 // fallsBack opens a device, with the cpu to fall back to unless options say otherwise.
 func fallsBack(t *testing.T, spec string, opts ...engine.Option) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(t.Context(), spec, append(opts, engine.WithTuning(nil))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return devicetest.Open(t, spec, append(opts, engine.WithTuning(nil))...)
 }

@@ -3,14 +3,13 @@ package tiling_test
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -51,10 +50,9 @@ func fails(t *testing.T, f *faulty.Faults, opts ...engine.Option) *engine.Device
 func failsIn(t *testing.T, spec string, f *faulty.Faults, opts ...engine.Option) *engine.Device {
 	t.Helper()
 	warm(t)
-	log := slog.Default()
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // of each step
-	t.Cleanup(func() { slog.SetDefault(log) })
-	before := runtime.NumGoroutine()
+	devicetest.Silent(t) // of each step
+	devicetest.NothingLeft(t, f.Leaks)
+	t.Cleanup(f.Release)
 	opts = append(opts, engine.WithTuning(nil), engine.WithDriver(func(d driver.Driver) driver.Driver {
 		if _, ok := d.(fragile); ok {
 			return f.Driver(d)
@@ -71,16 +69,6 @@ func failsIn(t *testing.T, spec string, f *faulty.Faults, opts ...engine.Option)
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
-		}
-		f.Release()
-		for wait := 0; wait < 1000 && (f.Leaks() != nil || runtime.NumGoroutine() > before); wait++ {
-			time.Sleep(10 * time.Millisecond)
-		}
-		if err := f.Leaks(); err != nil {
-			t.Error(err)
-		}
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines became %d", before, n)
 		}
 	})
 	return d

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/faulty"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -220,7 +220,7 @@ func TestErrorsOfSourcesAndSinksEndARun(t *testing.T) {
 		}
 		return nil
 	}
-	before := runtime.NumGoroutine()
+	devicetest.NothingLeft(t, nil)
 	for range 20 {
 		if _, err := stream(t, dev, nil, fails, fine); !errors.Is(err, broken) {
 			t.Errorf("a source that fails: %v", err)
@@ -228,12 +228,6 @@ func TestErrorsOfSourcesAndSinksEndARun(t *testing.T) {
 		if _, err := stream(t, dev, nil, fine, fails); !errors.Is(err, broken) {
 			t.Errorf("a sink that fails: %v", err)
 		}
-	}
-	for wait := 0; runtime.NumGoroutine() > before && wait < 100; wait++ {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines became %d", before, n)
 	}
 }
 

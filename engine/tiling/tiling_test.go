@@ -12,6 +12,7 @@ import (
 
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/tiling"
@@ -23,16 +24,7 @@ var seed = flag.Uint64("seed", 1, "of the random problems")
 // open opens a device for a test.
 func open(t testing.TB, spec string) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(t.Context(), spec, engine.NoFallback(), engine.WithTuning(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return devicetest.Open(t, spec, engine.NoFallback(), engine.WithTuning(nil))
 }
 
 // inputs makes a problem's inputs and constants in exact mode.

@@ -11,6 +11,7 @@ import (
 
 	_ "github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
@@ -210,16 +211,7 @@ func (s scratch) clone(d fakeDevice) driver.Buffer {
 
 func open(t testing.TB, spec string, opts ...engine.Option) *engine.Device {
 	t.Helper()
-	d, err := engine.Open(context.Background(), spec, append(opts, engine.NoFallback())...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return devicetest.Open(t, spec, append(opts, engine.NoFallback())...)
 }
 
 func newCase(t testing.TB, p problem.Problem, fill Fill, budget float64) *Case {
