@@ -16,8 +16,9 @@ import (
 var errNotFinite = errors.New("a sum of a transformed tile is not finite")
 
 // winogradProduct is the sums of a lattice of 3×3 taps by F(m×m, 3×3), see package simd. Tiles are taken in strips whose
-// transforms fit the cache: each strip is one worker's work or, where there are few, all share it, first its channels and
-// then the blocks of what it makes.
+// transforms fit the cache: each strip is one worker's work or, where there are few, all share what it makes, block by block.
+// Each transforms the source for itself then, unless they are many: what another has written would come from its cache, and
+// be claimed back from there by the next run, which takes longer. Many share the channels first and then the blocks.
 type winogradProduct struct {
 	isa       simd.ISA
 	m         simd.Winograd
@@ -31,7 +32,8 @@ type winogradProduct struct {
 	// The strips are parts of lines, of one tile more or less, which are rows or all rows; or all tiles of so many images.
 	line, parts int
 	together    int
-	shared      bool
+	shared      bool // by all workers
+	common      bool // and so is its transformed source
 	far         bool // results are too many for the caches
 	block       int  // channels that are made at a time
 	gemms       [2][2]*simd.Gemm
@@ -45,7 +47,8 @@ const (
 	winogradSource   = 224 << 10
 	winogradProducts = 80 << 10
 	winogradShared   = 600 << 10
-	winogradTiles    = 20      // so many are a strip of one worker
+	winogradTiles    = 9       // so many are a strip of one worker
+	winogradApart    = 3       // so many workers transform the same source, each for itself
 	winogradFew      = 10      // images of so few tiles are taken together …
 	winogradTogether = 56      // … up to so many tiles
 	winogradFar      = 2 << 20 // more results go past the caches
@@ -110,8 +113,10 @@ func (w *winogradProduct) lay(several int) {
 		w.together = (w.n + chunks - 1) / chunks
 	}
 	if units := w.units(); units < several || w.together == 1 && w.line/w.parts < winogradTiles && images%several != 0 {
-		w.shared, w.together = true, 1
-		w.divide(winogradShared)
+		w.shared, w.common, w.together = true, several > winogradApart, 1
+		if w.divide(winogradSource); w.common {
+			w.divide(winogradShared)
+		}
 	}
 	w.far = images*w.to*volume(w.l.out) > winogradFar && w.l.out[2]%16 == 0 // whole cache lines
 	blocks := max(1, (w.m.Planes()*w.to*w.columns()+winogradProducts-1)/winogradProducts)
@@ -122,6 +127,9 @@ func (w *winogradProduct) lay(several int) {
 	panel := 2 * w.isa.Lanes()
 	w.block = min(max(1, w.to), (w.block+panel-1)/panel*panel)
 }
+
+// blocks is how many there are of channels.
+func (w *winogradProduct) blocks() int { return (w.to + w.block - 1) / w.block }
 
 // columns is the tiles of the largest strips, which come first.
 func (w *winogradProduct) columns() int { return w.together * ((w.line + w.parts - 1) / w.parts) }
@@ -257,7 +265,7 @@ func (w *winogradProduct) own() int {
 // scratch is how many elements a run takes.
 func (w *winogradProduct) scratch() int {
 	several := w.pool.Workers()
-	if w.shared {
+	if w.common {
 		return w.transformed() + several*w.own()
 	}
 	return several * (w.transformed() + w.own())
@@ -270,7 +278,7 @@ type transformation struct {
 	source, packed []float32
 	target         []float32
 	chain          *chain
-	unit           int // that all share
+	unit           int // whose source is common
 	infinite       atomic.Bool
 	zeros          []float32 // biases of a problem without
 	workers        []transformer
@@ -278,6 +286,7 @@ type transformation struct {
 
 // transformer is what one worker works with.
 type transformer struct {
+	unit                     int // whose source is transformed; -1: none yet
 	call                     simd.Call
 	rows                     simd.Rows
 	planes                   simd.WinogradCall
@@ -302,24 +311,28 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 	t.ctx, t.source, t.packed, t.target, t.chain = ctx, source, packed, target, c
 	t.infinite.Store(false)
 	rest := scratch(memory)
-	var shared []float32
-	if w.shared {
-		shared = rest.take(w.transformed())
+	var common []float32
+	if w.common {
+		common = rest.take(w.transformed())
 	}
 	for i := range t.workers {
 		k := &t.workers[i]
-		if k.source = shared; !w.shared {
+		if k.source = common; !w.common {
 			k.source = rest.take(w.transformed())
 		}
+		k.unit = -1
 		k.products, k.parted, k.ws = rest.take(w.products()), rest.take(w.parted()), rest.take(w.workspace())
 		k.planes.ISA, k.planes.M, k.planes.Scratch = w.isa, w.m, rest.take(w.m.Scratch())
 	}
-	if w.shared {
+	switch {
+	case w.common:
 		for t.unit = range w.units() {
 			w.pool.Run((w.from+winogradChunk-1)/winogradChunk, (*transforming)(t))
-			w.pool.Run((w.to+w.block-1)/w.block, (*multiplying)(t))
+			w.pool.Run(w.blocks(), (*multiplying)(t))
 		}
-	} else {
+	case w.shared:
+		w.pool.Run(w.units()*w.blocks(), (*sharing)(t))
+	default:
 		w.pool.Run(w.units(), (*stripping)(t))
 	}
 	a.put(memory)
@@ -332,7 +345,7 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 	return errNotFinite
 }
 
-// transforming transforms chunks of channels of the strip that all share.
+// transforming transforms chunks of channels of the strip whose source is common.
 type transforming transformation
 
 func (t *transforming) Do(worker, i int) {
@@ -342,12 +355,27 @@ func (t *transforming) Do(worker, i int) {
 	}
 }
 
-// multiplying makes blocks of channels of the strip that all share.
+// multiplying makes blocks of channels of that strip.
 type multiplying transformation
 
 func (t *multiplying) Do(worker, i int) {
 	if t.ctx.Err() == nil {
 		(*transformation)(t).multiply(&t.workers[worker], t.at(t.unit), i)
+	}
+}
+
+// sharing makes blocks of channels of all strips, whose source each worker transforms when it comes to the first of them.
+type sharing transformation
+
+func (t *sharing) Do(worker, i int) {
+	c, w := (*transformation)(t), &t.workers[worker]
+	blocks := t.blocks()
+	if u := i / blocks; u != w.unit {
+		w.unit = u
+		c.transformAll(w, t.at(u))
+	}
+	if t.ctx.Err() == nil {
+		c.multiply(w, t.at(w.unit), i%blocks)
 	}
 }
 
@@ -357,11 +385,16 @@ type stripping transformation
 func (t *stripping) Do(worker, i int) {
 	c, w := (*transformation)(t), &t.workers[worker]
 	at := t.at(i)
-	for first := 0; first < t.from && t.ctx.Err() == nil; first += winogradChunk {
-		c.transform(w, at, first, min(t.from, first+winogradChunk))
-	}
-	for b := 0; b*t.block < t.to && t.ctx.Err() == nil; b++ {
+	c.transformAll(w, at)
+	for b := 0; b < t.blocks() && t.ctx.Err() == nil; b++ {
 		c.multiply(w, at, b)
+	}
+}
+
+// transformAll writes the planes of a strip.
+func (t *transformation) transformAll(w *transformer, u unit) {
+	for first := 0; first < t.from && t.ctx.Err() == nil; first += winogradChunk {
+		t.transform(w, u, first, min(t.from, first+winogradChunk))
 	}
 }
 
