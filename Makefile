@@ -69,10 +69,12 @@ faults: build ## FAULTS runs with random faults on DEVICES, and as many with fau
 	./bin/gonvolve verify --faults $(FAULTS) --device '$(DEVICES)'
 	GONVOLVE_FAULTS=$(FAULTS) $(GO) test -run TestRandomFaults $(LONGFLAGS) ./gpu/vulkan ./gpu/opencl
 
-verify: build ## check DEVICES against golden checksums (SAMPLE of them by every algorithm), random problems (FUZZTIME) and ONNX's recorded results, where those are
+verify: build ## check DEVICES against golden checksums (SAMPLE of them by every algorithm, a few by each of the cpu's Winograd transforms), random problems (FUZZTIME) and ONNX's recorded results, where those are
 	@if [ -d '$(CASES)/golden' ]; then \
 		for f in '$(CASES)'/golden/*.csv; do (set -x; ./bin/gonvolve verify --golden "$$f" --device '$(DEVICES)' && \
 			./bin/gonvolve verify --golden "$$f" --alg all --sample $(SAMPLE) --device '$(DEVICES)') || exit; done; \
+		for f in '$(CASES)'/golden/*conv.csv; do for m in 2 4 6; do \
+			(set -x; ./bin/gonvolve verify --golden "$$f" --device cpu --alg winograd --tile m=$$m --sample 40) || exit; done; done; \
 	else \
 		echo 'verify: no $(CASES)/golden: golden checksums left out (GONVOLVE_CASES names the folder above)'; \
 	fi

@@ -54,6 +54,7 @@ type options struct {
 	deadline time.Duration
 	checks   int
 	memory   int64 // at most; 0: what the device has
+	tile     string
 	through  func(driver.Driver) driver.Driver
 }
 
@@ -82,6 +83,10 @@ func WithCheck(n int) Option { return func(o *options) { o.checks = n } }
 // staging together. A Plan of more is ErrOutOfMemory, as on a device that has no more; Compute and package tiling cut what is
 // larger.
 func WithMemLimit(bytes int64) Option { return func(o *options) { o.memory = bytes } }
+
+// WithTile has plans by a named algorithm (driver.PlanOptions.Algorithm) take this tile where they name none: which ones there
+// are, driver.Tuner says.
+func WithTile(tile string) Option { return func(o *options) { o.tile = tile } }
 
 // WithDriver puts something around the drivers of the device and of those that it falls back to, such as the faults of
 // package faulty. It is called whenever a device is opened.
@@ -142,6 +147,9 @@ func (d *Device) Driver() driver.Device { return d.on.Load().d }
 
 // MemLimit is that of WithMemLimit; 0 without.
 func (d *Device) MemLimit() int64 { return d.o.memory }
+
+// Tile is that of WithTile; empty without.
+func (d *Device) Tile() string { return d.o.tile }
 
 // Algorithms lists the algorithms that can run the problem, best guess first.
 func (d *Device) Algorithms(p problem.Problem) []string { return d.on.Load().d.Algorithms(p) }
@@ -242,6 +250,9 @@ func (d *Device) choose(ctx context.Context, on *session, p problem.Problem, o d
 		// Compiling has no context but the caller's: what hangs is given up by the session.
 		pl, err = create(on, "plan", func() (driver.Plan, error) { return on.d.Plan(ctx, p, o) }, driver.Plan.Close)
 		return err
+	}
+	if o.Algorithm != "" && o.Tile == "" {
+		o.Tile = d.o.tile
 	}
 	if own(o) {
 		if e, ok := d.tuning.Lookup(on.d, d.TuningKey(p)); ok {

@@ -156,6 +156,9 @@ func (d *Device) Plan(ctx context.Context, p problem.Problem, o driver.PlanOptio
 			return nil, unsupported("algorithm %s has no tiles to choose from", a.name)
 		}
 		pl, err := d.build(ctx, a, c, o.Tile)
+		if o.Tile != "" && errors.Is(err, driver.ErrUnsupported) {
+			err = fmt.Errorf("%w; %s", err, tilesOf(d, a.name, &core))
+		}
 		if err == nil && o.Exact && pl.info.Arithmetic != (driver.Arithmetic{}) {
 			_ = pl.Close() // of a plan it returns nil
 			err = unsupported("%s computes by %s, which rounds", a.name, pl.info.Arithmetic)

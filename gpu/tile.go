@@ -52,6 +52,20 @@ func (d *Device) Candidates(p problem.Problem) []driver.Candidate {
 	return list
 }
 
+// tilesOf names tiles of an algorithm for a core problem, for errors.
+func tilesOf(d *Device, algorithm string, core *problem.Problem) string {
+	const most = 6
+	list := tilings[algorithm](d, core)
+	if len(list) == 0 {
+		return algorithm + " has but its own tile for this problem"
+	}
+	more := ""
+	if n := len(list) - most; n > 0 {
+		list, more = list[:most], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("tiles of %s for this problem, beside its own: %s%s", algorithm, strings.Join(list, " "), more)
+}
+
 // tunable is one of the numbers that a tile consists of.
 type tunable struct {
 	name  string

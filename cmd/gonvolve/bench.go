@@ -61,22 +61,21 @@ and why. Built-in suites: --suite completes them.`,
 	device := deviceFlag(cmd, "all")
 	out := outputFlags(cmd)
 	problems := addProblemFlags(cmd)
-	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
+	asked := askedFlags(cmd)
 	mode := cmd.Flags().String("mode", "both", "both, device (tensors stay there) or e2e (host to host)")
 	kernels := kernelsFlag(cmd, "also with the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones, side by side")
-	memLimit := memLimitFlag(cmd)
 	minTime := cmd.Flags().Duration("min-time", 200*time.Millisecond, "measure each for at least so long")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		m, err := bench.ParseMode(*mode)
 		if err != nil {
 			return err
 		}
-		limit, err := memLimit()
+		how, err := asked()
 		if err != nil {
 			return err
 		}
 		options := bench.Options{Mode: m, MinTime: *minTime}
-		job := &job{alg: *alg, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns, kernels: *kernels, bench: options, memLimit: limit}
+		job := &job{asked: how, fill: verify.Int, budget: verify.DefaultBudget, out: out, columns: report.BenchColumns, kernels: *kernels, bench: options}
 		if *kernels != "" {
 			job.columns = report.KernelColumns
 		}
@@ -100,21 +99,19 @@ and why. Built-in suites: --suite completes them.`,
 
 // job runs problems on devices and prints the records: what bench and verify have in common.
 type job struct {
-	alg     string
+	asked
 	fill    verify.Fill
 	budget  float64 // of the oracle for one problem
 	options driver.Options
-	// memLimit is of each device, in bytes; 0: none.
-	memLimit int64
-	out      *output
-	columns  []report.Column
-	kernels  string        // of bench: a folder with other kernels to compare with …
-	bench    bench.Options // … and how
-	explain  bool          // of verify: tell of one problem's results in detail if one is wrong …
-	verdict  bool          // … or anyway
-	check    func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
-	peaks    map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
-	best     time.Duration           // of bench by all algorithms: what the best so far takes for the problem on the device; else 0
+	out     *output
+	columns []report.Column
+	kernels string        // of bench: a folder with other kernels to compare with …
+	bench   bench.Options // … and how
+	explain bool          // of verify: tell of one problem's results in detail if one is wrong …
+	verdict bool          // … or anyway
+	check   func(ctx context.Context, dev *engine.Device, c *verify.Case, alg string) report.Record
+	peaks   map[string]driver.Peaks // by device, measured before the first problem; nil if nobody wants them
+	best    time.Duration           // of bench by all algorithms: what the best so far takes for the problem on the device; else 0
 }
 
 func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
@@ -122,7 +119,7 @@ func (j *job) run(cmd *cobra.Command, specs string, list []problem.Problem) (err
 		return err
 	}
 	ctx := cmd.Context()
-	opts := []engine.Option{engine.WithMemLimit(j.memLimit)}
+	opts := j.opening()
 	if j.kernels != "" {
 		opts = append(opts, engine.WithTuning(nil)) // which knows nothing of changed kernels
 	}
@@ -260,7 +257,7 @@ func (j *job) problem(ctx context.Context, oracle *engine.Device, devs []*engine
 			}
 			// Without inputs the device's own reason to refuse says more, if it has one.
 			r := report.New(p, d)
-			r.Repro = verify.Repro(p, d.Name(), alg, j.fill, d.MemLimit())
+			r.Repro = verify.Repro(p, d.Name(), alg, j.fill, verify.Flags(d)...)
 			pl, err := d.Plan(ctx, *p, driver.PlanOptions{Algorithm: alg})
 			if err == nil {
 				err = errors.Join(caseErr, pl.Close())

@@ -62,7 +62,7 @@ func compare(ctx context.Context, dir string, devs []*engine.Device) (c *compari
 		if several(d) {
 			return nil, errors.Join(fmt.Errorf("%w: %s with kernels of a folder; name single devices", engine.ErrInvalid, d.Name()), c.close())
 		}
-		other, changed, err := openWith(ctx, d.Spec(), driver.Options{Kernels: dir}, engine.WithTuning(nil), engine.WithMemLimit(d.MemLimit()))
+		other, changed, err := openWith(ctx, d.Spec(), driver.Options{Kernels: dir}, engine.WithTuning(nil), engine.WithMemLimit(d.MemLimit()), engine.WithTile(d.Tile()))
 		switch {
 		case err != nil && errors.Is(err, engine.ErrUnsupported):
 			refused = err

@@ -242,6 +242,38 @@ func devices(ctx context.Context, specs string, o driver.Options, more ...engine
 	return open, oracle, func() error { return errors.Join(oracle.Close(), closeDevices()) }, nil
 }
 
+// asked is what a command that proves or measures asks of all devices alike.
+type asked struct {
+	alg      string // auto, all or a name
+	tile     string // of the algorithm of that name; empty: its own
+	memLimit int64  // bytes; 0: none
+}
+
+// askedFlags adds the flags for it, and returns what reads them.
+func askedFlags(cmd *cobra.Command) func() (asked, error) {
+	fl := cmd.Flags()
+	alg := fl.String("alg", "auto", "algorithm: auto, all, or a name")
+	tile := fl.String("tile", "", "`tile` of the algorithm that --alg names, such as m=4 of the cpu's winograd, instead of its own choice; "+
+		"one that there is not is refused with those there are")
+	limit := fl.String("mem-limit", "", "most device `memory` for a problem's tensors, weights, workspace and staging, such as 512MiB: what is "+
+		"larger runs in tiles")
+	return func() (asked, error) {
+		bytes, err := parseBytes(*limit)
+		if err != nil {
+			return asked{}, fmt.Errorf("--mem-limit: %w", err)
+		}
+		if *tile != "" && (*alg == "auto" || *alg == "all" || *alg == "") {
+			return asked{}, fmt.Errorf("%w: --tile %s: name the algorithm whose tile it is by --alg", problem.ErrInvalid, *tile)
+		}
+		return asked{alg: *alg, tile: *tile, memLimit: bytes}, nil
+	}
+}
+
+// opening are the options that devices are opened by for it.
+func (a *asked) opening() []engine.Option {
+	return []engine.Option{engine.WithMemLimit(a.memLimit), engine.WithTile(a.tile)}
+}
+
 // algorithms lists what --alg asks of a device: auto (one empty name), all, or a name.
 func algorithms(dev *engine.Device, p problem.Problem, alg string) []string {
 	switch alg {

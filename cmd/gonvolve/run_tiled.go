@@ -219,19 +219,6 @@ func (p *tileProgress) at(done, total int, bytes int64) {
 	p.bar.at(done - p.before)
 }
 
-// memLimitFlag adds --mem-limit to a command that proves or measures, and returns what reads it: bytes, or 0.
-func memLimitFlag(cmd *cobra.Command) func() (int64, error) {
-	text := cmd.Flags().String("mem-limit", "", "most device `memory` for a problem's tensors, weights, workspace and staging, such as "+
-		"512MiB: what is larger runs in tiles")
-	return func() (int64, error) {
-		n, err := parseBytes(*text)
-		if err != nil {
-			err = fmt.Errorf("--mem-limit: %w", err)
-		}
-		return n, err
-	}
-}
-
 // parseBytes reads an amount of memory, such as 512MiB, 2GB or 1000000; 0 for an empty text.
 func parseBytes(text string) (int64, error) {
 	if text == "" {

@@ -70,7 +70,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	out := outputFlags(cmd)
 	problems := addProblemFlags(cmd)
 	fill := cmd.Flags().String("fill", "int", "inputs: int (exact mode) or uniform (bounded mode)")
-	alg := cmd.Flags().String("alg", "auto", "algorithm: auto, all, or a name")
+	asked := askedFlags(cmd)
 	golden := cmd.Flags().String("golden", "", "a `file` of checksums")
 	onnxDir := cmd.Flags().String("onnx", "", "a `folder` with ONNX backend tests")
 	verdict := cmd.Flags().Bool("verdict", false, "one problem on every device by all algorithms in detail: errors, the worst elements, who is wrong")
@@ -80,7 +80,6 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 	seed := cmd.Flags().Uint64("seed", 1, "of --fuzz: the same seed gives the same problems; of --sample and --faults likewise")
 	budget := cmd.Flags().Float64("budget", verify.DefaultBudget, "products that the reference computes for a problem; a sample is compared if all would be more")
 	sample := cmd.Flags().Int("sample", 0, "only so many of the problems, at random")
-	memLimit := memLimitFlag(cmd)
 	validate := cmd.Flags().Bool("validate", false, "run under the API's validation layer (Vulkan); its messages fail the check")
 	kernels := kernelsFlag(cmd, "the kernel sources of a `folder` (*.k, preludes, common.inc) instead of the built-in ones")
 	staged := cmd.Flags().Bool("staged", false, "move data through staging memory also where device and host share memory")
@@ -102,7 +101,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		if err != nil {
 			return fmt.Errorf("--max-binding: %w", err)
 		}
-		limit, err := memLimit()
+		how, err := asked()
 		if err != nil {
 			return err
 		}
@@ -118,7 +117,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			if len(args) > 0 {
 				return fmt.Errorf("%w: --golden, --onnx and --fuzz take no problems", problem.ErrInvalid)
 			}
-			l := &listing{out: out, device: *device, alg: *alg, options: options, memLimit: limit}
+			l := &listing{out: out, device: *device, asked: how, options: options}
 			if *golden != "" {
 				return l.golden(cmd, *golden, problems, some)
 			}
@@ -137,7 +136,7 @@ Without problems the suite smoke is run. Exit status 1: a check failed.`,
 			}
 			return l.fuzz(cmd, *fuzz, *seed, fills, *cut != "")
 		}
-		job := &job{alg: *alg, fill: f, budget: *budget, options: options, memLimit: limit, out: out, columns: report.VerifyColumns}
+		job := &job{asked: how, fill: f, budget: *budget, options: options, out: out, columns: report.VerifyColumns}
 		steps, err := parseCut(*cut, *seed)
 		if err != nil {
 			return err

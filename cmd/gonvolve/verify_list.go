@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,12 +23,10 @@ import (
 // listing makes many checks on devices: rows of files, random problems. Tables show what did not pass and the counts; the
 // other formats all results.
 type listing struct {
-	out     *output
-	device  string
-	alg     string
+	out    *output
+	device string
+	asked
 	options driver.Options
-	// memLimit is of each device, in bytes; 0: none.
-	memLimit int64
 
 	shown  []report.Record
 	counts map[string]*tally // by device
@@ -59,7 +58,7 @@ func (l *listing) run(cmd *cobra.Command, check func(ctx context.Context, oracle
 		return err
 	}
 	ctx := cmd.Context()
-	devs, oracle, closeAll, err := devices(ctx, l.device, l.options, engine.WithMemLimit(l.memLimit))
+	devs, oracle, closeAll, err := devices(ctx, l.device, l.options, l.opening()...)
 	if err != nil {
 		return err
 	}
@@ -121,8 +120,8 @@ func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags, some 
 	if err != nil {
 		return fmt.Errorf("--golden %s: %w", file, err)
 	}
-	list = choose(list, some)
 	return l.run(cmd, func(ctx context.Context, oracle *engine.Device, devs []*engine.Device) error {
+		list = choose(l.suited(list, devs), some)
 		bar := newProgress(cmd, len(list)*len(devs))
 		defer bar.end()
 		for _, dev := range devs {
@@ -140,6 +139,21 @@ func (l *listing) golden(cmd *cobra.Command, file string, f *problemFlags, some 
 		}
 		return nil
 	})
+}
+
+// suited are those results of a list that a device computes by the algorithm that --alg names; all where it names none, or one
+// that no device has.
+func (l *listing) suited(list []verify.Golden, devs []*engine.Device) []verify.Golden {
+	var some []verify.Golden
+	for _, g := range list {
+		if slices.ContainsFunc(devs, func(d *engine.Device) bool { return slices.Contains(d.Algorithms(g.Problem), l.alg) }) {
+			some = append(some, g)
+		}
+	}
+	if some == nil {
+		return list
+	}
+	return some
 }
 
 func (l *listing) onnx(cmd *cobra.Command, dir string) error {

@@ -49,7 +49,7 @@ func TestReproRunsAgain(t *testing.T) {
 			p.Name = `conv1's_a:b`
 		}
 		fill := []verify.Fill{verify.Int, verify.Uniform}[i%2]
-		repro := verify.Repro(&p, "cpu", "reference", fill, 0)
+		repro := verify.Repro(&p, "cpu", "reference", fill)
 		got := records(t, exitDone, words(repro)...)
 		if len(got) != 1 || got[0].Repro != repro || got[0].Problem != p.String() || got[0].Algorithm != "reference" || !got[0].Verified {
 			t.Errorf("%s makes %+v", repro, got)
@@ -136,6 +136,44 @@ func TestCutFlag(t *testing.T) {
 	}
 }
 
+// --tile forces one of an algorithm's tiles, which the record's command repeats; an unknown one is refused with those there are.
+func TestTileFlag(t *testing.T) {
+	const p = "mb1ic16ih14oc16kh3ph1"
+	for _, command := range []string{"verify", "bench --min-time 1ms"} {
+		for _, m := range []string{"m=2", "m=4", "m=6"} {
+			args := append(strings.Fields(command), "--device", "cpu", "--alg", "winograd", "--tile", m, p)
+			got := records(t, exitDone, args...)
+			if len(got) != 1 || !got[0].Verified || !strings.Contains(got[0].Tile, "F("+m[2:]) || !strings.Contains(got[0].Repro, " --tile "+m+" ") {
+				t.Errorf("%v: %+v", args, got)
+				continue
+			}
+			if again := records(t, exitDone, words(got[0].Repro)...); len(again) != 1 || again[0].Tile != got[0].Tile {
+				t.Errorf("%s makes %+v", got[0].Repro, again)
+			}
+		}
+	}
+	if got := records(t, exitDone, "verify", "--device", "cpu", "--alg", "winograd", "--tile", "m=2", "--mem-limit", "40KiB", p); len(got) != 1 ||
+		!got[0].Verified || got[0].Tiles < 2 || !strings.Contains(got[0].Tile, "F(2") {
+		t.Errorf("in tiles: %+v", got)
+	}
+	for _, r := range records(t, exitDone, "verify", "--device", "cpu", "--alg", "winograd", "--tile", "m=6", "--fuzz", "200ms") {
+		if !strings.Contains(r.Tile, "F(6") {
+			t.Errorf("%+v", r)
+		}
+	}
+	for args, says := range map[string]string{
+		"--tile m=4":                "name the algorithm",
+		"--tile m=4 --alg all":      "name the algorithm",
+		"--tile m=3 --alg winograd": "m=2, m=4, m=6",
+		"--tile m=4 --alg igemm":    "one of winograd's",
+	} {
+		if code, _, stderr := gonvolve(t, t.TempDir(), append([]string{"verify", "--device", "cpu", p}, strings.Fields(args)...)...); code == exitDone ||
+			!strings.Contains(stderr, says) {
+			t.Errorf("%s: exit %d, %s", args, code, stderr)
+		}
+	}
+}
+
 func TestVerdictCommand(t *testing.T) {
 	const p = "mb1ic4ih5oc4oh5kh3ph1"
 	got := records(t, exitDone, "verify", "--device", "cpu", "--verdict", "--fill", "uniform", p)
@@ -175,6 +213,16 @@ func TestGoldenSample(t *testing.T) {
 		}
 		if algorithms["reference"] != c.want || algorithms["igemm"] != c.want {
 			t.Errorf("--sample %s: %v", c.n, algorithms)
+		}
+	}
+	// By one algorithm it is a sample of what that can run.
+	plain := strings.ReplaceAll(rows, "own,2,", "own,2,of stride 1") + "own,2,of stride 2,d19c4b7fa2e849ef,0,mb7ic2ih5oc3oh3kh3sh2ph1\n"
+	if err := os.WriteFile(file, []byte(plain), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records(t, exitDevice, "verify", "--device", "cpu", "--golden", file, "--alg", "winograd", "--sample", "9") {
+		if strings.Contains(r.Problem, "sh2") {
+			t.Errorf("%+v", r)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (o Options) withDefaults() Options {
 // times. When ctx ends the record is Skipped.
 func Measure(ctx context.Context, dev *engine.Device, c *verify.Case, o Options) report.Record {
 	r := report.New(&c.Problem, dev)
-	r.Repro = verify.Repro(&c.Problem, dev.Name(), o.Algorithm, c.Fill, dev.MemLimit())
+	r.Repro = verify.Repro(&c.Problem, dev.Name(), o.Algorithm, c.Fill, verify.Flags(dev)...)
 	err := measure(ctx, dev, c, o.withDefaults(), &r)
 	switch {
 	case err == nil:

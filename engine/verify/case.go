@@ -267,7 +267,7 @@ func (c *Case) Check(ctx context.Context, dev *engine.Device, algorithm string) 
 // check calls run, and makes a record of it.
 func check(ctx context.Context, dev *engine.Device, p *problem.Problem, fill Fill, algorithm string, run func(*report.Record) error) report.Record {
 	r := report.New(p, dev)
-	r.Repro = Repro(p, dev.Name(), algorithm, fill, dev.MemLimit())
+	r.Repro = Repro(p, dev.Name(), algorithm, fill, Flags(dev)...)
 	concluded(ctx, &r, run(&r))
 	return r
 }
@@ -283,14 +283,25 @@ func concluded(ctx context.Context, r *report.Record, err error) {
 	}
 }
 
-// Repro is the command that runs one check again; limit is of the device's memory, 0 for none.
-func Repro(p *problem.Problem, device, algorithm string, fill Fill, limit int64) string {
+// Flags are the command's for the options that a device was opened by.
+func Flags(dev *engine.Device) (flags []string) {
+	if tile := dev.Tile(); tile != "" {
+		flags = append(flags, "--tile "+tile)
+	}
+	if limit := dev.MemLimit(); limit > 0 {
+		flags = append(flags, fmt.Sprintf("--mem-limit %d", limit))
+	}
+	return flags
+}
+
+// Repro is the command that runs one check again, with further flags, such as those of Flags.
+func Repro(p *problem.Problem, device, algorithm string, fill Fill, flags ...string) string {
 	s := "gonvolve verify --device " + device + " --fill " + string(fill)
 	if algorithm != "" {
 		s += " --alg " + algorithm
 	}
-	if limit > 0 {
-		s += fmt.Sprintf(" --mem-limit %d", limit)
+	for _, f := range flags {
+		s += " " + f
 	}
 	return s + " '" + strings.ReplaceAll(p.String(), "'", `'\''`) + "'"
 }

@@ -160,7 +160,7 @@ func TestCheckByArithmetic(t *testing.T) {
 
 func TestRepro(t *testing.T) {
 	p := problemtest.Parse(t, `conv:bias:post=relu:mb1ic4ih6oc3oh6kh3ph1n"layer"`)
-	got := Repro(&p, "vulkan:1", "direct", Uniform, 0)
+	got := Repro(&p, "vulkan:1", "direct", Uniform)
 	want := "gonvolve verify --device vulkan:1 --fill uniform --alg direct '" + p.String() + "'"
 	if got != want {
 		t.Errorf("%s\nnot\n%s", got, want)

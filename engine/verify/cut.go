@@ -29,7 +29,7 @@ func RandomCut(p problem.Problem, seed, i uint64) ([]int, error) {
 // of algorithm (empty) that is in exact mode the reference's, bit for bit.
 func (c *Case) CheckCut(ctx context.Context, dev *engine.Device, algorithm string, steps []int) report.Record {
 	r := report.New(&c.Problem, dev)
-	repro := Repro(&c.Problem, dev.Name(), algorithm, c.Fill, dev.MemLimit()) + " --cut " + strings.ReplaceAll(strings.Trim(fmt.Sprint(steps), "[]"), " ", ",")
+	repro := Repro(&c.Problem, dev.Name(), algorithm, c.Fill, Flags(dev)...) + " --cut " + strings.ReplaceAll(strings.Trim(fmt.Sprint(steps), "[]"), " ", ",")
 	concluded(ctx, &r, c.checkCut(ctx, dev, algorithm, steps, &r))
 	r.Repro = repro
 	return r

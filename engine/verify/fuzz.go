@@ -82,7 +82,7 @@ func (f *Fuzzer) Check(ctx context.Context, i uint64, each func(report.Record) b
 		c, err := NewCase(ctx, f.Oracle, p, fill, fuzzBudget)
 		if err != nil {
 			r := report.New(&p, f.Oracle)
-			r.Repro = Repro(&p, f.Oracle.Spec(), "", fill, 0)
+			r.Repro = Repro(&p, f.Oracle.Spec(), "", fill)
 			if r.Fail(fmt.Errorf("oracle: %w", err)); ctx.Err() == nil && !each(r) {
 				return
 			}

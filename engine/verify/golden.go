@@ -167,7 +167,7 @@ func (g *Golden) parse(name string, field func(string) string) (err error) {
 func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorithm string) report.Record {
 	if g.Note != "" {
 		r := report.New(&g.Problem, dev)
-		r.Check, r.Repro = "exact", Repro(&g.Problem, dev.Name(), algorithm, Int, dev.MemLimit())
+		r.Check, r.Repro = "exact", Repro(&g.Problem, dev.Name(), algorithm, Int, Flags(dev)...)
 		r.Status, r.Reason = report.Skipped, "the file has no checksum for this row: "+g.Note
 		return r
 	}

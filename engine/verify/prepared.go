@@ -28,7 +28,7 @@ type Prepared struct {
 	out       engine.Operands
 	owns      bool // the plan
 	algorithm string
-	limit     int64
+	flags     []string // that the device was opened by
 }
 
 // Start plans the case for a device, by an algorithm (empty: the device's choice), and prepares it: whole, or, where the device
@@ -47,7 +47,7 @@ func (c *Case) Start(ctx context.Context, dev *engine.Device, algorithm string) 
 	if err != nil {
 		return nil, err
 	}
-	p.owns, p.algorithm, p.limit = true, algorithm, dev.MemLimit()
+	p.owns, p.algorithm, p.flags = true, algorithm, Flags(dev)
 	return p, nil
 }
 
@@ -181,7 +181,7 @@ func (p *Prepared) Note(r *report.Record) {
 	} else {
 		r.Planned(p.Plan)
 	}
-	r.Repro = Repro(&p.c.Problem, r.On(), p.algorithm, p.c.Fill, p.limit)
+	r.Repro = Repro(&p.c.Problem, r.On(), p.algorithm, p.c.Fill, p.flags...)
 }
 
 // Result poisons the outputs, runs once and downloads them. The tensors are the Prepared's: the next Result overwrites
