@@ -69,7 +69,7 @@ func norm32(v []float32) float64 {
 // norm is that of a tile of channel c of an image's group.
 func (w *fftSums) norm(ng, c, tile int) float64 {
 	d := make([]float64, w.t*w.t)
-	w.read(d, ng, c, tile)
+	w.read(d, ng, c, tile, 0)
 	sum := 0.0
 	for _, x := range d {
 		sum += x * x

@@ -78,18 +78,26 @@ func newTiled(p *problem.Problem, g *geometry, t *tensors, step [2]int) tiled {
 // plane is the number of tiles of a plane.
 func (w *tiled) plane() int { return w.tiles[0] * w.tiles[1] }
 
-// read sets d, of zeros, to a tile of channel c of an image's group.
-func (w *tiled) read(d []float64, ng, c, tile int) {
+// read sets d, of zeros, to a tile of channel c of an image's group, and to so many cells more on each side.
+func (w *tiled) read(d []float64, ng, c, tile, more int) {
 	plane := w.src[(ng*w.channels+c)*w.in[0]*w.in[1]:][:w.in[0]*w.in[1]]
-	y0, x0 := tile/w.tiles[1]*w.step[0], tile%w.tiles[1]*w.step[1]
-	height, width := w.step[0]+w.span[0]-1, w.step[1]+w.span[1]-1
+	y0, x0 := tile/w.tiles[1]*w.step[0]-more, tile%w.tiles[1]*w.step[1]-more
+	height, width := w.step[0]+w.span[0]-1+2*more, w.step[1]+w.span[1]-1+2*more
 	for i := range height {
 		for j := range width {
-			if y, x := w.from[0][y0+i], w.from[1][x0+j]; y >= 0 && x >= 0 {
+			if y, x := w.cell(0, y0+i), w.cell(1, x0+j); y >= 0 && x >= 0 {
 				d[i*width+j] = float64(plane[y*w.in[1]+x])
 			}
 		}
 	}
+}
+
+// cell is the source's that cell u of an axis of the tiles comes from, or less than 0 if it is none.
+func (w *tiled) cell(axis, u int) int {
+	if u < 0 || u >= len(w.from[axis]) {
+		return -1
+	}
+	return w.from[axis][u]
 }
 
 // kernel is the weights of result o and channel c of a group.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -24,7 +25,8 @@ const (
 // winogradSums bounds the results of a convolution by F(m×m, 3×3).
 type winogradSums struct {
 	tiled
-	f *winograd.Transform
+	f   *winograd.Transform
+	cut bool // tiles of the driver's may be elsewhere
 
 	largest float64 // intermediate value of the transforms
 	lost    float64
@@ -42,7 +44,7 @@ func newWinograd(ctx context.Context, p *problem.Problem, a driver.Arithmetic, g
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", driver.ErrUnsupported, err)
 	}
-	w := &winogradSums{tiled: newTiled(p, g, t, [2]int{f.M, f.M}), f: f}
+	w := &winogradSums{tiled: newTiled(p, g, t, [2]int{f.M, f.M}), f: f, cut: a.Cut}
 	inU, inV := f.Largest(largest(w.wei), largest(w.src))
 	w.largest, w.lost = max(inU, inV), f.Lost(w.channels, inU, inV)
 	tiles := w.n * w.groups * w.results * w.plane()
@@ -80,7 +82,7 @@ func (w *winogradSums) bound(ctx context.Context) error {
 			}
 			for k := range count {
 				at := (ng*w.results+o)*w.plane() + first + k
-				w.f.Results(w.all[at*mm:][:mm], sums[k*tt:][:tt])
+				w.toResults(w.all[at*mm:][:mm], sums[k*tt:][:tt])
 			}
 		}
 	})
@@ -102,16 +104,51 @@ func (w *winogradSums) one(nc, tile int) []float64 {
 		}
 	}
 	m := make([]float64, w.f.M*w.f.M)
-	w.f.Results(m, sums)
+	w.toResults(m, sums)
 	w.some.Store(at, m)
 	return m
 }
 
-// cells is |Bᵀ| |d| |B| of a tile of channel c of an image's group.
+// cells is |Bᵀ| |d| |B| of a tile of channel c of an image's group; where the problem was cut, of what is as large in each cell
+// as in any tile with a result in common.
 func (w *winogradSums) cells(to []float64, ng, c, tile int) {
-	var d [64]float64
-	w.read(d[:w.f.T*w.f.T], ng, c, tile)
-	w.f.Cells(to, d[:])
+	if !w.cut {
+		var d [64]float64
+		w.read(d[:w.f.T*w.f.T], ng, c, tile, 0)
+		w.f.Cells(to, d[:])
+		return
+	}
+	more := w.f.M - 1 // such a tile begins so many cells before or after this one, at most
+	side := w.f.T + 2*more
+	d := make([]float64, side*side)
+	w.read(d, ng, c, tile, more)
+	// The largest of 2·more+1 neighbours, along rows and then along columns.
+	for _, step := range [2][2]int{{1, side}, {side, 1}} {
+		for line := range side {
+			for i := range w.f.T {
+				at := line*step[1] + i*step[0]
+				for k := range 2*more + 1 {
+					d[at] = max(math.Abs(d[at]), math.Abs(d[at+k*step[0]]))
+				}
+			}
+		}
+	}
+	var most [64]float64
+	for i := range w.f.T {
+		copy(most[i*w.f.T:][:w.f.T], d[i*side:])
+	}
+	w.f.Cells(to, most[:])
+}
+
+// toResults are the magnitudes of a tile's results, of their sums; where the problem was cut, each may be in any place of its
+// tile.
+func (w *winogradSums) toResults(to, sums []float64) {
+	if w.f.Results(to, sums); w.cut {
+		most := slices.Max(to)
+		for i := range to {
+			to[i] = most
+		}
+	}
 }
 
 // weights is |G| |g| |Gᵀ| of result o and channel c of a group.

@@ -201,6 +201,47 @@ func TestWinogradBound(t *testing.T) {
 	}
 }
 
+// What is computed in tiles that begin anywhere is within the bounds of a problem that was cut.
+func TestWinogradBoundOfTiles(t *testing.T) {
+	d := open(t)
+	r := rand.New(rand.NewPCG(71, 72))
+	for _, text := range []string{"g2mb1ic6ih14iw15oc4kh3kw3ph1pw1", "mb1ic3ih13iw9oc4oh15ow11kh3kw3ph2pw2", "BWD_D:mb1ic3ih13oc4oh13kh3ph1"} {
+		p := problemtest.Parse(t, text)
+		in := operands(t, r, &p)
+		role := p.Outputs()[0]
+		for _, m := range winograd.Sizes {
+			bounds := func(p problem.Problem, cut bool) driver.Truth {
+				truth, err := d.Reference(t.Context(), p, driver.Arithmetic{Winograd: m, Cut: cut}, in, role, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return truth
+			}
+			all := bounds(p, true)
+			for k := range m {
+				part := p // without its first rows and columns
+				for i := 1; i < 3; i++ {
+					a := &part.Axes[i]
+					if a.PadL -= k; p.Dir == problem.BackwardData {
+						a.PadL, a.In = a.PadL+2*k, a.In-k
+					} else {
+						a.Out -= k
+					}
+				}
+				results := byWinograd(&part, in, m, 0)
+				shape, whole := part.Shape(role), p.Shape(role)
+				for i, e := range bounds(part, false) {
+					x, y, plane := i%shape[3], i/shape[3]%shape[2], i/shape[3]/shape[2]
+					w := all[(plane*whole[2]+y+k)*whole[3]+x+k]
+					if e.Value != w.Value || e.Bound > w.Bound*(1+1e-9) || math.Abs(results[i]-w.Value) > w.Bound {
+						t.Fatalf("%s, F(%d), %d further, element %d: %+v of a tile, %+v of the whole", text, m, k, i, e, w)
+					}
+				}
+			}
+		}
+	}
+}
+
 // A large result's bounds are computed tile by tile as they are asked for, and are those of the whole.
 func TestWinogradBoundOfSome(t *testing.T) {
 	r := rand.New(rand.NewPCG(63, 64))

@@ -45,8 +45,8 @@ compares by runs in turns; both without tuned choices. With --alg all a last lin
 says on how many problems the algorithm that the device takes by itself is within
 10 % of the fastest, and names the others; an algorithm that takes over 20 times the
 best's time runs once. What a device, or --mem-limit, cannot hold runs in tiles, from
-host to host (e2e), by algorithms that do not transform the sums; the record says so
-and why. Built-in suites: --suite completes them.`,
+host to host (e2e); the record says so and why. --alg NAME --tile TILE forces one of
+an algorithm's tiles. Built-in suites: --suite completes them.`,
 		Example: `  gonvolve bench
   gonvolve bench --device cpu,vulkan:0 --suite resnet50
   gonvolve bench --device all,auto --suite field

@@ -38,6 +38,8 @@ func newVerifyCommand() *cobra.Command {
                 --seed: the result has to be the same. With --fuzz, too; a list
                 of steps (--cut 1,1,4,4,1,3,8: batch, groups, output and input
                 channels, depth, height, width of a tile) repeats one
+--alg NAME      by an algorithm; --tile m=4 forces one of its tiles (those of the cpu's
+                winograd are m=2, m=4 and m=6), --alg all runs all algorithms
 --batch FILE    a list of problems in benchdnn's form; --sample 1000 checks so
                 many of them, chosen by --seed
 --verdict       one problem in detail, which a failure of a single problem
@@ -51,8 +53,7 @@ func newVerifyCommand() *cobra.Command {
 --onnx DIR      ONNX backend tests: model.onnx with test_data_set_*
 Outputs are filled with NaN before each run, so that elements nobody writes fail.
 A problem too large to check whole is checked on a sample, as the record says.
-What a device, or --mem-limit, cannot hold runs in tiles, by algorithms that do not
-transform the sums; the record says so and why.
+What a device, or --mem-limit, cannot hold runs in tiles; the record says so and why.
 Without problems the suite smoke is run. Exit status 1: a check failed.`,
 		Example: `  gonvolve verify --device all mb1ic64ih56oc64oh56kh3ph1
   gonvolve verify --fill uniform --suite resnet50 --alg all

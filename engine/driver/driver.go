@@ -173,7 +173,7 @@ type Arithmetic struct {
 	// FFT is t where tiles of results come from Fourier transforms of t×t cells of the source (package fft), starting at the
 	// result's origin. 0: they do not. What is not finite is as with Winograd.
 	FFT int
-	// Cut: the problem was cut, and FFT's tiles start anywhere and are of any size that there is.
+	// Cut: the problem was cut, and tiles that are transformed start anywhere; FFT's are of any size that there is.
 	Cut bool
 	// Half, if not 0: sums of up to so many products, and the products, are rounded to f16 (packed arithmetic), and these
 	// short sums are added up in f32. Where one of them overflows, the products are summed in f32 instead.

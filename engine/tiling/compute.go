@@ -89,6 +89,7 @@ type Job struct {
 	whole   *Job       // of which this is a device's share, or nil
 
 	info   driver.PlanInfo // of the largest tile
+	ways   arithmetics     // of all tiles
 	why    string
 	choice string
 	fell   *engine.Fallback
@@ -350,9 +351,7 @@ func (c *Tiles) kinds() []int {
 
 // lockReading keeps others from the sources until unlock is called.
 func (j *Job) lockReading() (unlock func()) {
-	if j.whole != nil {
-		j = j.whole
-	}
+	j = j.top()
 	j.reading.Lock()
 	return j.reading.Unlock
 }
@@ -362,12 +361,7 @@ func (j *Job) lockReading() (unlock func()) {
 func (j *Job) Poison(on bool) { j.poison.Store(on) }
 
 // poisons says whether Poison is on.
-func (j *Job) poisons() bool {
-	if j.whole != nil {
-		j = j.whole
-	}
-	return j.poison.Load()
-}
+func (j *Job) poisons() bool { return j.top().poison.Load() }
 
 // Info is how the largest tile is computed. Tile also says how the problem is cut, where it is.
 func (j *Job) Info() driver.PlanInfo {
@@ -377,12 +371,61 @@ func (j *Job) Info() driver.PlanInfo {
 			i.Tile += "; "
 		}
 		i.Tile += j.Tiles.String()
-		i.Arithmetic.Cut = i.Arithmetic.FFT != 0
+		i.Arithmetic = inTiles(i.Arithmetic)
 	}
 	if shares := j.Shares(); shares != nil {
 		i.Tile += " on " + shares.String()
 	}
 	return i
+}
+
+// Arithmetics are how the sums of the tiles are formed, each way once: a result came by one of them, or where tiles are added
+// up by several. There may be more after a run than before it, as what goes wrong may change how tiles are computed.
+func (j *Job) Arithmetics() []driver.Arithmetic {
+	list := j.ways.all()
+	if j.Tiles.Len() > 1 {
+		for i, a := range list {
+			list[i] = inTiles(a)
+		}
+	}
+	return list
+}
+
+// arithmetics are different ways to form sums.
+type arithmetics struct {
+	mu   sync.Mutex
+	list []driver.Arithmetic
+}
+
+// add adds those that are not there yet.
+func (w *arithmetics) add(list ...driver.Arithmetic) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range list {
+		if !slices.Contains(w.list, a) {
+			w.list = append(w.list, a)
+		}
+	}
+}
+
+func (w *arithmetics) all() []driver.Arithmetic {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.list)
+}
+
+// inTiles is an arithmetic as the whole sees it whose tiles have it.
+func inTiles(a driver.Arithmetic) driver.Arithmetic {
+	a.Cut = a.FFT != 0 || a.Winograd != 0
+	return a
+}
+
+// top is the job, or the one of which it is a device's share.
+func (j *Job) top() *Job {
+	if j.whole != nil {
+		return j.whole
+	}
+	return j
 }
 
 // Why is empty, or why tiles are smaller than the limits alone would have them.

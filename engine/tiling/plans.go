@@ -39,6 +39,7 @@ func (s *plans) get(ctx context.Context, j *Job, t *Tile, here bool) (*planned, 
 	if err != nil {
 		return nil, err
 	}
+	j.top().ways.add(made.Info().Arithmetic)
 	pl := &planned{Plan: made}
 	s.list = append(s.list, pl)
 	if made.Device() == j.dev {

@@ -174,6 +174,7 @@ func (r *runner) divide(ctx context.Context) error {
 	}
 	j.Poison(r.poisons())
 	out, err := j.RunHost(ctx, in)
+	r.top().ways.add(j.Arithmetics()...)
 	if cerr := j.Close(); err != nil || cerr != nil {
 		return errors.Join(err, cerr)
 	}

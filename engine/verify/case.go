@@ -45,9 +45,12 @@ type Case struct {
 
 // question is what the oracle is asked.
 type question struct {
-	arithmetic driver.Arithmetic
-	cut        string // of the problem in tiles, whose borders are compared; empty: none
+	ways string // arithmetics, by one of which each result came
+	cut  string // of the problem in tiles, whose borders are compared; empty: none
 }
+
+// plainly is f32 arithmetic.
+var plainly = []driver.Arithmetic{{}}
 
 // truth is the oracle's word on one output.
 type truth struct {
@@ -64,7 +67,7 @@ func NewCase(ctx context.Context, oracle *engine.Device, p problem.Problem, fill
 		return nil, err
 	}
 	c.budget = budget
-	_, err = c.truths(ctx, question{}, nil)
+	_, err = c.truths(ctx, plainly, nil)
 	return c, err
 }
 
@@ -78,14 +81,19 @@ func newInputs(ctx context.Context, oracle *engine.Device, p problem.Problem, fi
 	return c, err
 }
 
-// truths is the oracle's word on results of an arithmetic, which are made in tiles if there are some.
-func (c *Case) truths(ctx context.Context, q question, tiles *tiling.Tiles) ([]truth, error) {
+// truths is the oracle's word on results that came by one or another of some arithmetics, and are made in tiles if there are
+// some.
+func (c *Case) truths(ctx context.Context, ways []driver.Arithmetic, tiles *tiling.Tiles) ([]truth, error) {
+	q := question{ways: fmt.Sprint(ways)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	all := c.known[q]
+	if tiles != nil {
+		q.cut = tiles.String()
+	}
 	if known, ok := c.known[q]; ok {
 		return known, nil
 	}
-	all := c.known[question{arithmetic: q.arithmetic}]
 	if tiles != nil && all != nil && !slices.ContainsFunc(all, func(t truth) bool { return t.at != nil }) {
 		return all, nil // of all elements
 	}
@@ -100,13 +108,39 @@ func (c *Case) truths(ctx context.Context, q question, tiles *tiling.Tiles) ([]t
 			t.at = withBorders(t.at, tiles, r)
 		}
 		var err error
-		if t.value, err = c.oracle.Reference(ctx, c.Problem, q.arithmetic, in, r, t.at); err != nil {
-			return nil, fmt.Errorf("oracle: %w", err)
+		if t.value, err = Reference(ctx, c.oracle, c.Problem, ways, in, r, t.at); err != nil {
+			return nil, err
 		}
 		list = append(list, t)
 	}
 	c.known[q] = list
 	return list, nil
+}
+
+// Reference is what an oracle says of elements that came by one or another of some arithmetics: the largest of their bounds
+// holds.
+func Reference(ctx context.Context, oracle driver.Oracle, p problem.Problem, ways []driver.Arithmetic, in driver.Operands,
+	out problem.Role, at []int64) (truth driver.Truth, err error) {
+	if len(ways) == 0 {
+		return nil, fmt.Errorf("%w: no arithmetic that %v came by", driver.ErrInvalid, out)
+	}
+	for i, a := range ways {
+		// Others of the ways may have made a part of the sum.
+		a.OrPlain = a.OrPlain || len(ways) > 1 && a != driver.Arithmetic{}
+		t, err := oracle.Reference(ctx, p, a, in, out, at)
+		if err != nil {
+			return nil, fmt.Errorf("oracle: %w", err)
+		}
+		if i == 0 {
+			truth = t
+			continue
+		}
+		for k, e := range t {
+			have := &truth[k]
+			have.Bound, have.Magnitude, have.Exact = max(have.Bound, e.Bound), max(have.Magnitude, e.Magnitude), have.Exact && e.Exact
+		}
+	}
+	return truth, nil
 }
 
 // sample lists the elements to compare, nil for all.
@@ -181,12 +215,12 @@ func withBorders(at []int64, tiles *tiling.Tiles, role problem.Role) []int64 {
 
 // Judge compares results of a plan with the truth about its arithmetic and fills the record.
 func (c *Case) Judge(ctx context.Context, r *report.Record, a driver.Arithmetic, got engine.Operands) error {
-	return c.judgeBy(ctx, r, question{arithmetic: a}, nil, got)
+	return c.judgeBy(ctx, r, []driver.Arithmetic{a}, nil, got)
 }
 
-// judgeBy is Judge by the answer to a question, about results in tiles if there are some.
-func (c *Case) judgeBy(ctx context.Context, r *report.Record, q question, tiles *tiling.Tiles, got engine.Operands) error {
-	truths, err := c.truths(ctx, q, tiles)
+// judgeBy is Judge of results that came by one or another of some arithmetics, in tiles if there are some.
+func (c *Case) judgeBy(ctx context.Context, r *report.Record, ways []driver.Arithmetic, tiles *tiling.Tiles, got engine.Operands) error {
+	truths, err := c.truths(ctx, ways, tiles)
 	if err != nil {
 		return err
 	}

@@ -166,3 +166,26 @@ func TestRepro(t *testing.T) {
 		t.Errorf("%s\nnot\n%s", got, want)
 	}
 }
+
+// A result in tiles may be off by the largest of their arithmetics' bounds, whichever tile has it.
+func TestBoundsOfTiles(t *testing.T) {
+	p := problemtest.Parse(t, "mb1ic8ih10oc8oh10kh3ph1")
+	for _, fill := range []Fill{Int, Uniform} {
+		c := newCase(t, p, fill, DefaultBudget)
+		// Rows in 4, 4 and 2, of which the last few are transformed; and all of them few.
+		for _, rows := range []int{4, 2} {
+			steps := []int{1, 1, 8, 8, 1, rows, 10}
+			if r := c.CheckCut(t.Context(), open(t, "winogradfew"), "igemm", steps); r.Status != report.Passed || r.Check != "bounded" ||
+				!(r.BoundUsed > 0) {
+				t.Errorf("%s in rows of %d: %+v", fill, rows, r)
+			}
+			if r := c.CheckCut(t.Context(), open(t, "winogradwrongfew"), "igemm", steps); r.Status != report.Failed {
+				t.Errorf("%s in rows of %d, wrong: %+v", fill, rows, r)
+			}
+		}
+		if r := c.CheckCut(t.Context(), open(t, "winogradfew"), "igemm", []int{1, 1, 8, 8, 1, 10, 5}); r.Status != report.Passed ||
+			fill == Int && r.Check != "exact" {
+			t.Errorf("%s in columns, of which none are transformed: %+v", fill, r)
+		}
+	}
+}

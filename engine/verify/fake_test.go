@@ -33,9 +33,13 @@ func TestMain(m *testing.M) {
 		return p.Op == problem.Conv && p.Dir == problem.Forward && (a.PadL > 0) != (a.PadR > 0)
 	}})
 	for name, off := range map[string]float32{"winograd": 1e-4, "winogradwrong": 1} {
-		engine.Register(name, fake{says: driver.Arithmetic{Winograd: 4}, spoil: func(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
+		says := driver.Arithmetic{Winograd: 4}
+		spoil := func(ctx context.Context, s driver.Stream, dst driver.Buffer) error {
 			return each(ctx, s, dst, func(i int, v float32) float32 { return v + off*float32(i%2) })
-		}})
+		}
+		engine.Register(name, fake{says: says, spoil: spoil})
+		few := func(p *problem.Problem) bool { return p.Axes[1].Out < 3 }
+		engine.Register(name+"few", fake{says: says, saysOf: few, spoil: spoil, spoils: few})
 	}
 	for name, f := range mutants {
 		engine.Register(name, f)
@@ -130,6 +134,7 @@ type fake struct {
 	lazy   bool  // runs compute nothing
 	most   int64 // bytes of a tensor; 0: as the cpu
 	says   driver.Arithmetic
+	saysOf func(*problem.Problem) bool // nil: of all problems
 }
 
 func (f fake) Devices() ([]driver.Info, error) {
@@ -182,7 +187,10 @@ type fakePlan struct {
 
 func (p fakePlan) Info() driver.PlanInfo {
 	i := p.Plan.Info()
-	i.Arithmetic = p.dev.says
+	i.Arithmetic = driver.Arithmetic{}
+	if p.dev.saysOf == nil || p.dev.saysOf(&p.p) {
+		i.Arithmetic = p.dev.says
+	}
 	return i
 }
 

@@ -188,7 +188,7 @@ func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorith
 			if err := s.Judge(ctx, r, got); err != nil {
 				return err
 			}
-			return g.judgeSums(ctx, c, s.Info().Arithmetic, got, r)
+			return g.judgeSums(ctx, c, s, got, r)
 		})
 	})
 	r.Check = cmp.Or(r.Check, "exact")
@@ -199,25 +199,24 @@ func (g *Golden) Check(ctx context.Context, oracle, dev *engine.Device, algorith
 // the oracle's business, and where the bounds say that the true result is the nearest whole number, those numbers have
 // the file's hash.
 func (g *Golden) judgeHash(ctx context.Context, c *Case, s *Prepared, got engine.Operands, r *report.Record) error {
-	a := s.Info().Arithmetic
 	values := got[g.Problem.Outputs()[0]].Float32s()
 	r.Checked = int64(len(values))
 	if h, whole := Hash(values); h == g.hash && whole {
 		r.Status, r.Verified = report.Passed, true
 		return nil
 	}
-	plain := a == (driver.Arithmetic{})
-	if plain {
+	exact := slices.Equal(s.Arithmetics(), plainly)
+	if exact {
 		c.budget = DefaultBudget // the result is wrong: it is only to be said where
 	}
 	if err := s.Judge(ctx, r, got); err != nil {
 		return err
 	}
-	truths, err := c.truths(ctx, question{arithmetic: a}, nil)
-	if err != nil || r.Status != report.Passed || !plain && !nearest(truths[0], values) {
+	truths, err := c.truths(ctx, s.Arithmetics(), nil)
+	if err != nil || r.Status != report.Passed || !exact && !nearest(truths[0], values) {
 		return err
 	}
-	if h, _ := Hash(values); h == g.hash && !plain {
+	if h, _ := Hash(values); h == g.hash && !exact {
 		return nil
 	}
 	r.Reason = "the checksum differs from the file's, the compared elements do not differ from the oracle"
@@ -240,8 +239,8 @@ func nearest(t truth, values []float32) bool {
 // off r_i by at most the oracle's bound e_i and one rounding to float32, u·|r_i|, u = 2^-24; weights are at most 1; and
 // both sums of n numbers, in whatever order, and the terms of both, were rounded in float64: 2(n+2)·2^-53·Σ|r_i| covers
 // that, as well as the rounding of r_i. So dot and abs are off by at most Σ(e_i + u·|r_i|) + 2(n+2)·2^-53·Σ|r_i|.
-func (g *Golden) judgeSums(ctx context.Context, c *Case, a driver.Arithmetic, got engine.Operands, r *report.Record) error {
-	truths, err := c.truths(ctx, question{arithmetic: a}, nil)
+func (g *Golden) judgeSums(ctx context.Context, c *Case, s *Prepared, got engine.Operands, r *report.Record) error {
+	truths, err := c.truths(ctx, s.Arithmetics(), nil)
 	if err != nil {
 		return err
 	}

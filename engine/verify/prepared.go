@@ -32,13 +32,12 @@ type Prepared struct {
 }
 
 // Start plans the case for a device, by an algorithm (empty: the device's choice), and prepares it: whole, or, where the device
-// or its memory limit cannot hold that, in tiles. Algorithms that transform the sums do so from each tile's origin, of which the
-// oracle knows nothing: tiles are made by those that do not.
+// or its memory limit cannot hold that, in tiles.
 func (c *Case) Start(ctx context.Context, dev *engine.Device, algorithm string) (*Prepared, error) {
 	p, err := c.whole(ctx, dev, algorithm)
 	if err != nil && ctx.Err() == nil && tiling.Helps(dev, c.Problem, err) {
 		why := err
-		if p, err = c.inTiles(ctx, dev, tiling.Options{Algorithm: algorithm, Exact: true}); err == nil {
+		if p, err = c.inTiles(ctx, dev, tiling.Options{Algorithm: algorithm}); err == nil {
 			p.Why = why
 		} else if ctx.Err() == nil {
 			err = &beyond{why, err}
@@ -239,13 +238,20 @@ func (p *Prepared) In() engine.Operands { return p.c.In }
 // Out are the results on the host, of the last Result or Tiles.
 func (p *Prepared) Out() engine.Operands { return p.out }
 
-// Judge compares results with the truth about the arithmetic that they come by, at the borders of tiles, too, and fills the
+// Judge compares results with the truth about the arithmetics that they come by, at the borders of tiles, too, and fills the
 // record.
 func (p *Prepared) Judge(ctx context.Context, r *report.Record, got engine.Operands) error {
+	var tiles *tiling.Tiles
 	if p.Job != nil {
-		a := p.Job.Info().Arithmetic
-		a.OrPlain = a != driver.Arithmetic{} // other tiles may be computed otherwise than the largest
-		return p.c.judgeBy(ctx, r, question{a, p.Job.Tiles.String()}, p.Job.Tiles, got)
+		tiles = p.Job.Tiles
 	}
-	return p.c.Judge(ctx, r, p.Plan.Info().Arithmetic, got)
+	return p.c.judgeBy(ctx, r, p.Arithmetics(), tiles, got)
+}
+
+// Arithmetics are how results come by: of tiles by one or another of them.
+func (p *Prepared) Arithmetics() []driver.Arithmetic {
+	if p.Job != nil {
+		return p.Job.Arithmetics()
+	}
+	return []driver.Arithmetic{p.Plan.Info().Arithmetic}
 }
