@@ -140,7 +140,7 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 	if list[0].name == "igemm" && isa == simd.Portable && vectorsOfGonum {
 		prefer("gemm")
 	}
-	if list[0].name == "rows" && p.Axes[2].Out < fewColumns && !slidesOver(p) {
+	if list[0].name == "rows" && !worthSweeping(p) {
 		prefer("direct")
 	}
 	return list

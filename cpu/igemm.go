@@ -22,6 +22,8 @@ type igemm struct {
 	ones      []float32 // the weights of a pooling
 	made      int64     // results before a fused pooling
 	pool      *igemm    // of them, if rows compute it
+	maxima    *maxCells // of a pooling whose maxima's cells are asked for
+	averaged  *averaged // of averages' gradients
 	padsZeros bool      // zeros of the padding are multiplied by weights
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
 	tile      string    // names this plan among the algorithm's, if there are several
@@ -115,6 +117,10 @@ func (ig *igemm) String() string {
 		return ig.gradient.String()
 	case ig.integers != nil:
 		return ig.integers.gemm.String()
+	case ig.maxima != nil:
+		return ig.maxima.String()
+	case ig.averaged != nil:
+		return ig.averaged.String()
 	}
 	return ig.products[0].String()
 }
@@ -137,6 +143,10 @@ func (ig *igemm) scratch() (n int) {
 		return ig.gradient.scratch()
 	case ig.integers != nil:
 		return ig.integers.scratch()
+	case ig.maxima != nil:
+		return ig.maxima.scratch()
+	case ig.averaged != nil:
+		return ig.averaged.scratch()
 	}
 	for _, p := range ig.products {
 		n = max(n, p.scratch())

@@ -299,6 +299,11 @@ func (p *patch) fill(dst, src []float32, lo int) {
 func (r *lineRun) until(d int) int { return max(0, min(r.n, (d+r.step-1)/r.step)) }
 
 func fill(v []float32, x float32) {
+	for len(v) >= 8 {
+		w := v[:8:8]
+		w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7] = x, x, x, x, x, x, x, x
+		v = v[8:]
+	}
 	for i := range v {
 		v[i] = x
 	}

@@ -368,9 +368,15 @@ func (s *sweep) interleave(to, dense []float32, lo, hi int) {
 	for m := range s.to {
 		plane := to[m*volume(s.size):][:volume(s.size)]
 		for z := start[0]; z < end[0]; z++ {
+			n, rows := end[2]-start[2], end[1]-start[1]
+			if s.step[2] == 2 {
+				first := ((s.first[0]+z*s.step[0])*s.size[1]+s.first[1]+start[1]*s.step[1])*s.size[2] + s.first[2] + 2*start[2]
+				simd.Every(s.isa, plane[first:], s.step[1]*s.size[2], dense, n, rows, n)
+				dense = dense[rows*n:]
+				continue
+			}
 			for y := start[1]; y < end[1]; y++ {
 				row := plane[((s.first[0]+z*s.step[0])*s.size[1]+s.first[1]+y*s.step[1])*s.size[2]:][:s.size[2]]
-				n := end[2] - start[2]
 				at := s.first[2] + start[2]*s.step[2]
 				for _, v := range dense[:n] {
 					row[at] = v

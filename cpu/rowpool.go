@@ -8,10 +8,10 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// sweeps says whether shifted rows compute a pooling: those of the windows' cells, the greatest or their sums.
+// sweeps says whether shifted rows compute a pooling: those of the windows' cells, the greatest or their sums, or of a
+// gradient the shares of the windows that have a cell.
 func sweeps(p *problem.Problem) bool {
-	if p.Op != problem.Pool || p.Dir != problem.Forward || p.Kind == problem.Lp || p.Adaptive ||
-		p.Indices != problem.NoIndices {
+	if p.Op != problem.Pool || p.Kind == problem.Lp || p.Adaptive {
 		return false
 	}
 	for _, a := range p.Axes {
@@ -20,14 +20,43 @@ func sweeps(p *problem.Problem) bool {
 			return false
 		}
 	}
+	switch {
+	case p.Dir == problem.Forward && p.Indices == problem.NoIndices:
+		return true
+	case p.Kind == problem.Max:
+		return cellsByRows(p)
+	}
 	return true
 }
+
+// worthSweeping says whether rows are faster than windows, one by one.
+func worthSweeping(p *problem.Problem) bool {
+	switch {
+	case p.Dir == problem.Forward && p.Indices == problem.NoIndices:
+		return p.Axes[2].Out >= fewColumns || slidesOver(p)
+	case p.Kind == problem.Max:
+		return p.Axes[2].Out >= fewColumns
+	}
+	_, out := spatialSizes(p)
+	return newWindows(p).averagesAll(out) || p.Axes[2].Out >= fewColumns && volume(newGeometry(p).stride) <= mostPhases
+}
+
+// mostPhases is how many phases of a plane, which are computed one after the other, are faster than windows.
+const mostPhases = 16
 
 // newRowPool plans a pooling as windows that slide, or as rows of one weight for each channel's windows.
 func newRowPool(d *Device, p *problem.Problem) *igemm {
 	g := newGeometry(p)
 	w := newWindows(p)
 	ig := &igemm{g: g}
+	switch {
+	case p.Kind == problem.Max && (p.Dir == problem.BackwardData || p.Indices != problem.NoIndices):
+		ig.maxima = newMaxCells(d, p)
+		return ig
+	case p.Dir == problem.BackwardData:
+		ig.averaged = newAveraged(d, p, w)
+		return ig
+	}
 	if w.averagesAll(g.narrowD) {
 		ig.products = []summer{newMeans(d, p, w)}
 		return ig
@@ -36,11 +65,7 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 	kind := simd.Greatest
 	var divisors []float32
 	if p.Kind != problem.Max {
-		kind, divisors = simd.Averaged, make([]float32, g.narrowSp)
-		for i := range divisors {
-			_, x := split(int64(i), g.narrowD)
-			divisors[i] = float32(max(1, w.divideBy(x))) // the sum of no cells is 0
-		}
+		kind, divisors = simd.Averaged, w.divisors(g.narrowD)
 	}
 	if s := newSliding(d, l, planes, 1, 1, 1, kind); s != nil {
 		s.divisors = divisors
@@ -92,5 +117,11 @@ func newConvPool(d *Device, p *problem.Problem) *igemm {
 }
 
 func runRowPool(ctx context.Context, j *job) error {
+	switch ig := j.igemm; {
+	case ig.maxima != nil:
+		return ig.maxima.run(ctx, j.arena, j.windows, &j.t)
+	case ig.averaged != nil:
+		return ig.averaged.run(ctx, j.arena, j.t.f[problem.DiffDst], j.t.f[problem.DiffSrc])
+	}
 	return j.igemm.run(ctx, j.arena, j.t.f[problem.Src], j.igemm.ones, j.t.f[problem.Dst], nil)
 }

@@ -83,3 +83,13 @@ func (w *windows) divideBy(x [3]int) int {
 	}
 	return w.count(x)
 }
+
+// divisors are those of all windows, not below 1: the sum of no cells is 0.
+func (w *windows) divisors(out [3]int) []float32 {
+	all := make([]float32, volume(out))
+	for i := range all {
+		_, x := split(int64(i), out)
+		all[i] = float32(max(1, w.divideBy(x)))
+	}
+	return all
+}

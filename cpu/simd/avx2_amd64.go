@@ -372,5 +372,20 @@ func sum256x2x4(t *tile)
 //go:noescape
 func most256x2x4(t *tile)
 
+// first256x1 says of up to 8 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first256x1(t *tile)
+
+// first256x2 says of up to 16 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first256x2(t *tile)
+
+// every256 sets every other element of rows.
+//
+//go:noescape
+func every256(t *tile)
+
 // peak256 runs n rounds of 12 independent fused multiply-adds.
 func peak256(n int)

@@ -8318,6 +8318,124 @@ test:
 	VZEROUPPER
 	RET
 
+// func first256x1(t *tile)
+// Requires: AVX, AVX2
+TEXT ·first256x1(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	NEGQ         R11
+	LEAQ         laneMask<>+32(SB), R9
+	VMOVUPS      (R9)(R11*4), Y6
+	MOVL         $0xff800000, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x80000000, AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Y3
+	VMASKMOVPS   (DX)(AX*4), Y6, Y2
+	VCMPPS       $0x1e, Y0, Y2, Y4
+	VCMPPS       $0x03, Y2, Y2, Y5
+	VORPS        Y4, Y5, Y4
+	VBLENDVPS    Y4, Y2, Y0, Y0
+	VBLENDVPS    Y4, Y3, Y1, Y1
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMASKMOVPS   Y1, Y6, (R9)
+	VZEROUPPER
+	RET
+
+// func first256x2(t *tile)
+// Requires: AVX, AVX2
+TEXT ·first256x2(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	NEGQ         R11
+	LEAQ         laneMask<>+32(SB), R9
+	VMOVUPS      (R9)(R11*4), Y8
+	MOVL         $0xff800000, AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	VMOVAPS      Y0, Y1
+	MOVL         $0x80000000, AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+	VMOVAPS      Y2, Y3
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Y5
+	VMOVUPS      (DX)(AX*4), Y4
+	VCMPPS       $0x1e, Y0, Y4, Y6
+	VCMPPS       $0x03, Y4, Y4, Y7
+	VORPS        Y6, Y7, Y6
+	VBLENDVPS    Y6, Y4, Y0, Y0
+	VBLENDVPS    Y6, Y5, Y2, Y2
+	VMASKMOVPS   32(DX)(AX*4), Y8, Y4
+	VCMPPS       $0x1e, Y1, Y4, Y6
+	VCMPPS       $0x03, Y4, Y4, Y7
+	VORPS        Y6, Y7, Y6
+	VBLENDVPS    Y6, Y4, Y1, Y1
+	VBLENDVPS    Y6, Y5, Y3, Y3
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMOVUPS      Y2, (R9)
+	VMASKMOVPS   Y3, Y8, 32(R9)
+	VZEROUPPER
+	RET
+
+// func every256(t *tile)
+// Requires: AVX, AVX2
+TEXT ·every256(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+
+row:
+	MOVQ DX, R12
+	MOVQ R9, R13
+	MOVQ 128(DI), AX
+
+vector:
+	VPMOVZXDQ (R12), Y0
+	VMOVUPS   (R13), Y1
+	VBLENDPS  $0x55, Y0, Y1, Y1
+	VMOVUPS   Y1, (R13)
+	ADDQ      $0x10, R12
+	ADDQ      $0x20, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R11, DX
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func peak256(n int)
 // Requires: AVX, FMA3
 TEXT ·peak256(SB), NOSPLIT, $0-8

@@ -612,5 +612,30 @@ func sum512x4x4(t *tile)
 //go:noescape
 func most512x4x4(t *tile)
 
+// first512x1 says of up to 16 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first512x1(t *tile)
+
+// first512x2 says of up to 32 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first512x2(t *tile)
+
+// first512x3 says of up to 48 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first512x3(t *tile)
+
+// first512x4 says of up to 64 lanes which of shifted rows is the greatest.
+//
+//go:noescape
+func first512x4(t *tile)
+
+// every512 sets every other element of rows.
+//
+//go:noescape
+func every512(t *tile)
+
 // peak512 runs n rounds of 24 independent fused multiply-adds.
 func peak512(n int)

@@ -18125,6 +18125,239 @@ test:
 	VZEROUPPER
 	RET
 
+// func first512x1(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·first512x1(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVL         $0xff800000, AX
+	VPBROADCASTD AX, Z0
+	MOVL         $0x80000000, AX
+	VPBROADCASTD AX, Z1
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Z3
+	VMOVUPS.Z    (DX)(AX*4), K1, Z2
+	VCMPPS       $0x1e, Z0, Z2, K2
+	VCMPPS       $0x03, Z2, Z2, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z2, K2, Z0
+	VMOVAPS      Z3, K2, Z1
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMOVUPS      Z1, K1, (R9)
+	VZEROUPPER
+	RET
+
+// func first512x2(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·first512x2(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVL         $0xff800000, AX
+	VPBROADCASTD AX, Z0
+	VMOVAPS      Z0, Z1
+	MOVL         $0x80000000, AX
+	VPBROADCASTD AX, Z2
+	VMOVAPS      Z2, Z3
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Z5
+	VMOVUPS      (DX)(AX*4), Z4
+	VCMPPS       $0x1e, Z0, Z4, K2
+	VCMPPS       $0x03, Z4, Z4, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z4, K2, Z0
+	VMOVAPS      Z5, K2, Z2
+	VMOVUPS.Z    64(DX)(AX*4), K1, Z4
+	VCMPPS       $0x1e, Z1, Z4, K2
+	VCMPPS       $0x03, Z4, Z4, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z4, K2, Z1
+	VMOVAPS      Z5, K2, Z3
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMOVUPS      Z2, (R9)
+	VMOVUPS      Z3, K1, 64(R9)
+	VZEROUPPER
+	RET
+
+// func first512x3(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·first512x3(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVL         $0xff800000, AX
+	VPBROADCASTD AX, Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	MOVL         $0x80000000, AX
+	VPBROADCASTD AX, Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Z7
+	VMOVUPS      (DX)(AX*4), Z6
+	VCMPPS       $0x1e, Z0, Z6, K2
+	VCMPPS       $0x03, Z6, Z6, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z6, K2, Z0
+	VMOVAPS      Z7, K2, Z3
+	VMOVUPS      64(DX)(AX*4), Z6
+	VCMPPS       $0x1e, Z1, Z6, K2
+	VCMPPS       $0x03, Z6, Z6, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z6, K2, Z1
+	VMOVAPS      Z7, K2, Z4
+	VMOVUPS.Z    128(DX)(AX*4), K1, Z6
+	VCMPPS       $0x1e, Z2, Z6, K2
+	VCMPPS       $0x03, Z6, Z6, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z6, K2, Z2
+	VMOVAPS      Z7, K2, Z5
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMOVUPS      Z3, (R9)
+	VMOVUPS      Z4, 64(R9)
+	VMOVUPS      Z5, K1, 128(R9)
+	VZEROUPPER
+	RET
+
+// func first512x4(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·first512x4(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), DI
+	MOVQ         (DI), SI
+	MOVQ         24(DI), DX
+	MOVQ         48(DI), R8
+	MOVQ         96(DI), CX
+	MOVQ         112(DI), R11
+	MOVQ         $0x00000001, R9
+	SHLXQ        R11, R9, R9
+	DECQ         R9
+	KMOVW        R9, K1
+	MOVL         $0xff800000, AX
+	VPBROADCASTD AX, Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	MOVL         $0x80000000, AX
+	VPBROADCASTD AX, Z4
+	VMOVAPS      Z4, Z5
+	VMOVAPS      Z4, Z6
+	VMOVAPS      Z4, Z7
+	PCALIGN      $0x20
+
+loop:
+	MOVQ         (R8), AX
+	VPBROADCASTD 8(R8), Z9
+	VMOVUPS      (DX)(AX*4), Z8
+	VCMPPS       $0x1e, Z0, Z8, K2
+	VCMPPS       $0x03, Z8, Z8, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z8, K2, Z0
+	VMOVAPS      Z9, K2, Z4
+	VMOVUPS      64(DX)(AX*4), Z8
+	VCMPPS       $0x1e, Z1, Z8, K2
+	VCMPPS       $0x03, Z8, Z8, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z8, K2, Z1
+	VMOVAPS      Z9, K2, Z5
+	VMOVUPS      128(DX)(AX*4), Z8
+	VCMPPS       $0x1e, Z2, Z8, K2
+	VCMPPS       $0x03, Z8, Z8, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z8, K2, Z2
+	VMOVAPS      Z9, K2, Z6
+	VMOVUPS.Z    192(DX)(AX*4), K1, Z8
+	VCMPPS       $0x1e, Z3, Z8, K2
+	VCMPPS       $0x03, Z8, Z8, K3
+	KORW         K2, K3, K2
+	VMOVAPS      Z8, K2, Z3
+	VMOVAPS      Z9, K2, Z7
+	ADDQ         $0x10, R8
+	DECQ         CX
+	JNZ          loop
+	MOVQ         72(DI), R9
+	VMOVUPS      Z4, (R9)
+	VMOVUPS      Z5, 64(R9)
+	VMOVUPS      Z6, 128(R9)
+	VMOVUPS      Z7, K1, 192(R9)
+	VZEROUPPER
+	RET
+
+// func every512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·every512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVL  $0x00005555, AX
+	KMOVW AX, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+	MOVQ  136(DI), R11
+	SHLQ  $0x02, R11
+
+row:
+	MOVQ DX, R12
+	MOVQ R9, R13
+	MOVQ 128(DI), AX
+
+vector:
+	VPMOVZXDQ (R12), Z0
+	VMOVUPS   Z0, K1, (R13)
+	ADDQ      $0x20, R12
+	ADDQ      $0x40, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R11, DX
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func peak512(n int)
 // Requires: AVX, AVX512F
 TEXT ·peak512(SB), NOSPLIT, $0-8

@@ -140,6 +140,30 @@ func Split(isa ISA, even, odd []float32, ld int, src []float32, ldSrc, rows, n i
 	k.split(t)
 }
 
+// Every sets every other element of rows: dst[r·ld + 2x] = src[r·ldSrc + x].
+func Every(isa ISA, dst []float32, ld int, src []float32, ldSrc, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	whole := 0
+	if per := k.lanes / 2; k.every != nil && n > per {
+		// The last element isn't the kernel's: the one behind it need not exist.
+		t := tiles.Get().(*tile)
+		defer t.release()
+		t.rows, t.k, t.ldb, t.ldc = (n-1)/per, rows, ldSrc, ld
+		whole = t.rows * per
+		t.b, t.c = src[:(rows-1)*ldSrc+whole], dst[:(rows-1)*ld+2*whole]
+		k.every(t)
+	}
+	for r := range rows {
+		to := dst[r*ld:][:2*n-1]
+		for x := whole; x < n; x++ {
+			to[2*x] = src[r*ldSrc+x]
+		}
+	}
+}
+
 // Aligned returns n zeros that start at a cache line.
 func Aligned(n int) []float32 {
 	const line = 64 / 4

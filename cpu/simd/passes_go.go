@@ -1,5 +1,7 @@
 package simd
 
+import "math"
+
 // The portable passes. byLane is whether a parameter goes by lane or by row.
 
 // eachGo calls f for the rows of c, as wide as they are.
@@ -173,6 +175,20 @@ func mostEvenGo(t *tile) {
 
 // mostGo4 is four.
 func mostGo4(t *tile) { fourGo(t, mostGo) }
+
+// firstGo says which of shifted rows is the greatest.
+func firstGo(t *tile) {
+	which := Ints(t.c)
+	for x := range which {
+		best, at := float32(math.Inf(-1)), math.MinInt32
+		for p := range t.k {
+			if v := t.b[t.off[2*p]+x]; v > best || v != v {
+				best, at = v, t.off[2*p+1]
+			}
+		}
+		which[x] = int32(at)
+	}
+}
 
 // dotGo is one row of a with one of b.
 func dotGo(t *tile) {

@@ -17,7 +17,8 @@ var kernelsPortable = kernels{
 	sum:     [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	most:    [][2]kernel{{mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}},
 	sumEven: []kernel{sumEvenGo, sumEvenGo, sumEvenGo, sumEvenGo}, mostEven: []kernel{mostEvenGo, mostEvenGo, mostEvenGo, mostEvenGo},
-	dots: [][]kernel{{dotGo}}, dotRows: []int{1},
+	first: []kernel{firstGo, firstGo, firstGo, firstGo},
+	dots:  [][]kernel{{dotGo}}, dotRows: []int{1},
 	widen: widenGo, narrow: narrowGo,
 	peak: peakGo, peakChains: 2,
 }

@@ -1,5 +1,7 @@
 package simd
 
+import "math"
+
 // Shifted is a combination of shifted rows. The sum is what a channel of a depthwise convolution of stride 1 makes of its
 // padded plane, the greatest what max pooling does:
 //
@@ -73,5 +75,37 @@ func (s *Shifted) run(t *tile, k *kernels, kernels [][2]kernel, even []kernel, d
 				kernels[v-1][block](t)
 			}
 		}
+	}
+}
+
+// None is what Firsts says where all are −∞.
+const None = math.MinInt32
+
+// Firsts says which of shifted rows is the greatest at each of len(dst) positions: the first of equals, the last NaN before all,
+// None where all are −∞. Row p is at src[from[2p]:], and called from[2p+1], which has 32 bits.
+func Firsts(isa ISA, dst []int32, src []float32, from []int) {
+	far := 0
+	for p := 0; p < len(from); p += 2 {
+		far = max(far, from[p])
+		_ = src[from[p]:]
+	}
+	if len(dst) == 0 {
+		return
+	}
+	if len(from) == 0 {
+		panic("simd: the greatest of no rows")
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	t.off, t.k = from, len(from)/2
+	widest := len(k.first) * k.lanes
+	for x := 0; x < len(dst); x += widest {
+		n := min(widest, len(dst)-x)
+		var v int
+		v, t.lanes = k.vectors(n)
+		t.c, t.b = Words(dst[x:][:n]), src[x:]
+		_ = t.b[:far+n]
+		k.first[v-1](t)
 	}
 }

@@ -83,6 +83,10 @@ type kernels struct {
 	most [][2]kernel
 	// sumEven and mostEven have, by number of vectors less one, those of every other element, for one row.
 	sumEven, mostEven []kernel
+	// first has, by number of vectors less one, those that say which of shifted rows is the greatest, for one row: see Firsts.
+	first []kernel
+	// every sets every other element of k rows, rows vectors of each: c[2x] = b[x]; nil: as in Go.
+	every kernel
 	// dots has sums of products along rows by rows of a, those in dotRows, and by rows of b less one: see Dots.
 	dots    [][]kernel
 	dotRows []int // ascending, from 1

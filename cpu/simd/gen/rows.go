@@ -122,6 +122,8 @@ func avx512(a asm) {
 	a.halves(isa512)
 	a.posts(isa512)
 	a.sums(isa512)
+	a.firsts(isa512)
+	a.every(isa512)
 	a.peak("peak512", 24, zmm)
 }
 
@@ -147,6 +149,8 @@ func avx2(a asm) {
 	a.halves(isa256)
 	a.posts(isa256)
 	a.sums(isa256)
+	a.firsts(isa256)
+	a.every(isa256)
 	a.peak("peak256", 12, ymm)
 }
 

@@ -1,0 +1,67 @@
+package simd
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func TestFirsts(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 17))
+	zero, inf, nan := float32(0), float32(math.Inf(1)), float32(math.NaN())
+	value := func() float32 {
+		return []float32{zero, float32(math.Copysign(0, -1)), inf, -inf, nan, 1, 2, 3, -1, -2, -3}[r.IntN(11)]
+	}
+	low := func() float32 { return []float32{-inf, -inf, -inf, nan, -3}[r.IntN(5)] }
+	for _, isa := range Supported() {
+		for _, of := range []func() float32{value, low} {
+			for _, taps := range []int{1, 2, 9} {
+				for cols := range 140 {
+					var from []int
+					for p := range taps {
+						from = append(from, p/3*(cols+2)+p%3, 100*p-7)
+					}
+					src := fill(r, (taps+2)/3*(cols+2)+2, of)
+					got, want := make([]int32, cols), make([]int32, cols)
+					for x := range want {
+						best := -inf
+						want[x] = None
+						for p := range taps {
+							if v := src[from[2*p]+x]; v > best || v != v {
+								best, want[x] = v, int32(from[2*p+1])
+							}
+						}
+					}
+					Firsts(isa, got, src, from)
+					if !slices.Equal(got, want) {
+						t.Fatalf("%s %d taps, %d columns: %v, want %v", isa, taps, cols, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestEvery(t *testing.T) {
+	r := rand.New(rand.NewPCG(18, 19))
+	value := func() float32 { return float32(r.IntN(1000)) }
+	for _, isa := range Supported() {
+		for rows := range 4 {
+			for n := 1; n < 50; n++ {
+				ld, ldSrc := 2*n-1, n+2
+				src, got := fill(r, rows*ldSrc, value), fill(r, rows*ld, value)
+				want := append([]float32(nil), got...)
+				for i := range rows {
+					for x := range n {
+						want[i*ld+2*x] = src[i*ldSrc+x]
+					}
+				}
+				Every(isa, got, ld, src, ldSrc, rows, n)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s %d×%d: %v of %v, want %v", isa, rows, n, got, src, want)
+				}
+			}
+		}
+	}
+}
