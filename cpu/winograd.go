@@ -425,9 +425,7 @@ func (t *transformation) transform(w *transformer, u unit, first, end int) {
 	w.planes.Channels, w.planes.Plane, w.planes.LD = end-first, t.planes[0], columns
 	for image := range u.images {
 		source := t.channels(u, image, t.from, plane, t.source)
-		for c := first; c < end; c++ {
-			w.planes.Fill(&s, w.parted[(c-first)*s.Channel():], source[c*plane:][:plane])
-		}
+		w.planes.Fill(&s, w.parted, source[first*plane:end*plane])
 		w.planes.Planes = w.source[first*columns+image*u.tiles:]
 		w.planes.Source(&s, w.parted)
 	}

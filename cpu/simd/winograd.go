@@ -106,41 +106,34 @@ type WinogradCall struct {
 	Scratch   []float32
 
 	t   tile
-	off [15]int
+	off [19]int
 }
 
-// Fill writes a channel of the source, with zeros where there is nothing to read.
+// Fill writes channels of the source, with zeros where there is nothing to read.
 func (c *WinogradCall) Fill(w *WinogradSrc, dst, src []float32) {
 	k := kernelsOf(c.ISA)
-	m, rows := int(w.M), w.M.Cells()
+	m, rows, plane := int(w.M), w.M.Cells(), w.Height*w.Width
 	t := &c.t
 	t.off, t.a = c.off[:], c.Scratch[:m*k.lanes]
 	t.ldb, t.ldc = w.Width, m*w.part()
-	c.off[0], c.off[2] = w.part(), w.Height*w.Width // where the next channel begins
+	t.b = src[:c.Channels*plane]
+	c.off[0], c.off[2], c.off[16] = w.part(), plane, w.Channel()-rows*t.ldc
 	for r := range w.Rows {
 		y := w.Y + m*r
 		low, high := min(rows, max(0, -y)), max(0, min(rows, w.Height-y)) // rows that are there
-		for i := range rows {
-			if i < low || i >= high {
-				for p := range m {
-					clear(dst[i*t.ldc+p*c.off[0]+r*(w.Tiles+1):][:w.Tiles+1])
-				}
-			}
-		}
-		if high <= low {
-			continue
-		}
-		t.k = high - low
+		high = max(low, high)
+		t.k, c.off[17], c.off[18] = high-low, low, rows-high
+		c.off[15] = plane - t.k*w.Width
 		for x := 0; x <= w.Tiles; x += k.lanes {
-			t.lanes = min(k.lanes, w.Tiles+1-x)
+			t.rows, t.lanes = c.Channels, min(k.lanes, w.Tiles+1-x)
 			first := w.X + m*x
 			for v := range m {
 				at := first + v*k.lanes
 				low := max(0, min(k.lanes, -at))
 				c.off[3+2*v], c.off[4+2*v] = low, max(low, min(k.lanes, w.Width-at))
 			}
-			t.b, c.off[1] = src, (y+low)*w.Width+first
-			t.c = dst[low*t.ldc+r*(w.Tiles+1)+x:][:(t.k-1)*t.ldc+(m-1)*c.off[0]+t.lanes]
+			c.off[1] = (y+low)*w.Width + first
+			t.c = dst[r*(w.Tiles+1)+x:][:(c.Channels-1)*w.Channel()+(rows-1)*t.ldc+(m-1)*c.off[0]+t.lanes]
 			k.winograd[m/2-1].part(t)
 		}
 	}

@@ -334,6 +334,27 @@ TEXT ·winogradPart512x2(SB), NOSPLIT, $0-8
 	MOVQ    136(DI), R11
 	SHLQ    $0x02, R11
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VPXORD Z0, Z0, Z0
+
+before:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS.Z  (DX), K2, Z0
@@ -348,10 +369,34 @@ row:
 	ADDQ       R13, BX
 	VMOVUPS    Z3, K1, (BX)
 	ADDQ       R13, BX
-	ADDQ       R11, DX
 	ADDQ       R10, R9
+	ADDQ       R11, DX
 	DECQ       CX
 	JNZ        row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VPXORD Z0, Z0, Z0
+
+after:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 
@@ -1028,6 +1073,31 @@ TEXT ·winogradPart512x4(SB), NOSPLIT, $0-8
 	MOVQ    136(DI), R11
 	SHLQ    $0x02, R11
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VPXORD Z0, Z0, Z0
+
+before:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS.Z  (DX), K2, Z0
@@ -1062,10 +1132,38 @@ row:
 	ADDQ       R13, BX
 	VMOVUPS    Z11, K1, (BX)
 	ADDQ       R13, BX
-	ADDQ       R11, DX
 	ADDQ       R10, R9
+	ADDQ       R11, DX
 	DECQ       CX
 	JNZ        row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VPXORD Z0, Z0, Z0
+
+after:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 
@@ -2432,6 +2530,35 @@ TEXT ·winogradPart512x6(SB), NOSPLIT, $0-8
 	MOVQ    136(DI), R11
 	SHLQ    $0x02, R11
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VPXORD Z0, Z0, Z0
+
+before:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS.Z  (DX), K2, Z0
@@ -2488,10 +2615,42 @@ row:
 	ADDQ       R13, BX
 	VMOVUPS    Z5, K1, (BX)
 	ADDQ       R13, BX
-	ADDQ       R11, DX
 	ADDQ       R10, R9
+	ADDQ       R11, DX
 	DECQ       CX
 	JNZ        row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VPXORD Z0, Z0, Z0
+
+after:
+	MOVQ    R9, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    R13, BX
+	ADDQ    R10, R9
+	DECQ    CX
+	JNZ     after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 
@@ -5332,6 +5491,39 @@ TEXT ·winogradPart256x2(SB), NOSPLIT, $0-8
 	LEAQ    laneMask<>+32(SB), R12
 	LEAQ    (R12)(AX*4), R12
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VXORPS Y0, Y0, Y0
+
+before:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        beforeWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        beforeNext
+
+beforeWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+beforeNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS    (SI), Y12
@@ -5345,25 +5537,61 @@ row:
 	VPERMPD    $0xd8, Y3, Y3
 	MOVQ       R9, BX
 	CMPQ       112(DI), $0x08
-	JEQ        whole
+	JEQ        partsWhole
 	VMOVUPS    (R12), Y12
 	VMASKMOVPS Y2, Y12, (BX)
 	ADDQ       R13, BX
 	VMASKMOVPS Y3, Y12, (BX)
 	ADDQ       R13, BX
-	JMP        next
+	JMP        partsNext
 
-whole:
+partsWhole:
 	VMOVUPS Y2, (BX)
 	ADDQ    R13, BX
 	VMOVUPS Y3, (BX)
 	ADDQ    R13, BX
 
-next:
-	ADDQ R11, DX
+partsNext:
 	ADDQ R10, R9
+	ADDQ R11, DX
 	DECQ CX
 	JNZ  row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VXORPS Y0, Y0, Y0
+
+after:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        afterWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        afterNext
+
+afterWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+afterNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 
@@ -5906,6 +6134,47 @@ TEXT ·winogradPart256x4(SB), NOSPLIT, $0-8
 	LEAQ    laneMask<>+32(SB), R12
 	LEAQ    (R12)(AX*4), R12
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VXORPS Y0, Y0, Y0
+
+before:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        beforeWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        beforeNext
+
+beforeWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+beforeNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS    (SI), Y12
@@ -5937,7 +6206,7 @@ row:
 	VPERMPD    $0xd8, Y11, Y11
 	MOVQ       R9, BX
 	CMPQ       112(DI), $0x08
-	JEQ        whole
+	JEQ        partsWhole
 	VMOVUPS    (R12), Y12
 	VMASKMOVPS Y8, Y12, (BX)
 	ADDQ       R13, BX
@@ -5947,9 +6216,9 @@ row:
 	ADDQ       R13, BX
 	VMASKMOVPS Y11, Y12, (BX)
 	ADDQ       R13, BX
-	JMP        next
+	JMP        partsNext
 
-whole:
+partsWhole:
 	VMOVUPS Y8, (BX)
 	ADDQ    R13, BX
 	VMOVUPS Y9, (BX)
@@ -5959,11 +6228,55 @@ whole:
 	VMOVUPS Y11, (BX)
 	ADDQ    R13, BX
 
-next:
-	ADDQ R11, DX
+partsNext:
 	ADDQ R10, R9
+	ADDQ R11, DX
 	DECQ CX
 	JNZ  row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VXORPS Y0, Y0, Y0
+
+after:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        afterWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        afterNext
+
+afterWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+afterNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 
@@ -7171,6 +7484,55 @@ TEXT ·winogradPart256x6(SB), NOSPLIT, $0-8
 	LEAQ    laneMask<>+32(SB), R12
 	LEAQ    (R12)(AX*4), R12
 
+channel:
+	MOVQ   136(R8), CX
+	TESTQ  CX, CX
+	JZ     beforeDone
+	VXORPS Y0, Y0, Y0
+
+before:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        beforeWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        beforeNext
+
+beforeWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+beforeNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  before
+
+beforeDone:
+	MOVQ  96(DI), CX
+	TESTQ CX, CX
+	JZ    parted
+
 row:
 	PREFETCHT0 (DX)(R14*4)
 	VMOVUPS    (SI), Y12
@@ -7222,7 +7584,7 @@ row:
 	VPERMPD    $0xd8, Y5, Y5
 	MOVQ       R9, BX
 	CMPQ       112(DI), $0x08
-	JEQ        whole
+	JEQ        partsWhole
 	VMOVUPS    (R12), Y12
 	VMASKMOVPS Y0, Y12, (BX)
 	ADDQ       R13, BX
@@ -7236,9 +7598,9 @@ row:
 	ADDQ       R13, BX
 	VMASKMOVPS Y5, Y12, (BX)
 	ADDQ       R13, BX
-	JMP        next
+	JMP        partsNext
 
-whole:
+partsWhole:
 	VMOVUPS Y0, (BX)
 	ADDQ    R13, BX
 	VMOVUPS Y1, (BX)
@@ -7252,11 +7614,63 @@ whole:
 	VMOVUPS Y5, (BX)
 	ADDQ    R13, BX
 
-next:
-	ADDQ R11, DX
+partsNext:
 	ADDQ R10, R9
+	ADDQ R11, DX
 	DECQ CX
 	JNZ  row
+
+parted:
+	MOVQ   144(R8), CX
+	TESTQ  CX, CX
+	JZ     afterDone
+	VXORPS Y0, Y0, Y0
+
+after:
+	MOVQ       R9, BX
+	CMPQ       112(DI), $0x08
+	JEQ        afterWhole
+	VMOVUPS    (R12), Y12
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	VMASKMOVPS Y0, Y12, (BX)
+	ADDQ       R13, BX
+	JMP        afterNext
+
+afterWhole:
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+	VMOVUPS Y0, (BX)
+	ADDQ    R13, BX
+
+afterNext:
+	ADDQ R10, R9
+	DECQ CX
+	JNZ  after
+
+afterDone:
+	MOVQ 120(R8), AX
+	LEAQ (DX)(AX*4), DX
+	MOVQ 128(R8), AX
+	LEAQ (R9)(AX*4), R9
+	DECQ 128(DI)
+	JNZ  channel
 	VZEROUPPER
 	RET
 

@@ -11,18 +11,33 @@ func winogradGo(m Winograd) transforms {
 }
 
 func winogradPartGo(m int, t *tile) {
-	part := t.off[0]
-	for r := range t.k {
+	part, from, to := t.off[0], t.off[1], 0
+	row := func(element func(i int) float32) {
 		for x := range t.lanes {
 			for p := range m {
-				v, lane := (m*x+p)/lanesGo, (m*x+p)%lanesGo
-				e := float32(0)
-				if lane >= t.off[3+2*v] && lane < t.off[4+2*v] {
-					e = t.b[t.off[1]+r*t.ldb+m*x+p]
-				}
-				t.c[p*part+r*t.ldc+x] = e
+				t.c[to+p*part+x] = element(m*x + p)
 			}
 		}
+		to += t.ldc
+	}
+	nothing := func(int) float32 { return 0 }
+	for range t.rows {
+		for range t.off[17] {
+			row(nothing)
+		}
+		for range t.k {
+			row(func(i int) float32 {
+				if v, lane := i/lanesGo, i%lanesGo; lane < t.off[3+2*v] || lane >= t.off[4+2*v] {
+					return 0
+				}
+				return t.b[from+i]
+			})
+			from += t.ldb
+		}
+		for range t.off[18] {
+			row(nothing)
+		}
+		from, to = from+t.off[15], to+t.off[16]
 	}
 }
 

@@ -98,9 +98,7 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 		ISA: isa, M: s.M, Channels: channels, Plane: channels * columns, LD: columns, Scratch: make([]float32, s.M.Scratch()),
 		Planes: make([]float32, planes*channels*columns+WinogradSlack),
 	}
-	for c := range channels {
-		call.Fill(&s, parted[c*s.Channel():], source[c*s.Height*s.Width:][:s.Height*s.Width])
-	}
+	call.Fill(&s, parted, source)
 	s.Count = columns
 	call.Source(&s, parted)
 	// Some of the tiles are the same as of all.
@@ -211,8 +209,9 @@ func BenchmarkWinograd(b *testing.B) {
 			}
 			planes := call.Planes
 			run("fill", func() {
-				for c := range channels {
-					call.Fill(&s, parted[c%chunk*s.Channel():], src[c*s.Height*s.Width:][:s.Height*s.Width])
+				call.Channels = chunk
+				for c := 0; c < channels; c += chunk {
+					call.Fill(&s, parted, src[c*s.Height*s.Width:])
 				}
 			})
 			run("src", func() {

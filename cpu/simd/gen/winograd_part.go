@@ -6,17 +6,17 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// part parts tile.k rows of m vectors by m:
+// part parts tile.k rows of m vectors by m, after off[17] rows of zeros and before off[18] others:
 //
-//	c[p·off[0] + r·ldc + x] = b[off[1] + r·ldb + m·x + p]
+//	c[p·off[0] + (off[17] + r)·ldc + x] = b[off[1] + r·ldb + m·x + p]
 //
-// for p < m and x < tile.lanes. What is off[2] elements further is fetched meanwhile. Of vector v, lanes off[3+2v] …
-// off[4+2v] are there to be loaded, the others are zeros. The masks of 256 bits are kept in a.
+// for p < m and x < tile.lanes, and then the same of tile.rows − 1 more channels, each off[15] elements of b and off[16] of c
+// behind the rows of the one before. What is off[2] elements further is fetched meanwhile. Of vector v, lanes off[3+2v] …
+// off[4+2v] are there to be loaded, the others are zeros. The masks of 256 bits are kept in a. tile.rows is used up.
 func (w transform) part() {
 	w.start("Part", "parts rows of vectors by as many")
 	loads := []reg.Register{reg.K2, reg.K3, reg.K4, reg.K5, reg.K6, reg.K7}
 	bytes := w.bits / 8
-	const mask = 12 // of 256 bits
 	for v := range w.m {
 		from, to := at(regOff, 24+16*v), at(regOff, 32+16*v)
 		if w.bits == 512 { // 2^to − 2^from
@@ -30,10 +30,10 @@ func (w transform) part() {
 			w.KMOVW(regTmp.As32(), loads[v])
 			continue
 		}
-		w.mask8(to, w.vec(mask))
+		w.mask8(to, w.vec(partMask))
 		w.mask8(from, w.vec(0))
-		w.VANDNPS(w.vec(mask), w.vec(0), w.vec(mask))
-		w.VMOVUPS(w.vec(mask), at(regA, v*bytes))
+		w.VANDNPS(w.vec(partMask), w.vec(0), w.vec(partMask))
+		w.VMOVUPS(w.vec(partMask), at(regA, v*bytes))
 	}
 	w.tables(w.isa, evenName, oddName)
 	if w.m == 6 {
@@ -55,21 +55,60 @@ func (w transform) part() {
 		w.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(maskName), 32), wLine)
 		w.LEAQ(row(wLine, regTmp, 0), wLine)
 	}
+	w.Label("channel")
+	w.nothing(at(regOff, 8*17), "before")
+	w.MOVQ(at(regTile, tileK), regK)
+	w.TESTQ(regK, regK)
+	w.JZ(operand.LabelRef("parted"))
 	w.Label("row")
 	for v := range w.m {
 		w.PREFETCHT0(row(regB, ahead, v*bytes))
 		if w.bits == 512 {
 			w.VMOVUPS_Z(at(regB, v*bytes), loads[v], w.vec(v))
 		} else {
-			w.VMOVUPS(at(regA, v*bytes), w.vec(mask))
-			w.VMASKMOVPS(at(regB, v*bytes), w.vec(mask), w.vec(v))
+			w.VMOVUPS(at(regA, v*bytes), w.vec(partMask))
+			w.VMASKMOVPS(at(regB, v*bytes), w.vec(partMask), w.vec(v))
 		}
 	}
 	parts := w.partBy()
+	w.putParts("parts", func(p int) reg.VecPhysical { return w.vec(parts + p) })
+	w.ADDQ(regRow, regB)
+	w.DECQ(regK)
+	w.JNZ(operand.LabelRef("row"))
+	w.Label("parted")
+	w.nothing(at(regOff, 8*18), "after")
+	for i, to := range []reg.Register{regB, regC} {
+		w.MOVQ(at(regOff, 8*(15+i)), regTmp)
+		w.LEAQ(row(to, regTmp, 0), to)
+	}
+	w.DECQ(at(regTile, tileRows))
+	w.JNZ(operand.LabelRef("channel"))
+	w.VZEROUPPER()
+	w.RET()
+}
+
+// partMask is the register of part's masks, of 256 bits.
+const partMask = 12
+
+// nothing stores so many rows of zeros.
+func (w transform) nothing(rows operand.Op, label string) {
+	w.MOVQ(rows, regK)
+	w.TESTQ(regK, regK)
+	w.JZ(operand.LabelRef(label + "Done"))
+	w.zero(w.isa, 0)
+	w.Label(label)
+	w.putParts(label, func(int) reg.VecPhysical { return w.vec(0) })
+	w.DECQ(regK)
+	w.JNZ(operand.LabelRef(label))
+	w.Label(label + "Done")
+}
+
+// putParts stores a row's m parts and moves on to the next row.
+func (w transform) putParts(label string, part func(p int) reg.VecPhysical) {
 	w.MOVQ(regC, wPoint)
 	store := func(put func(v reg.VecPhysical)) {
 		for p := range w.m {
-			put(w.vec(parts + p))
+			put(part(p))
 			w.ADDQ(wPart, wPoint)
 		}
 	}
@@ -77,20 +116,15 @@ func (w transform) part() {
 		store(func(v reg.VecPhysical) { w.VMOVUPS(v, reg.K1, at(wPoint, 0)) })
 	} else { // whose stores by a mask are slow
 		w.CMPQ(at(regTile, tileLanes), operand.Imm(8))
-		w.JEQ(operand.LabelRef("whole"))
-		w.VMOVUPS(at(wLine, 0), w.vec(mask))
-		store(func(v reg.VecPhysical) { w.VMASKMOVPS(v, w.vec(mask), at(wPoint, 0)) })
-		w.JMP(operand.LabelRef("next"))
-		w.Label("whole")
+		w.JEQ(operand.LabelRef(label + "Whole"))
+		w.VMOVUPS(at(wLine, 0), w.vec(partMask))
+		store(func(v reg.VecPhysical) { w.VMASKMOVPS(v, w.vec(partMask), at(wPoint, 0)) })
+		w.JMP(operand.LabelRef(label + "Next"))
+		w.Label(label + "Whole")
 		store(func(v reg.VecPhysical) { w.VMOVUPS(v, at(wPoint, 0)) })
-		w.Label("next")
+		w.Label(label + "Next")
 	}
-	w.ADDQ(regRow, regB)
 	w.nextRow()
-	w.DECQ(regK)
-	w.JNZ(operand.LabelRef("row"))
-	w.VZEROUPPER()
-	w.RET()
 }
 
 // partBy parts the first m vectors by m and returns the first register of the parts.
