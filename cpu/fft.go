@@ -19,7 +19,7 @@ type fftProduct struct {
 	isa       simd.ISA
 	pool      *simd.Pool
 	f         *simd.Fourier
-	gemm      *simd.Gemm
+	products  *simd.FourierProducts
 	l         *lattice
 	base      [2]int   // offset of the first tap
 	taps      [][2]int // from there
@@ -62,27 +62,22 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	for _, tap := range l.taps {
 		w.taps = append(w.taps, [2]int{tap[1] - w.base[0], tap[2] - w.base[1]})
 	}
-	lanes := w.f.Lanes()
-	w.ld = (to + lanes - 1) / lanes * lanes
 	total := n * w.tiles[0] * w.tiles[1]
 	w.strips = fftStrips(w.f.Bins(), total, from, to)
 	w.columns = (total + w.strips - 1) / w.strips
 	w.chunk = max(1, min((from+w.pool.Workers()-1)/w.pool.Workers(), fftLanes/max(1, w.columns)))
 	w.line = (min(w.columns, w.tiles[1])-1)*w.step[1] + t
 	w.runs = 2 + w.columns/max(1, w.tiles[1])
+	w.products = simd.NewFourierProducts(d.isa, from, to, w.columns)
+	w.ld = w.products.LD()
 	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache. A chunk's are near each
-	// other, as they are all stored for each vector of lanes.
+	// other, as they are all stored for each vector of lanes, in whole vectors.
 	w.part = (w.chunk*w.columns + 15) &^ 15
-	w.bin = 16 * (3*w.part/16 | 1)
+	w.bin = 16 * (2*w.part/16 | 1)
 	w.square = 16 * (w.f.Bins()*w.bin/16 | 1)
 	w.sums = 16 * ((2*w.columns*w.ld+15)/16 | 1)
-	w.results = max(1, min(fftResults, w.ld/lanes*w.columns/(4*w.pool.Workers())))
+	w.results = max(1, min(fftResults, w.ld/w.f.Lanes()*w.columns/(4*w.pool.Workers())))
 	w.numbers = max(1, w.f.Bins()/(8*w.pool.Workers()))
-	g, err := simd.NewGemm(d.isa, to, 2*w.columns, 2*from, simd.Hints{Workers: 1, Direct: true, Columns: true, Line: w.columns})
-	if err != nil {
-		panic(err) // sizes below zero: a mistake here
-	}
-	w.gemm = g
 	return w
 }
 
@@ -98,42 +93,34 @@ func (w *fftProduct) weights() int { return w.groups * w.groupWeights() }
 
 func (w *fftProduct) groupWeights() int { return w.f.Bins() * w.numberWeights() }
 
-func (w *fftProduct) numberWeights() int { return (w.gemm.PackedA() + 15) &^ 15 }
+func (w *fftProduct) numberWeights() int { return w.products.Weights() }
 
-// pack transforms a group's weights wei[m][c][tap] and packs those of each number of the spectrum: a row of each result's
-// real parts, then the imaginary ones.
+// pack transforms a group's weights wei[m][c][tap] and packs those of each number of the spectrum.
 func (w *fftProduct) pack(packed, wei []float32, group int) {
 	packed = packed[group*w.groupWeights():][:w.groupWeights()]
-	bins, taps := w.f.Bins(), len(w.taps)
-	all := make([]float32, bins*2*w.to*w.from)
-	row := 2 * w.from
-	ctx := context.Background() // to the end: half of the weights are none
-	_ = parallel(ctx, w.to, 1, func(m int) {
-		v := make([]float32, 2*bins)
-		for c := range w.from {
+	taps, each := len(w.taps), w.numberWeights()
+	_ = parallel(context.Background(), w.from, 1, func(c int) { // to the end: half of the weights are none
+		v := make([]float32, 2*w.f.Bins())
+		for m := range w.to {
 			w.f.Weights(v, w.taps, wei[(m*w.from+c)*taps:][:taps])
-			for b := range bins {
-				to := all[(b*w.to+m)*row:][:row]
-				to[c], to[w.from+c] = v[2*b], v[2*b+1]
+			re, im := w.products.Place(m, c)
+			for b := range w.f.Bins() {
+				packed[b*each+re], packed[b*each+im] = v[2*b], v[2*b+1]
 			}
 		}
-	})
-	_ = parallel(ctx, bins, 1, func(b int) {
-		w.gemm.PackA(packed[b*w.numberWeights():][:w.gemm.PackedA()], all[b*w.to*row:][:w.to*row], row, 1)
 	})
 }
 
 // The parts of the memory of a run: what all share, and what each worker takes.
 func (w *fftProduct) transformed() int { return (w.from + w.chunk - 1) / w.chunk * w.square }
-func (w *fftProduct) products() int    { return w.f.Bins() * w.sums }
+func (w *fftProduct) summed() int      { return w.f.Bins() * w.sums }
 func (w *fftProduct) work() int        { return (w.f.Scratch() + 15) &^ 15 }
 func (w *fftProduct) rows() int        { return w.chunk * w.runs * w.f.N * w.line }
-func (w *fftProduct) workspace() int   { return (w.gemm.Workspace() + 15) &^ 15 }
-func (w *fftProduct) own() int         { return w.work() + (w.rows()+15)&^15 + w.workspace() }
+func (w *fftProduct) own() int         { return w.work() + (w.rows()+15)&^15 }
 
 // scratch is how many elements a run takes.
 func (w *fftProduct) scratch() int {
-	return w.transformed() + w.products() + w.pool.Workers()*w.own()
+	return w.transformed() + w.summed() + w.pool.Workers()*w.own()
 }
 
 // fftRun is a run.
@@ -153,11 +140,10 @@ type fftRun struct {
 
 // fftWorker is what one worker works with.
 type fftWorker struct {
-	call     simd.Call
-	columns  simd.FourierRows
+	products simd.FourierProductCall
 	f        simd.FourierCall
 	dst      simd.FourierDst
-	rows, ws []float32
+	rows     []float32
 	at       []int // of the strip's tiles in rows
 	off      []int // of a vector of them
 	lines    []int // of a tile in the source
@@ -172,10 +158,10 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 	r.ctx, r.source, r.packed, r.target, r.chain = ctx, source, packed, target, c
 	r.infinite.Store(false)
 	rest := scratch(memory)
-	r.spectra, r.sums = rest.take(w.transformed()), rest.take(w.products())
+	r.spectra, r.sums = rest.take(w.transformed()), rest.take(w.summed())
 	for i := range r.workers {
 		k := &r.workers[i]
-		k.f.Scratch, k.rows, k.ws = rest.take(w.work()), rest.take((w.rows()+15)&^15), rest.take(w.workspace())
+		k.f.Scratch, k.rows = rest.take(w.work()), rest.take((w.rows()+15)&^15)
 	}
 	total := w.n * w.tiles[0] * w.tiles[1]
 	vectors := w.ld / w.f.Lanes()
@@ -199,10 +185,9 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 
 func (w *fftProduct) newRun() *fftRun {
 	r := &fftRun{fftProduct: w, workers: make([]fftWorker, w.pool.Workers()), zeros: make([]float32, w.to)}
-	off := make([]int, 2*w.from)
-	for c := range w.from {
+	off := make([]int, w.from)
+	for c := range off {
 		off[c] = c/w.chunk*w.square + c%w.chunk*w.columns
-		off[w.from+c] = w.part + off[c]
 	}
 	lines := make([]int, w.f.N)
 	for i := range lines {
@@ -211,7 +196,7 @@ func (w *fftProduct) newRun() *fftRun {
 	for i := range r.workers {
 		k := &r.workers[i]
 		k.f.Fourier = w.f
-		k.columns = simd.FourierRows{Part: w.part, Off: off, Cols: w.columns}
+		k.products = w.products.Call(off, w.part, w.columns*w.ld)
 		k.at, k.off, k.lines = make([]int, w.columns), make([]int, w.f.Lanes()), lines
 	}
 	return r
@@ -261,7 +246,7 @@ func (s *fftTransforming) Do(worker, i int) {
 			}
 			w.off[i] = c*channel + w.at[t]
 		}
-		w.f.Source(r.spectra[i*r.square+lane:], w.rows, r.line, w.off, min(len(w.off), all-lane))
+		w.f.Source(r.spectra[i*r.square+lane:], w.rows, r.line, w.off)
 	}
 }
 
@@ -292,11 +277,7 @@ func (s *fftMultiplying) Do(worker, i int) {
 	w := &s.workers[worker]
 	packed := s.packed[s.group*s.groupWeights():]
 	for i, end := i*s.numbers, min(s.f.Bins(), (i+1)*s.numbers); i < end && s.ctx.Err() == nil; i++ {
-		w.columns.Data = s.spectra[i*s.bin:]
-		w.call = simd.Call{A: packed[i*s.numberWeights():], B: &w.columns, C: s.sums[i*s.fftProduct.sums:], LDC: s.ld}
-		for task := range s.gemm.Tasks() {
-			s.gemm.Run(task, w.ws, &w.call)
-		}
+		w.products.Bin(s.sums[i*s.fftProduct.sums:], s.spectra[i*s.bin:], packed[i*s.numberWeights():])
 	}
 }
 
@@ -356,7 +337,7 @@ func newFourier(d *Device, p *problem.Problem) *igemm {
 // fftStrips is how many strips to take tiles in: their transforms and products stay in the caches, or take no more memory than
 // the weights, which are read again for each strip.
 func fftStrips(bins, tiles, from, to int) int {
-	each := bins * (3*from + 2*to)
+	each := bins * 2 * (from + to)
 	most := max(1, fftStrip/max(1, each), bins*2*from*to/max(1, each))
 	return max(1, (tiles+most-1)/most)
 }

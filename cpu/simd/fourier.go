@@ -11,29 +11,68 @@ import (
 //
 //	Y[y, x] = Σ_u Σ_v d[y+u, x+v]·w[u, v]    is the inverse transform of    V ⊙ (transform of d)
 //
-// where y+u and x+v stay below n. Lines of n complex numbers are transformed by steps of radix 4, and one of radix 2 if n
-// is no power of 4 (Cooley and Tukey, An algorithm for the machine calculation of complex Fourier series, 1965). Two real
-// rows are transformed as the parts of one complex row; so are the columns 0 and n/2 of the rows' transforms, which are
-// real. Of n² numbers, n²/2+2 are kept: the others are conjugates of these.
+// where y+u and x+v stay below n. Lines are transformed by steps of radix 4, and one of radix 2 if n is no power of 4 (Cooley
+// and Tukey, An algorithm for the machine calculation of complex Fourier series, 1965). Of n² numbers, n²/2+2 are kept: the others
+// are conjugates of these. So of a real line half of the transform is computed, those numbers that are no conjugates of others:
+// rows are real, and the columns 0 and n/2 of their transforms.
 type Fourier struct {
 	ISA ISA
 	N   int
 
-	kern      *kernels
-	lines     kernel
-	pitch     int   // vectors from row to row of a tile in work
-	bins      []bin // kept
-	load, sum []int // where fourierBins and fourierSums have them in a tile in work
+	kern  *kernels
+	lines *fourierKernels
+	pitch int   // vectors from row to row of a tile in work
+	bins  []bin // kept
 }
 
 // bin is an element of a transform.
 type bin struct {
 	y, x  int
 	scale float64 // of the weights'
+	real  bool
 }
 
 // FourierSizes are the tiles that there are.
 var FourierSizes = []int{16, 32, 64}
+
+// fourierKernels transform lines of tile.k vectors each: rows of a tile in work, in place; its columns 0 and n/2, which are
+// real, and the others between work and bins. Work is at tile.b, and tile.a has memory for them. Bins are at tile.c, tile.ldb
+// elements apart, and an imaginary part tile.ldc elements after the real one.
+type fourierKernels struct{ rows, rowsBack, real, realBack, columns, columnsBack kernel }
+
+// complexOrder is the order in which numbers of a transform of n complex numbers are made, and taken back.
+func complexOrder(n int) (order []int) {
+	if n <= 2 {
+		return []int{0, 1}[:n]
+	}
+	for p := range 4 {
+		for _, m := range complexOrder(n / 4) {
+			order = append(order, p+4*m)
+		}
+	}
+	return order
+}
+
+// realOrder is the order of a transform of n real numbers, of which X[k] or X[n−k] is kept.
+func realOrder(n int) (order []int) {
+	if n <= 2 {
+		return []int{0, 1}[:n]
+	}
+	for _, m := range complexOrder(n / 4) {
+		order = append(order, 4*m+1)
+	}
+	if n == 4 {
+		order = append(order, 2)
+	} else {
+		for _, m := range complexOrder(n / 8) {
+			order = append(order, 2*(4*m+1))
+		}
+	}
+	for _, k := range realOrder(n / 4) {
+		order = append(order, 4*k)
+	}
+	return order
+}
 
 // NewFourier returns the transforms of tiles of n×n.
 func NewFourier(isa ISA, n int) *Fourier {
@@ -42,29 +81,28 @@ func NewFourier(isa ISA, n int) *Fourier {
 		panic(fmt.Sprintf("simd: no Fourier transform of %d", n))
 	}
 	k := kernelsOf(isa)
-	// The extra vector of each row keeps columns from sharing a set of the cache, and has place for imaginary parts of what
-	// is real: zeros to load, and anything to store.
-	f := &Fourier{ISA: isa, N: n, kern: k, lines: k.fourier[i], pitch: n + 1}
-	at := func(y, x int) int { return (y*f.pitch + x) * k.lanes }
-	zero, waste := at(0, n), at(1, n)
+	// The extra vector of each row keeps columns from sharing a set of the cache.
+	f := &Fourier{ISA: isa, N: n, kern: k, lines: &k.fourier[i], pitch: n + 1}
+	// What comes back of a number counts for its conjugate, too.
 	unit := 1 / float64(n*n)
-	for x := 1; x < n/2; x++ {
-		for y := range n {
-			f.bins = append(f.bins, bin{y, x, unit / 2})
-			f.load = append(f.load, at(y, x), at(y, n-x))
+	columns := make([]int, n/2) // the numbers of a row's transform by the place of the real part
+	for _, x := range realOrder(n) {
+		if x%(n/2) != 0 {
+			columns[min(x, n-x)] = x
+		}
+	}
+	for _, x := range columns[1:] {
+		for _, y := range complexOrder(n) {
+			f.bins = append(f.bins, bin{y, x, 2 * unit, false})
 		}
 	}
 	for _, x := range []int{0, n / 2} {
-		for y := 1; y < n/2; y++ {
-			f.bins = append(f.bins, bin{y, x, unit / 4})
-			f.load = append(f.load, at(y, x), at(n-y, x))
-		}
-	}
-	f.sum = slices.Clone(f.load)
-	for _, x := range []int{0, n / 2} {
-		for _, y := range []int{0, n / 2} {
-			f.bins = append(f.bins, bin{y, x, unit / 4})
-			f.load, f.sum = append(f.load, at(y, x), zero), append(f.sum, at(y, x), waste)
+		for _, y := range realOrder(n) {
+			b := bin{y, x, 2 * unit, false}
+			if y%(n/2) == 0 {
+				b.scale, b.real = unit, true
+			}
+			f.bins = append(f.bins, b)
 		}
 	}
 	return f
@@ -102,13 +140,18 @@ func (f *Fourier) Weights(dst []float32, at [][2]int, w []float32) {
 		}
 	}
 	for i, b := range f.bins {
+		column := min(b.x, f.N-b.x) // the rows' transform has conjugates in the others
+		sign := 1.
+		if column != b.x {
+			sign = -1
+		}
 		re, im := 0.0, 0.0
 		for u := range height {
-			j, k := u*b.y%f.N, 2*(u*columns+b.x)
-			re += rows[k]*cos[j] - rows[k+1]*sin[j]
-			im += rows[k]*sin[j] + rows[k+1]*cos[j]
+			j, k := u*b.y%f.N, 2*(u*columns+column)
+			re += rows[k]*cos[j] - sign*rows[k+1]*sin[j]
+			im += rows[k]*sin[j] + sign*rows[k+1]*cos[j]
 		}
-		if f.load[2*i+1] == f.N*f.kern.lanes { // real
+		if b.real {
 			im = 0
 		}
 		dst[2*i], dst[2*i+1] = float32(re*b.scale), float32(im*b.scale)
@@ -119,48 +162,42 @@ func (f *Fourier) Weights(dst []float32, at [][2]int, w []float32) {
 type FourierCall struct {
 	*Fourier
 	Scratch []float32 // of Scratch() elements
-	// From bin to bin of what is stored, and within: of transforms, in this order, the imaginary parts, the real ones and
-	// the negative of the imaginary ones; of sums, the real and the imaginary parts.
+	// From bin to bin of what is stored, and from the real parts in a bin to the imaginary ones.
 	Bin, Part int
 
 	t tile
 	o [2]int
 }
 
-// pass runs a kernel on k pairs of lines whose elements are step apart: the first ones start at re and im, the others
-// nextRe and nextIm elements further.
-func (c *FourierCall) pass(kern kernel, re, im, step, k, nextRe, nextIm int) {
-	w := c.work()
-	t := &c.t
-	for ; c.kern.isa == Portable && k > 1; k-- { // slices do not go back as addresses do
-		c.pass(kern, re, im, step, 1, 0, 0)
-		re, im = re+nextRe, im+nextIm
-	}
-	t.a, t.b, t.c = c.Scratch[w:], c.Scratch[re:w], c.Scratch[im:w]
-	t.ldb, t.ldc, t.rows, t.k, t.lanes = step, nextRe, nextIm, k, c.N
+// rows transforms so many rows in place.
+func (c *FourierCall) rows(kern kernel, n int) {
+	w, t := c.work(), &c.t
+	t.a, t.b, t.k = c.Scratch[w:], c.Scratch[:w], n
 	kern(t)
 }
 
-// Source transforms the tiles at src[off[i]], rows of line elements, and stores the first lanes of them in each bin of dst.
-func (c *FourierCall) Source(dst, src []float32, line int, off []int, lanes int) {
+// columns transforms between columns and bins.
+func (c *FourierCall) columns(complex, real kernel, bins []float32) {
+	w, t, half := c.work(), &c.t, c.N/2
+	bins = bins[:(len(c.bins)-1)*c.Bin+c.Part+c.kern.lanes]
+	t.a, t.ldb, t.ldc = c.Scratch[w:], c.Bin, c.Part
+	t.b, t.c, t.k = c.Scratch[c.kern.lanes:w], bins, half-1
+	complex(t)
+	t.b, t.c, t.k = c.Scratch[:w], bins[(half-1)*c.N*c.Bin:], 2
+	real(t)
+}
+
+// Source transforms the tiles at src[off[i]], rows of line elements, and stores them in each bin of dst, whole vectors.
+func (c *FourierCall) Source(dst, src []float32, line int, off []int) {
 	v, t := c.kern.lanes, &c.t
-	row := c.pitch * v
 	_ = src[slices.Max(off[:v])+(c.N-1)*line+c.N-1]
-	t.off, t.k, t.ldb, t.ldc = off[:v], c.N, line, row
+	t.off, t.k, t.ldb, t.ldc = off[:v], c.N, line, c.pitch*v
 	for x := 0; x < c.N; x += v {
 		t.b, t.c = src[x:], c.Scratch[x*v:c.work()]
 		c.kern.fourierLoad(t)
 	}
-	half := c.N / 2
-	c.pass(c.lines, 0, row, v, half, 2*row, 2*row)
-	c.pass(c.kern.fourierPart, 0, row, v, half, 2*row, 2*row)
-	c.pass(c.lines, 0, half*v, row, 1, 0, 0)
-	c.pass(c.kern.fourierPart, 0, half*v, row, 1, 0, 0)
-	c.pass(c.lines, v, (c.N-1)*v, row, half-1, v, -v)
-	clear(c.Scratch[c.N*v:][:v])
-	t.b, t.c = c.Scratch[:c.work()], dst[:(len(c.bins)-1)*c.Bin+2*c.Part+lanes]
-	t.off, t.k, t.ldb, t.ldc, t.lanes = c.load, len(c.bins), c.Bin, c.Part, lanes
-	c.kern.fourierBins(t)
+	c.rows(c.lines.rows, c.N)
+	c.columns(c.lines.columns, c.lines.real, dst)
 }
 
 // FourierDst is where the results of a tile go: a bias for each channel is added, what is below Lo becomes Lo and what is
@@ -177,17 +214,9 @@ type FourierDst struct {
 // they are finite before bias and limits.
 func (c *FourierCall) Results(d *FourierDst, sums []float32) (finite bool) {
 	v, t := c.kern.lanes, &c.t
-	row, half := c.pitch*v, c.N/2
-	t.a, t.b = c.Scratch[:c.work()], sums[:(len(c.bins)-1)*c.Bin+c.Part+v]
-	t.off, t.k, t.ldb, t.ldc = c.sum, len(c.bins), c.Bin, c.Part
-	c.kern.fourierSums(t)
-	pairs := (d.Rows + 1) / 2
-	c.pass(c.kern.fourierJoin, 0, half*v, row, 1, 0, 0)
-	c.pass(c.lines, half*v, 0, row, 1, 0, 0) // of exchanged parts: the inverse
-	c.pass(c.lines, (c.N-1)*v, v, row, half-1, -v, v)
-	c.pass(c.kern.fourierJoin, 0, row, v, pairs, 2*row, 2*row)
-	c.pass(c.lines, row, 0, v, pairs, 2*row, 2*row)
-	w := c.work()
+	c.columns(c.lines.columnsBack, c.lines.realBack, sums)
+	c.rows(c.lines.rowsBack, d.Rows)
+	w, row := c.work(), c.pitch*v
 	t.a, t.lanes, t.bias, t.limits = c.Scratch[w:], len(d.Bias), d.Bias, [2]float32{d.Lo, d.Hi}
 	clear(t.a[:v])
 	t.ldb, t.ldc, t.rows = row, d.LD, d.Rows
@@ -203,23 +232,4 @@ func (c *FourierCall) Results(d *FourierDst, sums []float32) (finite bool) {
 		finite = finite && m == m
 	}
 	return finite
-}
-
-// FourierRows is the real and the imaginary parts of transforms as the matrix B of a product with the weights' real parts,
-// then their imaginary ones: lines of Part columns, of which the first makes real parts of sums, the second imaginary ones.
-type FourierRows struct {
-	Data []float32 // a bin
-	Part int
-	Off  []int // of a channel in a part, and again, a part further
-	Cols int   // of a line
-}
-
-// Line implements Placed.
-func (r *FourierRows) Line(n0 int) ([]float32, []int) {
-	return r.Data[(1-n0/r.Cols)*r.Part+n0%r.Cols:], r.Off
-}
-
-// Pack implements Source. Products read such rows in place.
-func (r *FourierRows) Pack([]float32, int, int, int, int, int) {
-	panic("simd: transforms are read in place")
 }

@@ -2,92 +2,372 @@
 
 package simd
 
-// fourier512x16 transforms lines of 16.
+// fourierRows512x16 transforms real rows in place.
 //
 //go:noescape
-func fourier512x16(t *tile)
+func fourierRows512x16(t *tile)
 
-// fourier512x32 transforms lines of 32.
+// fourierRowsBack512x16 transforms rows back, in place.
 //
 //go:noescape
-func fourier512x32(t *tile)
+func fourierRowsBack512x16(t *tile)
 
-// fourier512x64 transforms lines of 64.
+// fourierReal512x16 transforms real columns to bins.
 //
 //go:noescape
-func fourier512x64(t *tile)
+func fourierReal512x16(t *tile)
 
-// fourierPart512 is between transforms of real lines and of complex ones.
+// fourierRealBack512x16 transforms bins back to real columns.
 //
 //go:noescape
-func fourierPart512(t *tile)
+func fourierRealBack512x16(t *tile)
 
-// fourierJoin512 is between transforms of real lines and of complex ones.
+// fourierColumns512x16 transforms columns to bins.
 //
 //go:noescape
-func fourierJoin512(t *tile)
+func fourierColumns512x16(t *tile)
+
+// fourierColumnsBack512x16 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack512x16(t *tile)
+
+// fourierRows512x32 transforms real rows in place.
+//
+//go:noescape
+func fourierRows512x32(t *tile)
+
+// fourierRowsBack512x32 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack512x32(t *tile)
+
+// fourierReal512x32 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal512x32(t *tile)
+
+// fourierRealBack512x32 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack512x32(t *tile)
+
+// fourierColumns512x32 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns512x32(t *tile)
+
+// fourierColumnsBack512x32 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack512x32(t *tile)
+
+// fourierRows512x64 transforms real rows in place.
+//
+//go:noescape
+func fourierRows512x64(t *tile)
+
+// fourierRowsBack512x64 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack512x64(t *tile)
+
+// fourierReal512x64 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal512x64(t *tile)
+
+// fourierRealBack512x64 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack512x64(t *tile)
+
+// fourierColumns512x64 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns512x64(t *tile)
+
+// fourierColumnsBack512x64 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack512x64(t *tile)
 
 // fourierLoad512 loads a vector of columns of as many tiles.
 //
 //go:noescape
 func fourierLoad512(t *tile)
 
-// fourierBins512 stores a transform.
-//
-//go:noescape
-func fourierBins512(t *tile)
-
-// fourierSums512 loads what fourierBins would store.
-//
-//go:noescape
-func fourierSums512(t *tile)
-
 // fourierStore512 stores a vector of columns of results.
 //
 //go:noescape
 func fourierStore512(t *tile)
 
-// fourier256x16 transforms lines of 16.
+// fourierProduct512x1x1 multiplies transforms of 1 tiles with weights of 1 vectors.
 //
 //go:noescape
-func fourier256x16(t *tile)
+func fourierProduct512x1x1(t *tile)
 
-// fourier256x32 transforms lines of 32.
+// fourierProduct512x1x2 multiplies transforms of 2 tiles with weights of 1 vectors.
 //
 //go:noescape
-func fourier256x32(t *tile)
+func fourierProduct512x1x2(t *tile)
 
-// fourier256x64 transforms lines of 64.
+// fourierProduct512x1x3 multiplies transforms of 3 tiles with weights of 1 vectors.
 //
 //go:noescape
-func fourier256x64(t *tile)
+func fourierProduct512x1x3(t *tile)
 
-// fourierPart256 is between transforms of real lines and of complex ones.
+// fourierProduct512x1x4 multiplies transforms of 4 tiles with weights of 1 vectors.
 //
 //go:noescape
-func fourierPart256(t *tile)
+func fourierProduct512x1x4(t *tile)
 
-// fourierJoin256 is between transforms of real lines and of complex ones.
+// fourierProduct512x1x5 multiplies transforms of 5 tiles with weights of 1 vectors.
 //
 //go:noescape
-func fourierJoin256(t *tile)
+func fourierProduct512x1x5(t *tile)
+
+// fourierProduct512x1x6 multiplies transforms of 6 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x6(t *tile)
+
+// fourierProduct512x1x7 multiplies transforms of 7 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x7(t *tile)
+
+// fourierProduct512x1x8 multiplies transforms of 8 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x8(t *tile)
+
+// fourierProduct512x1x9 multiplies transforms of 9 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x9(t *tile)
+
+// fourierProduct512x1x10 multiplies transforms of 10 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x10(t *tile)
+
+// fourierProduct512x1x11 multiplies transforms of 11 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x11(t *tile)
+
+// fourierProduct512x1x12 multiplies transforms of 12 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x12(t *tile)
+
+// fourierProduct512x1x13 multiplies transforms of 13 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct512x1x13(t *tile)
+
+// fourierProduct512x2x1 multiplies transforms of 1 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x1(t *tile)
+
+// fourierProduct512x2x2 multiplies transforms of 2 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x2(t *tile)
+
+// fourierProduct512x2x3 multiplies transforms of 3 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x3(t *tile)
+
+// fourierProduct512x2x4 multiplies transforms of 4 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x4(t *tile)
+
+// fourierProduct512x2x5 multiplies transforms of 5 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x5(t *tile)
+
+// fourierProduct512x2x6 multiplies transforms of 6 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct512x2x6(t *tile)
+
+// fourierProduct512x3x1 multiplies transforms of 1 tiles with weights of 3 vectors.
+//
+//go:noescape
+func fourierProduct512x3x1(t *tile)
+
+// fourierProduct512x3x2 multiplies transforms of 2 tiles with weights of 3 vectors.
+//
+//go:noescape
+func fourierProduct512x3x2(t *tile)
+
+// fourierProduct512x3x3 multiplies transforms of 3 tiles with weights of 3 vectors.
+//
+//go:noescape
+func fourierProduct512x3x3(t *tile)
+
+// fourierProduct512x3x4 multiplies transforms of 4 tiles with weights of 3 vectors.
+//
+//go:noescape
+func fourierProduct512x3x4(t *tile)
+
+// fourierProduct512x4x1 multiplies transforms of 1 tiles with weights of 4 vectors.
+//
+//go:noescape
+func fourierProduct512x4x1(t *tile)
+
+// fourierProduct512x4x2 multiplies transforms of 2 tiles with weights of 4 vectors.
+//
+//go:noescape
+func fourierProduct512x4x2(t *tile)
+
+// fourierRows256x16 transforms real rows in place.
+//
+//go:noescape
+func fourierRows256x16(t *tile)
+
+// fourierRowsBack256x16 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack256x16(t *tile)
+
+// fourierReal256x16 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal256x16(t *tile)
+
+// fourierRealBack256x16 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack256x16(t *tile)
+
+// fourierColumns256x16 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns256x16(t *tile)
+
+// fourierColumnsBack256x16 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack256x16(t *tile)
+
+// fourierRows256x32 transforms real rows in place.
+//
+//go:noescape
+func fourierRows256x32(t *tile)
+
+// fourierRowsBack256x32 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack256x32(t *tile)
+
+// fourierReal256x32 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal256x32(t *tile)
+
+// fourierRealBack256x32 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack256x32(t *tile)
+
+// fourierColumns256x32 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns256x32(t *tile)
+
+// fourierColumnsBack256x32 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack256x32(t *tile)
+
+// fourierRows256x64 transforms real rows in place.
+//
+//go:noescape
+func fourierRows256x64(t *tile)
+
+// fourierRowsBack256x64 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack256x64(t *tile)
+
+// fourierReal256x64 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal256x64(t *tile)
+
+// fourierRealBack256x64 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack256x64(t *tile)
+
+// fourierColumns256x64 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns256x64(t *tile)
+
+// fourierColumnsBack256x64 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack256x64(t *tile)
 
 // fourierLoad256 loads a vector of columns of as many tiles.
 //
 //go:noescape
 func fourierLoad256(t *tile)
 
-// fourierBins256 stores a transform.
-//
-//go:noescape
-func fourierBins256(t *tile)
-
-// fourierSums256 loads what fourierBins would store.
-//
-//go:noescape
-func fourierSums256(t *tile)
-
 // fourierStore256 stores a vector of columns of results.
 //
 //go:noescape
 func fourierStore256(t *tile)
+
+// fourierProduct256x1x1 multiplies transforms of 1 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x1(t *tile)
+
+// fourierProduct256x1x2 multiplies transforms of 2 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x2(t *tile)
+
+// fourierProduct256x1x3 multiplies transforms of 3 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x3(t *tile)
+
+// fourierProduct256x1x4 multiplies transforms of 4 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x4(t *tile)
+
+// fourierProduct256x1x5 multiplies transforms of 5 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x5(t *tile)
+
+// fourierProduct256x1x6 multiplies transforms of 6 tiles with weights of 1 vectors.
+//
+//go:noescape
+func fourierProduct256x1x6(t *tile)
+
+// fourierProduct256x2x1 multiplies transforms of 1 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct256x2x1(t *tile)
+
+// fourierProduct256x2x2 multiplies transforms of 2 tiles with weights of 2 vectors.
+//
+//go:noescape
+func fourierProduct256x2x2(t *tile)
+
+// fourierProduct256x3x1 multiplies transforms of 1 tiles with weights of 3 vectors.
+//
+//go:noescape
+func fourierProduct256x3x1(t *tile)

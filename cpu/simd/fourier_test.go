@@ -44,26 +44,23 @@ func (c fourierCase) test(t *testing.T, isa ISA) {
 		off[i] = r.IntN(6)*line + r.IntN(c.n)
 	}
 	for _, count := range []int{lanes, lanes - 1, 1} {
-		part := lanes + 3
-		call := FourierCall{Fourier: f, Scratch: make([]float32, f.Scratch()), Bin: 3*part + 5, Part: part}
+		part := 2*lanes + 3
+		call := FourierCall{Fourier: f, Scratch: make([]float32, f.Scratch()), Bin: 2*part + 5, Part: part}
 		all := make([]float32, f.Bins()*call.Bin)
 		for i := range all {
 			all[i] = float32(math.NaN())
 		}
-		call.Source(all, src, line, off, count)
+		call.Source(all, src, line, off)
 		sums := make([]float32, f.Bins()*2*lanes)
 		for i := range f.Bins() {
 			b := all[i*call.Bin:]
-			for lane := range count {
-				re, im := b[part+lane], b[lane]
-				if b[2*part+lane] != -im {
-					t.Fatalf("bin %d, lane %d: %v is not the negative of %v", i, lane, b[2*part+lane], im)
-				}
+			for lane := range lanes {
+				re, im := b[lane], b[part+lane]
 				sums[2*i*lanes+lane] = re*wei[2*i] - im*wei[2*i+1]
 				sums[(2*i+1)*lanes+lane] = im*wei[2*i] + re*wei[2*i+1]
 			}
-			if v := b[count]; v == v {
-				t.Fatalf("bin %d has %v after its %d lanes", i, v, count)
+			if v, w := b[lanes], b[part+lanes]; v == v || w == w {
+				t.Fatalf("bin %d has %v, %v after its %d lanes", i, v, w, lanes)
 			}
 		}
 		call.Bin, call.Part = 2*lanes, lanes

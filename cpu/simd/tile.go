@@ -66,10 +66,10 @@ type kernels struct {
 	// The transforms of winograd.go.
 	winograd   [len(WinogradSizes)]transforms // by m/2 − 1
 	compresses bool                           // src takes any lanes of a vector
-	// The transforms of fourier.go, of lines by FourierSizes.
-	fourier                                             []kernel
-	fourierPart, fourierJoin                            kernel
-	fourierLoad, fourierBins, fourierSums, fourierStore kernel
+	// The transforms of fourier.go, by FourierSizes, and their products by number of vectors and of tiles, both less one.
+	fourier                   []fourierKernels
+	fourierLoad, fourierStore kernel
+	fourierProduct            [][]kernel
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual, quantize  kernel

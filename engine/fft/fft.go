@@ -8,8 +8,7 @@
 // F is the transform in two dimensions. As d and w are real, half of its t² numbers are enough.
 //
 // The transforms are of radix 4, with one step of radix 2 where t is no power of 4, each number multiplied by a twiddle
-// between two steps. Two real lines are transformed as the real and the imaginary parts of a complex one, and parted by one
-// addition for each number.
+// between two steps. Of a line of real numbers only those of a step's results are computed that are no conjugates of others.
 package fft
 
 import (
@@ -62,9 +61,9 @@ const unit = 1.0 / (1 << 24)
 // in Euclidean norms, d_c being the whole tile, whatever the order of the sum over the channels.
 //
 // A complex addition errs by a factor of 1+δ, |δ| ≤ u, a multiplication by √2·γ₂ (Higham, Accuracy and Stability of
-// Numerical Algorithms, lemma 3.5), and a twiddle, rounded to nearest, by u. Each level of additions is √2 times an isometry, and
-// so is parting two real lines, whose errors fall upon the spectra of both as those are: together they have the error's
-// norm. So, as in Higham's theorem 24.2, the transform of d errs by ‖Ŝ_c − S_c‖ ≤ τ·‖S_c‖ where
+// Numerical Algorithms, lemma 3.5), and a twiddle, rounded to nearest, by u. Each level of additions is √2 times an isometry;
+// so it is where conjugates are left out, if what is kept counts for them, too: its error is theirs. So, as in Higham's theorem
+// 24.2, the transform of d errs by ‖Ŝ_c − S_c‖ ≤ τ·‖S_c‖ where
 //
 //	1+τ = (1+u)^a · ((1+u)(1+√2·γ₂))^m
 //
@@ -74,17 +73,16 @@ const unit = 1.0 / (1 << 24)
 //
 // Weights are transformed in float64 and rounded once: u more. A real or imaginary part of a sum over c has 2c products, so
 // that the sum is off by √2·γ_2c·Σ|W_cf|·|S_cf|. In the inverse transform each result is a sum of numbers of the spectrum times
-// roots of unity, so it errs by τ times the sum of their absolute values, and those of another line where two are transformed
-// together: 2τ·t⁻²·Σ_f Σ_c |W_cf|·|S_cf|, and less than τ² more, to which Cauchy's inequality applies as above.
+// roots of unity, so it errs by τ times the sum of their absolute values, to which Cauchy's inequality applies as above.
 func Error(t, channels int) float64 {
 	tau := transform(t)
-	return math.Pow(1+tau, 3)*(1+2*unit)*(1+math.Sqrt2*gamma(2*channels)) - 1
+	return math.Pow(1+tau, 2)*(1+2*unit)*(1+math.Sqrt2*gamma(2*channels)) - 1
 }
 
 // transform is τ.
 func transform(t int) float64 {
 	levels := bits.Len(uint(t)) - 1
-	additions, multiplications := 2*(levels+1), 2*((levels+1)/2-1)
+	additions, multiplications := 2*levels, 2*((levels+1)/2-1)
 	one := (1 + unit) * (1 + math.Sqrt2*gamma(2))
 	return math.Pow(1+unit, float64(additions))*math.Pow(one, float64(multiplications)) - 1
 }
@@ -98,15 +96,15 @@ func gamma(n int) float64 {
 	return g
 }
 
-// Largest bounds the numbers of a transform of cells that are at most d: twice the sum for each axis whose lines are parted.
-func Largest(t int, d float64) float64 { return 4 * float64(t*t) * d }
+// Largest bounds the numbers of a transform of cells that are at most d, with room for what they are rounded by.
+func Largest(t int, d float64) float64 { return 2 * float64(t*t) * d }
 
 // Lost is how many smallest normal numbers a result may lose to a device that takes denormals for 0, of so many channels,
 // taps and largest numbers: each operation loses one at most. A number of a transform comes of less than 2·t² multiplications
-// and additions, three for a multiplication, and is up to 4 times as large as it says; weights are scaled by 1/t², and
+// and additions, three for a multiplication. Weights are scaled by 1/t², or twice that if a number stands for its conjugate, and
 // their own loss is enlarged by the transformed cells.
 func Lost(t, channels, taps int, w, d float64) float64 {
 	tt := float64(t * t)
-	each := 24*float64(taps)*w + Largest(t, d) + 4
-	return 2*tt*float64(channels)*each + 12*tt
+	each := 12*float64(taps)*w + Largest(t, d) + 4
+	return 2*tt*float64(channels)*each + 6*tt
 }

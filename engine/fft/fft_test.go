@@ -7,13 +7,13 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
-// The error of a few units, counted by hand: 10, 12 or 14 additions and 2, 4 or 4 multiplications by twiddles, of (1+2·√2)u each,
-// in each of three transforms, 2u of the weights and √2·2c·u of the products.
+// The error of a few units, counted by hand: 8, 10 or 12 additions and 2, 4 or 4 multiplications by twiddles, of (1+2·√2)u each,
+// in each of two transforms, 2u of the weights and √2·2c·u of the products.
 func TestError(t *testing.T) {
 	for i, size := range Sizes {
 		for _, channels := range []int{1, 100} {
-			tau := []float64{10, 12, 14}[i] + []float64{2, 4, 4}[i]*(1+2*math.Sqrt2)
-			want := (3*tau + 2 + math.Sqrt2*2*float64(channels)) * unit
+			tau := []float64{8, 10, 12}[i] + []float64{2, 4, 4}[i]*(1+2*math.Sqrt2)
+			want := (2*tau + 2 + math.Sqrt2*2*float64(channels)) * unit
 			if got := Error(size, channels); got < want || got > 1.001*want {
 				t.Errorf("tiles of %d, %d channels: %v, not %v", size, channels, got, want)
 			}
