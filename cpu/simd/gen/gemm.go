@@ -195,11 +195,6 @@ func (a asm) spread512(mr, nv int) {
 		for v := range held {
 			a.VMOVUPS(at(regB, 64*v), b(v))
 		}
-		if mr <= scarce {
-			for v := range nv {
-				a.PREFETCHT0(at(regB, 64*v+farWeights))
-			}
-		}
 		for r := range mr {
 			w := zmm(mr*nv + held + r%spare)
 			a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
@@ -213,13 +208,6 @@ func (a asm) spread512(mr, nv int) {
 	a.mask16(at(regTile, tileLanes), reg.K1)
 	a.put512(floats, mr, nv, acc, zmm(31))
 }
-
-// Tiles of few rows take weights faster than these come by themselves from beyond the second cache, page by page: they are
-// fetched so many bytes ahead.
-const (
-	scarce     = 8
-	farWeights = 8192
-)
 
 // put512 stores a tile, after adding what is there if tile.add says so, and finishes it. The mask of the last vector is in
 // K1; w is free.
