@@ -264,7 +264,7 @@ func (d *Device) choice(ctx context.Context, q question) (*choice, error) {
 
 // keeps is where a choice is kept, and under which key: all that it depends on. Devices that are changed keep nothing.
 func (d *Device) keeps(q question) (*cache.Cache, string) {
-	if d.o.Options != (driver.Options{}) || d.o.memory > 0 || d.o.through != nil || d.tuning != tuned.User() {
+	if !d.Ordinary() || d.o.memory > 0 {
 		return nil, ""
 	}
 	parts := []string{tuned.Version(), string(q.data), tuned.Text(q.p), fmt.Sprintf("%+v", q.o)}

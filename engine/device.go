@@ -148,6 +148,12 @@ func (d *Device) Driver() driver.Device { return d.on.Load().d }
 // MemLimit is that of WithMemLimit; 0 without.
 func (d *Device) MemLimit() int64 { return d.o.memory }
 
+// Ordinary says whether nothing about the device was changed when it was opened that changes what problems take on it: what is
+// measured holds for others who open it.
+func (d *Device) Ordinary() bool {
+	return d.o.Options == (driver.Options{}) && d.o.through == nil && d.tuning == tuned.User() && d.o.tile == ""
+}
+
 // Tile is that of WithTile; empty without.
 func (d *Device) Tile() string { return d.o.tile }
 

@@ -72,6 +72,12 @@ func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r re
 	if err != nil {
 		return r, err
 	}
+	// The cpu counts the processors when it is first opened: before there seem to be more.
+	host, err := engine.Open(cmd.Context(), "cpu")
+	if err != nil {
+		return r, errors.Join(err, c.close())
+	}
+	defer func() { err = errors.Join(err, host.Close()) }()
 	// What comes back from the disk is not to wait until kernels are done with the processors.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting))
 	c.progress.kept = "; the same command goes on from there"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"strconv"
@@ -16,7 +17,6 @@ import (
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/machine"
 	"github.com/gonvolve/gonvolve/engine/outofcore"
-	"github.com/gonvolve/gonvolve/engine/peak"
 	"github.com/gonvolve/gonvolve/engine/report"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 )
@@ -149,54 +149,6 @@ func (f *runFlags) tiled(cmd *cobra.Command, c *cutJob, r report.Record, start t
 	return r, nil
 }
 
-// worthTelling is how long a run has to take for its forecast to be told.
-const worthTelling = time.Second
-
-// forecast tells how long a job takes at least, and from where on it pays to leave the cpu, if the peaks are known.
-func forecast(cmd *cobra.Command, job *tiling.Job) error {
-	ctx, dev := cmd.Context(), job.Device()
-	if job.Shares() != nil {
-		return nil // how devices get on together is not known beforehand
-	}
-	peaks, ok := peak.Known(dev.Info())
-	if !ok {
-		return nil
-	}
-	rates := tiling.Rates{Peaks: peaks}
-	if job.Forecast(rates).Total < worthTelling {
-		return nil
-	}
-	var err error
-	if rates.TransferGBPS, err = tiling.MeasureTransfer(ctx, dev); err != nil {
-		return err
-	}
-	f := job.Forecast(rates)
-	round := func(d time.Duration) time.Duration { return d.Round(d/100 + 1).Round(time.Millisecond) }
-	text := fmt.Sprintf("by its peaks %s takes %v or more", dev.Spec(), round(f.Total))
-	if f.Transfer > 0 { // else it shares the host's memory
-		text += fmt.Sprintf(": %v to compute, %v to upload and download", round(f.Compute), round(f.Transfer))
-	}
-	if dev.Info().API != "Go" {
-		host, err := engine.Open(ctx, "cpu")
-		if err != nil {
-			return err
-		}
-		if cpu, ok := peak.Known(host.Info()); ok {
-			text += fmt.Sprintf("; the cpu %v", round(job.Forecast(tiling.Rates{Peaks: cpu}).Total))
-			if even := tiling.BreakEven(rates, cpu); math.IsInf(even, 1) {
-				text += ", which no problem on this device breaks even with"
-			} else if even > 0 {
-				text += fmt.Sprintf(", break-even at %.3g operations a byte moved, here %.3g", even, f.Intensity)
-			}
-		}
-		if err := host.Close(); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintln(cmd.ErrOrStderr(), "gonvolve: note:", text)
-	return nil
-}
-
 // tileProgress shows how fast tiles go.
 type tileProgress struct {
 	bar    *progress
@@ -204,16 +156,44 @@ type tileProgress struct {
 	flops  float64 // of all tiles
 	before int     // tiles of an earlier run
 	done   int
+	first  time.Time // that tiles of this run were done …
+	firsts int       // … and how many
+	told   bool      // what all will take
+	notes  io.Writer
 	kept   string // what becomes of the tiles when the run is interrupted
 }
 
 func (p *tileProgress) start(cmd *cobra.Command, before, total int) {
 	p.before, p.done, p.began = before, before, time.Now()
 	p.bar = newProgress(cmd, total-before)
+	p.notes = cmd.ErrOrStderr()
 }
+
+// foretell says once, when a few tiles of a run are done, how long it will take by their pace. A bar says so all the time.
+func (p *tileProgress) foretell(done, total int) {
+	now := time.Now()
+	if p.firsts == 0 {
+		p.first, p.firsts = now, done // which may have waited for kernels to be compiled
+		return
+	}
+	run, pace := now.Sub(p.began), now.Sub(p.first)/time.Duration(done-p.firsts)
+	left := pace * time.Duration(total-done)
+	if p.told || p.bar.bar != nil || done < enoughTiles || run < enoughTime || left < worthTelling {
+		return
+	}
+	p.told = true
+	fmt.Fprintf(p.notes, "gonvolve: note: %d tiles took %v: all take about %v\n", done, brief(run), brief(run+left))
+}
+
+// A forecast by tiles that are done takes some of them, and some time.
+const (
+	enoughTiles = 4
+	enoughTime  = 300 * time.Millisecond
+)
 
 func (p *tileProgress) at(done, total int, bytes int64) {
 	p.done = done
+	p.foretell(done-p.before, total-p.before)
 	seconds := time.Since(p.began).Seconds()
 	p.bar.start(fmt.Sprintf("%.0f MB/s  %.1f GFLOP/s", float64(bytes)/seconds/1e6, p.flops*float64(done-p.before)/float64(total)/seconds/1e9))
 	p.bar.at(done - p.before)

@@ -28,7 +28,7 @@ func TestRunKeepsToAMemoryLimit(t *testing.T) {
 		code, stdout, stderr := gonvolve(t, dir, args...)
 		note := "^$"
 		if c.cut != "" {
-			note = `^gonvolve: note: cut into \d+ tiles: ` + c.cut + ` \d+, to keep to ` + c.limit + "\n$"
+			note = `^gonvolve: note: cut into \d+ tiles: ` + c.cut + ` \d+, to keep to ` + c.limit + "\n"
 		}
 		if code != exitDone || !regexp.MustCompile(note).MatchString(stderr) {
 			t.Fatalf("%s: exit %d, %s, want %s", args, code, stderr, note)

@@ -13,6 +13,7 @@ import (
 // Rates are what a device does in a second at most.
 type Rates struct {
 	driver.Peaks         // of kernels
+	Pace         float64 // at which such tiles were computed before, as Job.Pace has it; 0: that is not known
 	TransferGBPS float64 // of copies between host and device, up and down together; +Inf where they share memory
 }
 
@@ -55,8 +56,10 @@ func MeasureTransfer(ctx context.Context, dev *engine.Device) (gbps float64, err
 	return 2 * transferred / float64(max(best, 1)), nil
 }
 
-// Forecast is the least that a job takes by a device's rates: kernels are slower than peaks, and files slower than memory.
+// Forecast is what a job takes on a device: by the pace at which that computed such tiles before, or else by its peaks at
+// least, as kernels are slower. Files that are slower than the device are not foreseen.
 type Forecast struct {
+	Known             bool          // the pace is
 	Compute, Transfer time.Duration // of all tiles
 	Total             time.Duration // with what overlaps
 	Intensity         float64       // operations for each byte that is moved between host and device
@@ -69,11 +72,7 @@ func (j *Job) Forecast(r Rates) Forecast {
 	looked := 0
 	for i := 0; i < n; i += step {
 		p := j.Tiles.Tile(i).Problem
-		for _, list := range [2][]problem.Role{p.Inputs(), p.Outputs()} {
-			for _, role := range list {
-				bytes += float64(p.BytesOf(role))
-			}
-		}
+		bytes += transfers(&p)
 		flops += p.FLOPs()
 		looked++
 	}
@@ -81,6 +80,12 @@ func (j *Job) Forecast(r Rates) Forecast {
 	bytes, flops = bytes*scale, flops*scale
 	p := j.Tiles.Problem()
 	f := Forecast{Compute: r.compute(&p, flops, bytes), Transfer: duration(bytes, r.TransferGBPS), Intensity: flops / max(1, bytes)}
+	if f.Known = r.Pace > 0; f.Known {
+		f.Compute = duration(bytes, r.Pace)
+		if weighted(&p) {
+			f.Compute = duration(flops, r.Pace)
+		}
+	}
 	slow, fast := max(f.Compute, f.Transfer), min(f.Compute, f.Transfer)
 	f.Total = slow + fast/time.Duration(n) // the first tile's and the last's
 	return f
@@ -93,6 +98,18 @@ func (r Rates) compute(p *problem.Problem, flops, bytes float64) time.Duration {
 		t = max(t, duration(flops, r.GFLOPS))
 	}
 	return t
+}
+
+// Together is what several devices take that share a job, of what each takes of all of it.
+func Together(each []Forecast) (f Forecast) {
+	f.Known = true
+	rate := 0.0
+	for _, one := range each {
+		f.Known = f.Known && one.Known
+		rate += 1 / max(one.Total.Seconds(), 1e-9)
+	}
+	f.Total = time.Duration(1e9 / rate)
+	return f
 }
 
 // duration is how long n takes at a rate of billions in a second.

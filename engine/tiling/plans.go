@@ -21,6 +21,7 @@ type plans struct {
 type planned struct {
 	*engine.Plan
 	has string // boxes of the constants that are its weights; empty: none yet
+	ran bool
 }
 
 // get is the plan of a tile, here or, if need be, on the device to fall back to: then all tiles go there.

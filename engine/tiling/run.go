@@ -62,6 +62,7 @@ type runner struct {
 	copies   bool    // nothing is shared, though there is memory that could be
 	again    *holder // inputs for checks
 	recovery recovery
+	pace     pace
 	there    []bool // results that another run of this job's made; nil: none
 	mate     *mate  // of a team, whose queue the tiles come from; nil for a job of one device
 }
@@ -126,6 +127,8 @@ func (r *runner) pipeline(ctx context.Context) (err error) {
 	if r.o.MemLimit > 0 {
 		defer r.dev.SaveMemory()()
 	}
+	r.pace = pace{}
+	defer r.keepPace()
 	for _, s := range []**engine.Stream{&r.up, &r.work, &r.down} {
 		if *s, err = r.dev.NewStream(); err != nil {
 			return err
@@ -448,6 +451,8 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 	if err := r.plans.trim(pl); err != nil {
 		return err
 	}
+	start, first := time.Now(), !pl.ran // then drivers may compile
+	pl.ran = true
 	if err := pl.load(ctx, r.Job, t, &r.from); err != nil {
 		return err
 	}
@@ -476,10 +481,14 @@ func (r *runner) compute(ctx context.Context, t *Tile, from, to *holder) error {
 		}
 	}
 	ev, err := pl.Run(ctx, r.work, args)
-	if err != nil {
-		return err
+	if err == nil {
+		err = ev.Wait(ctx)
 	}
-	return ev.Wait(ctx)
+	if err == nil && !first {
+		r.pace.work += work(&t.Problem)
+		r.pace.took += time.Since(start)
+	}
+	return err
 }
 
 // download copies the tile's outputs to the host.

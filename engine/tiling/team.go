@@ -212,11 +212,7 @@ func (j *Job) On() string {
 	if j.team == nil {
 		return j.dev.Spec()
 	}
-	var devs []*engine.Device
-	for _, m := range j.team.mates {
-		devs = append(devs, m.dev)
-	}
-	return specs(devs)
+	return specs(j.Members())
 }
 
 // run computes what is missing of a job by all devices.
