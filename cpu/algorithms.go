@@ -36,8 +36,8 @@ var algorithms = []algorithm{
 		can: fuses, run: runFused, scratch: fusedScratch},
 	{name: "igemm", why: "matrix product of packed weights and the taps of cached patches",
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
-	{name: "igemm", why: "matrix product of pairs of 16-bit integers, from cached patches",
-		can: pairs, run: runIntegers, build: newIntegers},
+	{name: "igemm", why: "matrix product of quads of bytes or pairs of 16-bit integers, from cached patches",
+		can: integral, run: runIntegers, build: newIntegers},
 	{name: "winograd", why: "products of transformed tiles: up to 5 times fewer multiplications, larger rounding errors",
 		can: transforms, run: runIgemm, build: newBestTransformed, sized: newTransformed, rounds: true},
 	{name: "fft", why: "products of Fourier transforms of tiles: few multiplications however large the kernel, larger rounding errors",
@@ -67,8 +67,8 @@ func multiplies(p *problem.Problem) bool {
 // implicit says whether the implicit matrix product does.
 func implicit(p *problem.Problem) bool { return p.Op != problem.Deform && multiplies(p) }
 
-// pairs says whether a product of pairs of integers does.
-func pairs(p *problem.Problem) bool {
+// integral says whether a product of integers does.
+func integral(p *problem.Problem) bool {
 	return p.Op == problem.Conv && p.Dir == problem.Forward && p.Integer()
 }
 

@@ -18,7 +18,7 @@ type igemm struct {
 	phases    []phase
 	products  []summer // gather's one, or scatter's, phase by phase
 	gradient  weigher
-	integers  *integerProduct
+	integers  *integerSums
 	ones      []float32 // the weights of a pooling
 	made      int64     // results before a fused pooling
 	pool      *igemm    // of them, if rows compute it
@@ -116,7 +116,7 @@ func (ig *igemm) String() string {
 	case ig.gradient != nil:
 		return ig.gradient.String()
 	case ig.integers != nil:
-		return ig.integers.gemm.String()
+		return ig.integers.String()
 	case ig.maxima != nil:
 		return ig.maxima.String()
 	case ig.averaged != nil:

@@ -10,8 +10,9 @@ import (
 	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
-// Products of pairs give what plain loops do, bit for bit: of every type, with zero points and operands over their whole
-// ranges, and multipliers that leave little, all, and far too much of a sum.
+// Products of pairs and of quads give what plain loops do, bit for bit: of every type, with zero points and operands over their
+// whole ranges, and multipliers that leave little, all, and far too much of a sum. Quads come where weights have the zero point
+// that makes them signed bytes.
 func TestIntegers(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 42))
 	for _, text := range []string{
@@ -27,10 +28,14 @@ func TestIntegers(t *testing.T) {
 		"u8-s8-s8:mb1ic3ih31oc5kh1sh3ph1",
 		"s8-s8-s32:mb2ic6iw31oc4kw3sw2pw1",
 		"u8-s8-s8:g8mb1ic8ih12oc8kh3ph1",
+		"s8-s8-s8:bias:g2mb2ic14ih13iw9oc10kh3kw3sh2sw2ph1pw1",
+		"u8-s8-u8:bias:mb1ic256ih9oc30kh3ph1",
+		"s8-u8-s32:bias:mb1ic300ih6oc70kh3ph1",
+		"s8-s8-f32:bias:post=relu+scale:mb2ic16ih10oc12kh3ph1",
 		"u8-s8-s8:mb0ic8ih12oc8kh3ph1",
 	} {
 		p := problemtest.Parse(t, text)
-		for round := range 3 {
+		for round := range 6 {
 			in := operands(t, r, &p)
 			for _, role := range []problem.Role{problem.Src, problem.Wei} {
 				for i := range in[role].F32 {
@@ -41,7 +46,10 @@ func TestIntegers(t *testing.T) {
 			zero := anyOf(r, p.Type.Src)
 			for o := range p.OC {
 				q[o], q[p.OC+o] = zero, anyOf(r, p.Type.Wei)
-				q[2*p.OC+o] = (r.Float32() - 0.5) * float32(math.Pow(10, float64(6*round-8))) // the last of 10⁴
+				if round >= 3 {
+					q[p.OC+o] = signs(p.Type.Wei)
+				}
+				q[2*p.OC+o] = (r.Float32() - 0.5) * float32(math.Pow(10, float64(6*(round%3)-8))) // the last of 10⁴
 				if p.Type.Dst.Size() == 1 {
 					q[3*p.OC+o] = anyOf(r, p.Type.Dst)
 				}
@@ -61,6 +69,54 @@ func TestIntegers(t *testing.T) {
 						t.Fatalf("%s on %s, multipliers %d: element %d is %v, not %v", text, isa, round, i, got[i], want[i])
 					}
 				}
+			}
+		}
+	}
+}
+
+// signs is the zero point with which all weights of a type are signed bytes.
+func signs(typ problem.DataType) float32 {
+	if typ == problem.U8 {
+		return 128
+	}
+	return 0
+}
+
+// Quads are what convolutions by bytes run as where their channels fill them, and their weights are bytes: one that is not is
+// reason for pairs.
+func TestQuadsOrPairs(t *testing.T) {
+	for _, c := range []struct {
+		text       string
+		zero       float32 // of the weights
+		wei        float32
+		quads, can bool
+	}{
+		{"u8-s8-u8:mb1ic8ih5oc4kh3", 0, -128, true, true},
+		{"u8-s8-u8:mb1ic3ih5oc4kh3", 0, 127, true, true},
+		{"u8-s8-u8:mb1ic8ih5oc4kh3", 1, -128, false, true},
+		{"u8-s8-u8:mb1ic8ih5oc4kh3", 1, -127, true, true},
+		{"u8-s8-u8:mb1ic8ih5oc4kh3", -1, 127, false, true},
+		{"s8-u8-s32:mb1ic8ih5oc4kh3", 128, 255, true, true},
+		{"s8-u8-s32:mb1ic8ih5oc4kh3", 0, 128, false, true},
+		{"u8-s8-u8:g8mb1ic8ih5oc8kh3", 0, 1, false, false},
+		{"u8-s8-u8:nhwc:mb1ic8ih5oc4kh3", 0, 1, false, false},
+	} {
+		p := problemtest.Parse(t, c.text)
+		for _, isa := range simd.Supported() {
+			n := newIntegers(&Device{info: info(), isa: isa}, &p).integers
+			if got, want := n.quads != nil, c.can && simd.HasQuads(isa); got != want {
+				t.Errorf("%s on %s: quads are planned: %t", c.text, isa, got)
+			}
+			by := newQuant(make([]float32, 4*p.OC), p.OC)
+			var in tensors
+			in.i[problem.Wei] = make([]int32, problem.Elems(p.Shape(problem.Wei)))
+			for i := range by.wei {
+				by.wei[i] = c.zero
+			}
+			in.i[problem.Wei][0] = int32(c.wei - c.zero)
+			_, quads := n.pack(&in, by)
+			if got, want := quads != nil, c.quads && simd.HasQuads(isa); got != want {
+				t.Errorf("%s on %s, weight %v less %v: packed as quads: %t", c.text, isa, c.wei, c.zero, got)
 			}
 		}
 	}

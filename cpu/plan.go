@@ -54,6 +54,7 @@ type weights struct {
 	t    tensors
 	// packed are the weights of an igemm. If they aren't finite, t has them as they are.
 	packed []float32
+	quads  *quadWeights // those of an igemm of quads
 	freed  atomic.Bool
 }
 
@@ -104,7 +105,7 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 			q := newQuant(j.t.f[problem.Quant], pl.p.OC)
 			q.subtract(j.t.i[problem.Wei])
 			if pl.igemm != nil {
-				w.packed = pl.igemm.integers.pack(j.t.i[problem.Wei])
+				w.packed, w.quads = pl.igemm.integers.pack(&j.t, q)
 				j.t.i[problem.Wei] = nil
 			}
 		}
@@ -194,7 +195,7 @@ func (r *execution) do(ctx context.Context) error {
 	defer r.release()
 	pl := r.plan
 	if r.weights != nil {
-		r.t, r.packed = r.weights.t, r.weights.packed
+		r.t, r.packed, r.quads = r.weights.t, r.weights.packed, r.weights.quads
 	}
 	for _, role := range pl.signature.inputs {
 		if err := r.load(ctx, role, r.buffers[role]); err != nil {

@@ -28,6 +28,7 @@ type tileProduct struct {
 	tasks     int        // of a band
 	gemm      *simd.Gemm // of whole bands; nil: sums of rows
 	rest      *simd.Gemm // of smaller ones
+	hints     simd.Hints // of what is multiplied
 	place
 	// Of pooling, which takes the greatest of rows, or sums that are divided position by position.
 	greatest bool
@@ -58,6 +59,12 @@ func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows b
 		}
 	}
 	p := &tileProduct{isa: d.isa, pool: workers(), n: n, groups: groups, from: from, to: to, place: at}
+	p.cut(l, rows)
+	return p
+}
+
+// cut plans bands.
+func (p *tileProduct) cut(l *lattice, rows bool) {
 	several := p.pool.Workers()
 	axis := l.outermost()
 	total := l.out[axis]
@@ -65,8 +72,8 @@ func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows b
 	if rows {
 		budget = patchOfRows
 	}
-	p.bands = l.bands(from, budget)
-	images := n * groups
+	p.bands = l.bands(p.from, budget)
+	images := p.n * p.groups
 	if rows || p.interleaves() {
 		for p.bands*images%several != 0 && p.bands*images < 8*several && p.bands < total {
 			p.bands++
@@ -75,7 +82,6 @@ func newProduct(d *Device, l *lattice, n, groups, from, to int, at place, rows b
 		p.bands = p.bestBands(l)
 	}
 	p.plan(l, rows)
-	return p
 }
 
 // copyElem is the cycles that an element of a patch takes to be copied.
@@ -108,7 +114,8 @@ func (p *tileProduct) multiply(l *lattice, b int) *simd.Gemm {
 	axis := l.outermost()
 	total := l.out[axis]
 	widest := (total + b - 1) / b
-	hints := simd.Hints{Workers: max(1, p.pool.Workers()/max(1, b*p.n*p.groups)), Line: l.out[2]}
+	hints := p.hints
+	hints.Workers, hints.Line = max(1, p.pool.Workers()/max(1, b*p.n*p.groups)), l.out[2]
 	if axis == 2 {
 		hints.Line = widest
 	}
@@ -219,6 +226,9 @@ type sweep struct {
 	target         []float32
 	chain          *chain
 	workers        []worker
+	cells          patch        // the plan's, with this run's padding
+	quads          *quadWeights // of a product of quads
+	bytes          []byte       // and its target, if that is bytes
 }
 
 // worker is what one works with.
@@ -226,18 +236,30 @@ type worker struct {
 	call             simd.Call
 	columns          tapColumns
 	post             post
+	quant            simd.Quant
 	ws, patch, dense []float32
 	copied           int // image and band that the patch is of, counted from 1
 }
 
 // run computes the product; chain may be nil.
 func (p *tileProduct) run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error {
+	s := p.sweep()
+	s.source, s.packed, s.target, s.chain = source, packed, target, c
+	return s.run(ctx, a)
+}
+
+// sweep is a run to be.
+func (p *tileProduct) sweep() *sweep {
 	s, _ := p.sweeps.Get().(*sweep)
 	if s == nil {
-		s = &sweep{tileProduct: p, workers: make([]worker, p.pool.Workers())}
+		s = &sweep{tileProduct: p, workers: make([]worker, p.pool.Workers()), cells: *p.patch}
 	}
-	memory := a.get(p.scratch())
-	s.ctx, s.source, s.packed, s.target, s.chain = ctx, source, packed, target, c
+	return s
+}
+
+func (s *sweep) run(ctx context.Context, a *arena) error {
+	p, memory := s.tileProduct, a.get(s.scratch())
+	s.ctx = ctx
 	for i := range s.workers {
 		w := &s.workers[i]
 		own := memory[i*p.own():][:p.own()]
@@ -247,7 +269,7 @@ func (p *tileProduct) run(ctx context.Context, a *arena, source, packed, target 
 	p.pool.Run(p.n*p.groups*p.bands*p.tasks, (*banding)(s))
 	a.put(memory)
 	clear(s.workers)
-	s.ctx, s.source, s.packed, s.target, s.chain = nil, nil, nil, nil, nil
+	s.ctx, s.source, s.packed, s.target, s.chain, s.quads, s.bytes = nil, nil, nil, nil, nil, nil, nil
 	p.sweeps.Put(s)
 	return ctx.Err()
 }
@@ -263,7 +285,19 @@ func (s *sweep) prepare(w *worker, g *simd.Gemm, image, at int, data, c []float3
 	group := image % s.groups
 	w.columns = tapColumns{s.tileProduct, data, g.N}
 	w.call = simd.Call{A: s.packed[group*s.groupWeights():], B: &w.columns, C: c, LDC: ld}
-	if s.chain != nil && !s.interleaves() {
+	switch {
+	case s.quads != nil:
+		w.quant = s.quads.of(group*s.to, s.to)
+		w.call.Quant = &w.quant
+		if s.bytes != nil {
+			plane := volume(s.size)
+			w.quant.Bytes = s.bytes[image*s.to*plane:][:s.to*plane][at:]
+		}
+		if s.chain != nil {
+			w.post = post{s.chain, image / s.groups, group * s.to, at}
+			w.call.Post = &w.post
+		}
+	case s.chain != nil && !s.interleaves():
 		c := s.chain
 		if c.bias != nil {
 			w.call.Bias = c.bias[group*s.to:][:s.to]
@@ -297,19 +331,21 @@ func (b *banding) Do(worker, i int) {
 	default:
 		if in := volume(l.in); w.copied != i+1 {
 			for c := range s.from {
-				s.patch.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+				s.cells.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
 			}
 			w.copied = i + 1
 		}
 		data = w.patch
 	}
 	perRow := volume(l.out) / l.out[axis]
-	to := s.target[image*s.to*volume(s.size):][:s.to*volume(s.size)]
-	c, ld := to, volume(s.size)
+	var to, c []float32
+	ld := volume(s.size)
+	if s.bytes == nil {
+		to = s.target[image*s.to*ld:][:s.to*ld]
+		c = to[lo*perRow:]
+	}
 	if s.interleaves() {
 		c, ld = w.dense, (hi-lo)*perRow
-	} else {
-		c = c[lo*perRow:]
 	}
 	if s.gemm == nil {
 		s.addRows(image, lo*perRow, hi-lo, data, c, ld)

@@ -16,8 +16,10 @@ type job struct {
 	t         tensors
 	arena     *arena // nil: memory is the caller's to keep
 	taken     [][]float32
-	igemm     *igemm    // the plan's, if that is the algorithm
-	packed    []float32 // its weights; nil if they are not finite
+	igemm     *igemm       // the plan's, if that is the algorithm
+	packed    []float32    // its weights; nil if they are not finite
+	quads     *quadWeights // its weights, if they are quads, of a source of words
+	bytes     []byte       // what they make, if that is bytes
 	slopes    *slopes
 	pads      *padding // the plan's
 	windows   *windows
@@ -54,7 +56,7 @@ func (j *job) release() {
 		j.taken[i] = nil
 	}
 	j.taken = j.taken[:0]
-	j.t, j.packed, j.chains, j.implicit = tensors{}, nil, [2]chain{}, igemmSums{}
+	j.t, j.packed, j.quads, j.bytes, j.chains, j.implicit = tensors{}, nil, nil, nil, [2]chain{}, igemmSums{}
 }
 
 // sums is the three sums of a convolution; chain may be nil.

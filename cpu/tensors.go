@@ -82,6 +82,11 @@ func transpose(ctx context.Context, isa simd.ISA, dst, src []float32, n, rows, c
 func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 	p := j.p
 	n, typ := j.signature.elems[r], p.TypeOf(r)
+	if r == problem.Src && j.quads != nil {
+		q := j.igemm.integers.quads
+		j.t.f[r] = j.floats(q.source())
+		return q.load(ctx, j.t.f[r], view[byte](b, n))
+	}
 	e := edge{isa: j.isa, typ: typ, b: b}
 	switch {
 	case typ == problem.S32:
@@ -158,6 +163,8 @@ func direct(p *problem.Problem, r problem.Role) bool {
 func (j *job) prepare(r problem.Role, b *buffer) {
 	n := j.signature.elems[r]
 	switch {
+	case j.quads != nil && j.p.TypeOf(r).Size() == 1:
+		j.bytes = view[byte](b, n)
 	case direct(j.p, r) && whole(j.p, r):
 		j.t.i[r] = view[int32](b, n)
 	case direct(j.p, r):
@@ -171,7 +178,7 @@ func (j *job) prepare(r problem.Role, b *buffer) {
 
 // store writes what the loops left in scratch memory to the buffer.
 func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
-	if direct(j.p, r) || j.signature.elems[r] == 0 {
+	if direct(j.p, r) || j.bytes != nil || j.signature.elems[r] == 0 {
 		return nil
 	}
 	if j.p.LayoutOf(r) == problem.NHWC {

@@ -16,6 +16,8 @@ type Gemm struct {
 	inPlace bool // B is read where it is, in lines of lineHint columns
 	direct  bool // as Hints.Direct
 	pairs   bool // of integers
+	quads   bool // of bytes
+	bytes   bool // C is of bytes
 	// swapped says that lanes lie along the rows of C, as is better where there are few columns, or C is stored by columns.
 	swapped  bool
 	lineHint int
@@ -88,7 +90,8 @@ type Call struct {
 	Bias   []float32
 	Clip   bool
 	Lo, Hi float32
-	Post   Post // and then, while it is in the cache; nil: nothing
+	Quant  *Quant // of a product of quads, instead of bias and limits
+	Post   Post   // and then, while it is in the cache; nil: nothing
 	// Later is what will be needed when a batch is done: it is fetched while there is nothing nearer to fetch.
 	Later Lines
 }
@@ -141,6 +144,8 @@ type Hints struct {
 	Workers int  // that share the tasks
 	Columns bool // C is stored by columns
 	Pairs   bool // of 16-bit integers with sums of 32 bits, see PairRows
+	Quads   bool // of bytes with sums of 32 bits, see Quant: B is Placed
+	Bytes   bool // C is of bytes, those of Quant
 	// Direct: B is Placed, one line if Line is 0, and read where it is instead of being packed, with vectors along C's lines.
 	Direct bool
 	Line   int // B is Placed in lines of so many columns, so that it need not be packed; 0: it isn't
@@ -229,8 +234,8 @@ func (g *Gemm) offsets(lanes int) []int {
 
 // Run computes task i of the call with the worker's workspace.
 func (g *Gemm) Run(i int, ws []float32, c *Call) {
-	if g.pairs && (c.Bias != nil || c.Clip) {
-		panic("simd: a product of pairs leaves bias and limits to Post")
+	if (g.pairs || g.quads) && (c.Bias != nil || c.Clip) {
+		panic("simd: a product of integers leaves bias and limits to Quant or Post")
 	}
 	j := jobs.Get().(*job)
 	defer jobs.Put(j)
@@ -433,11 +438,17 @@ func (j *job) tile(kernel kernel, l, r, r0, x0, nx int, first, last bool) {
 	if first && !j.Add {
 		t.add = 0
 	}
-	if last {
+	if j.quads {
+		j.quantize(r0, rows, x0, nx, first && !j.Add, last)
+	} else if last {
 		j.finish(r0, rows, x0, nx)
 	}
 	if j.swapped == j.columns {
-		t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
+		if j.bytes {
+			t.c, t.ldc = bytesAt(j.Quant.Bytes[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx]), j.LDC
+		} else {
+			t.c, t.ldc = j.C[r0*j.LDC+x0:][:(rows-1)*j.LDC+nx], j.LDC
+		}
 		kernel(t)
 		if last {
 			j.post(t.c, r0, rows, x0, nx)
@@ -449,6 +460,14 @@ func (j *job) tile(kernel kernel, l, r, r0, x0, nx int, first, last bool) {
 		grown = grown[((l-j.lane0)*(j.row1-j.row0)+r-j.row0)*j.tileSize():]
 	}
 	grown = grown[:(rows-1)*j.nr+nx]
+	if j.bytes {
+		t.c, t.ldc = grown, j.nr
+		kernel(t)
+		if last {
+			j.turnBytes(j.Quant.Bytes[x0*j.LDC+r0:][:(nx-1)*j.LDC+rows], grown, rows, nx)
+		}
+		return
+	}
 	c := j.C[x0*j.LDC+r0:][:(nx-1)*j.LDC+rows]
 	if first && j.Add {
 		j.kern.transpose(&j.turn, grown, j.nr, c, j.LDC, nx, rows)

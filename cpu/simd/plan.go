@@ -1,6 +1,9 @@
 package simd
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A panel of kcMost steps is to stay in the nearest caches, and a block of the packed operand that is swept again and
 // again in the next.
@@ -21,8 +24,15 @@ func NewGemm(isa ISA, m, n, k int, h Hints) (*Gemm, error) {
 	}
 	h.Workers = max(1, h.Workers)
 	kern := kernelsOf(isa)
-	if h.Pairs {
+	switch {
+	case h.Pairs:
 		kern = pairsOf(isa)
+	case h.Quads && !HasQuads(isa):
+		return nil, fmt.Errorf("%w: %s multiplies no bytes here", ErrISA, isa)
+	case h.Quads && (h.Line == 0 || h.Columns):
+		return nil, errors.New("simd: a product of quads reads lines of B in place, and stores rows")
+	case h.Quads:
+		kern = &quads512
 	}
 	if h.Line > 0 && n%h.Line != 0 {
 		return nil, fmt.Errorf("simd: product of %d columns in lines of %d", n, h.Line)
@@ -54,9 +64,12 @@ func candidates(kern *kernels, m, n, k int, h Hints) (all []*Gemm) {
 		if h.Direct && (swapped != h.Columns || !inPlace) || inPlace && !h.Direct && h.Line == 0 {
 			continue
 		}
+		if h.Quads && swapped && !inPlace {
+			continue // weights are the lanes only of rows in place
+		}
 		for v := range kern.products(swapped && inPlace) {
-			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, pairs: h.Pairs, swapped: swapped,
-				inPlace: inPlace, direct: h.Direct, lineHint: h.Line}
+			g := &Gemm{M: m, N: n, K: k, kern: kern, columns: h.Columns, pairs: h.Pairs, quads: h.Quads, bytes: h.Bytes,
+				swapped: swapped, inPlace: inPlace, direct: h.Direct, lineHint: h.Line}
 			g.shape(v+1, h.Workers)
 			all = append(all, g)
 		}
@@ -114,6 +127,9 @@ func (g *Gemm) shape(v, workers int) {
 		}
 	}
 	g.rows = lines(g.rowExt, rowLine, len(g.kern.products(g.swapped && g.inPlace)[v-1]))
+	if g.bytes && g.swapped == g.columns {
+		steps = max(1, g.K) // C has no room for sums
+	}
 	g.blocks = cut(g.K, steps)
 	lanePanels := g.lanePanels()
 	// Tasks: the fewest with which the workers end together. A task sweeps its row panels for each lane panel, so that

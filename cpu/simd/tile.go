@@ -24,6 +24,9 @@ type tile struct {
 	plane  int        // and from channel to channel
 	halves []int16    // b, for the portable join
 	parts  [2]int     // of split, which off points to
+	// Of a product of quads: see Quant.
+	scale, low, high, zero []float32
+	quad                   [4]int // of weave, which off points to
 }
 
 // What happens to a product when it is complete, in this order.
@@ -32,6 +35,10 @@ const (
 	biasByLane
 	clipped
 	addsUp // of a strip, before all
+	// Of a product of quads:
+	scaled   // floats are made of the sums
+	rounded  // and integers of these
+	narrowed // which are stored as bytes, ldc of them from row to row
 )
 
 // release gives a tile back to the pool, without what it points to.
@@ -60,6 +67,8 @@ type kernels struct {
 	joinsWhole bool
 	// turn transposes a block of up to lanes×lanes: c[x·ldc + r] = b[r·ldb + x], r < k, x < lanes.
 	turn kernel
+	// turnBytes is turn to bytes, the lowest of each element, ldc of them from row to row; weave makes quads of bytes, see Weave.
+	turnBytes, weave kernel
 	// split parts k rows of b into even elements, in c, and odd ones, in a: rows-1 vectors of results and those lanes. In off
 	// is how many lanes of the last two vectors are there to load.
 	split kernel

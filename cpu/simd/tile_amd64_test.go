@@ -17,6 +17,8 @@ func TestTileLayout(t *testing.T) {
 		"limits": {unsafe.Offsetof(x.limits), 192}, "finish": {unsafe.Offsetof(x.finish), 200},
 		"step": {unsafe.Offsetof(x.step), 208},
 		"lda":  {unsafe.Offsetof(x.lda), 216}, "plane": {unsafe.Offsetof(x.plane), 224},
+		"scale": {unsafe.Offsetof(x.scale), 272}, "low": {unsafe.Offsetof(x.low), 296},
+		"high": {unsafe.Offsetof(x.high), 320}, "zero": {unsafe.Offsetof(x.zero), 344},
 	} {
 		if o[0] != o[1] {
 			t.Errorf("tile.%s is at %d, the kernels look at %d", name, o[0], o[1])

@@ -28,6 +28,10 @@ const (
 	tileStep  = 208
 	tileLda   = 216
 	tilePlane = 224
+	tileScale = 272
+	tileLow   = 296
+	tileHigh  = 320
+	tileZero  = 344
 )
 
 // Bits of the field finish.
@@ -35,6 +39,10 @@ const (
 	biasByRow = 1 << iota
 	biasByLane
 	clipped
+	_
+	scaled
+	rounded
+	narrowed
 )
 
 // registers of the micro-kernels.
@@ -81,32 +89,33 @@ func (a asm) nextRow() { a.ADDQ(regLdc, regC) }
 type arith struct {
 	name string
 	what string
-	// mul adds the products of x and y to acc; it may use tmp.
+	// mul adds the products of x, which may be memory, and y to acc; it may use tmp.
 	mul func(a asm, x, y, tmp, acc operand.Op)
 	add func(a asm, ops ...operand.Op)
 	// addMasked is add with a zeroing mask, of 512 bits only.
 	addMasked func(a asm, m, x, k, y operand.Op)
 	finish    bool // with bias and limits
+	quads     bool // of bytes, see quads.go: x has those with signs, the weights
 }
 
 var floats = arith{"gemm", "floats",
 	func(a asm, x, y, _, acc operand.Op) { a.VFMADD231PS(x, y, acc) },
 	func(a asm, ops ...operand.Op) { a.VADDPS(ops...) },
 	func(a asm, m, x, k, y operand.Op) { a.VADDPS_Z(m, x, k, y) },
-	true,
+	true, false,
 }
 
 // pairsVNNI works on pairs of 16-bit integers, with sums of 32 bits that wrap.
 var pairsVNNI = arith{"pairs", "pairs of 16-bit integers",
-	func(a asm, x, y, _, acc operand.Op) {
-		ops := []operand.Op{x, y, acc}
-		// avo doesn't know AVX512_VNNI.
-		a.Instruction(&ir.Instruction{Opcode: "VPDPWSSD", Operands: ops, Inputs: ops, Outputs: ops[2:],
-			ISA: []string{"AVX512_VNNI"}})
-	},
+	func(a asm, x, y, _, acc operand.Op) { a.vnni("VPDPWSSD", x, y, acc) },
 	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
 	func(a asm, m, x, k, y operand.Op) { a.VPADDD_Z(m, x, k, y) },
-	false,
+	false, false,
+}
+
+// vnni is an instruction of AVX512_VNNI, which avo doesn't know.
+func (a asm) vnni(opcode string, ops ...operand.Op) {
+	a.Instruction(&ir.Instruction{Opcode: opcode, Operands: ops, Inputs: ops, Outputs: ops[2:], ISA: []string{"AVX512_VNNI"}})
 }
 
 // pairs is the same in two instructions.
@@ -116,7 +125,7 @@ var pairs = arith{"pairs", "pairs of 16-bit integers",
 		a.VPADDD(tmp, acc, acc)
 	},
 	func(a asm, ops ...operand.Op) { a.VPADDD(ops...) },
-	nil, false,
+	nil, false, false,
 }
 
 // gemm512 is the tile of mr rows and nv vectors of 16 lanes, of which the last has tile.lanes: one step of the loop loads
@@ -132,6 +141,9 @@ func (a asm) gemm512(of arith, mr, nv int) {
 	for i := range mr * nv {
 		a.VPXORD(zmm(i), zmm(i), zmm(i))
 	}
+	if of.quads {
+		a.startRows(mr, nv, acc)
+	}
 	a.product()
 	a.steps("loop", func() {
 		for v := range nv - 1 {
@@ -142,14 +154,22 @@ func (a asm) gemm512(of arith, mr, nv int) {
 			w := zmm(mr*nv + nv + r%spare)
 			a.VBROADCASTSS(at(regA, 4*r), w)
 			for v := range nv {
-				of.mul(a, b(v), w, nil, acc(r, v))
+				if of.quads {
+					of.mul(a, w, b(v), nil, acc(r, v))
+				} else {
+					of.mul(a, b(v), w, nil, acc(r, v))
+				}
 			}
 		}
 		a.ADDQ(operand.Imm(uint64(4*mr)), regA)
 	})
 
 	a.Label("store")
-	a.put512(of, mr, nv, acc, b(0))
+	finish := func() { a.finish(isa512, mr, nv, acc, b(0)) }
+	if of.quads {
+		finish = func() { a.finishRows(mr, nv, acc) }
+	}
+	a.put512(of, mr, nv, acc, finish)
 }
 
 // product begins a product, whose steps, if there are any, end at the label store.
@@ -175,8 +195,8 @@ func (a asm) steps(label string, body func()) {
 
 // spread512 is the tile of mr rows that lie in place, where tile.off says, and nv vectors of 16 lanes, which are packed step
 // by step. Where registers are scarce, the last vector is an operand in memory.
-func (a asm) spread512(mr, nv int) {
-	name := fmt.Sprintf("spread512x%dx%d", nv, mr)
+func (a asm) spread512(of arith, mr, nv int) {
+	name := fmt.Sprintf("%s512x%dx%d", of.spread(), nv, mr)
 	a.tileFunc(name, fmt.Sprintf("%s computes a tile of %d rows in place and up to %d lanes.", name, mr, 16*nv))
 	acc := func(r, v int) reg.VecPhysical { return zmm(r*nv + v) }
 	held := min(nv, 32-mr*nv-1)
@@ -190,6 +210,10 @@ func (a asm) spread512(mr, nv int) {
 	for i := range mr * nv {
 		a.VPXORD(zmm(i), zmm(i), zmm(i))
 	}
+	if of.quads {
+		a.mask16(at(regTile, tileLanes), reg.K1)
+		a.startLanes(mr, nv, acc)
+	}
 	a.product()
 	a.steps("loop", func() {
 		for v := range held {
@@ -199,19 +223,23 @@ func (a asm) spread512(mr, nv int) {
 			w := zmm(mr*nv + held + r%spare)
 			a.VBROADCASTSS(row(regA, regTmp, 4*r), w)
 			for v := range nv {
-				a.VFMADD231PS(b(v), w, acc(r, v))
+				of.mul(a, b(v), w, nil, acc(r, v))
 			}
 		}
 		a.ADDQ(operand.U32(64*nv), regB)
 	})
 	a.Label("store")
 	a.mask16(at(regTile, tileLanes), reg.K1)
-	a.put512(floats, mr, nv, acc, zmm(31))
+	finish := func() { a.finish(isa512, mr, nv, acc, zmm(31)) }
+	if of.quads {
+		finish = func() { a.finishLanes(mr, nv, acc) }
+	}
+	a.put512(of, mr, nv, acc, finish)
 }
 
 // put512 stores a tile, after adding what is there if tile.add says so, and finishes it. The mask of the last vector is in
-// K1; w is free.
-func (a asm) put512(of arith, mr, nv int, acc func(r, v int) reg.VecPhysical, w reg.VecPhysical) {
+// K1.
+func (a asm) put512(of arith, mr, nv int, acc func(r, v int) reg.VecPhysical, finish func()) {
 	a.MOVQ(at(regTile, tileC), regC)
 	a.MOVQ(at(regTile, tileLdc), regLdc)
 	a.SHLQ(operand.Imm(2), regLdc)
@@ -227,7 +255,7 @@ func (a asm) put512(of arith, mr, nv int, acc func(r, v int) reg.VecPhysical, w 
 	}
 	a.Label("put")
 	if of.finish {
-		a.finish(isa512, mr, nv, acc, w)
+		finish()
 	}
 	for r := range mr {
 		for v := range nv - 1 {

@@ -29,6 +29,7 @@ var files = []struct {
 }{
 	{"avx512_amd64", avx512},
 	{"vnni_amd64", vnni},
+	{"quads_amd64", quads},
 	{"avx2_amd64", avx2},
 	{"windows_amd64", slides},
 	{"dots_amd64", dots},

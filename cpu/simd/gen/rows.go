@@ -113,7 +113,7 @@ func avx512(a asm) {
 	}
 	for nv, rows := range []int{14, 14, 9, 7} {
 		for mr := 1; mr <= rows; mr++ {
-			a.spread512(mr, nv+1)
+			a.spread512(floats, mr, nv+1)
 		}
 	}
 	a.copy512()

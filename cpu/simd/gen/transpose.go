@@ -56,10 +56,22 @@ func (a asm) square256() {
 
 // transpose512 transposes up to 16×16.
 func (a asm) transpose512() {
-	a.tileFunc("transpose512", "transpose512 transposes a block of up to 16×16.")
+	a.turn512("transpose512", "transpose512 transposes a block of up to 16×16.", false)
+}
+
+// turnBytes512 transposes up to 16×16, of which it stores the lowest bytes.
+func (a asm) turnBytes512() {
+	a.turn512("turnBytes512", "turnBytes512 transposes a block of up to 16×16, of which bytes are left.", true)
+}
+
+func (a asm) turn512(name, doc string, bytes bool) {
+	a.tileFunc(name, doc)
 	a.mask16(at(regTile, tileLanes), reg.K1)
 	a.mask16(at(regTile, tileK), reg.K2)
 	a.strides()
+	if bytes {
+		a.SHRQ(operand.Imm(2), regLdc)
+	}
 	for r := range 16 {
 		a.CMPQ(regK, operand.Imm(uint64(r)))
 		a.JLE(operand.LabelRef("loaded"))
@@ -72,7 +84,11 @@ func (a asm) transpose512() {
 	for x := range 16 {
 		a.CMPQ(regK, operand.Imm(uint64(x)))
 		a.JLE(operand.LabelRef("stored"))
-		a.VMOVUPS(zmm(x), reg.K2, at(regC, 0))
+		if bytes {
+			a.VPMOVDB(zmm(x), reg.K2, at(regC, 0))
+		} else {
+			a.VMOVUPS(zmm(x), reg.K2, at(regC, 0))
+		}
 		a.nextRow()
 	}
 	a.Label("stored")

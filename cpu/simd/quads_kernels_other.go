@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package simd
+
+func hasQuads(ISA) bool { return false }
+
+var quads512 kernels // of none
