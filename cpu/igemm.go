@@ -25,6 +25,7 @@ type igemm struct {
 	maxima    *maxCells // of a pooling whose maxima's cells are asked for
 	averaged  *averaged // of averages' gradients
 	padsZeros bool      // zeros of the padding are multiplied by weights
+	halves    bool      // the product reads a source of 16-bit floats
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
 	tile      string    // names this plan among the algorithm's, if there are several
 	// arithmetic is how the oracle has to bound the sums.
@@ -62,7 +63,11 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 		g := newGeometry(&q)
 		return &igemm{g: g, gradient: newRowGradient(d, g)}
 	}
-	return newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
+	widens := false
+	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
+		if widens = !rows && readsHalves(p, l); widens {
+			l.halves = true
+		}
 		if rows && !at.interleaves() {
 			if s := newSliding(d, l, n, groups, from, to, simd.Weighted); s != nil {
 				return s
@@ -70,6 +75,8 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 		}
 		return newProduct(d, l, n, groups, from, to, at, rows)
 	})
+	ig.halves = widens
+	return ig
 }
 
 // newSums plans a problem by products.
@@ -227,6 +234,7 @@ type igemmSums struct {
 	*igemm
 	arena  *arena
 	packed []float32 // nil: weights are not finite
+	halves []uint16  // the source, if the product reads it so
 }
 
 func (s *igemmSums) gather(ctx context.Context, from, wei, to []float32, c *chain) error {
@@ -240,6 +248,9 @@ func (s *igemmSums) scatter(ctx context.Context, from, wei, to []float32, c *cha
 // sums runs the products, and plain loops where these cannot be had or went wrong.
 func (s *igemmSums) sums(ctx context.Context, plain func(l loops, ctx context.Context, from, wei, to []float32, c *chain) error,
 	from, wei, to []float32, c *chain) error {
+	if s.halves != nil {
+		return s.products[0].(halved).runHalves(ctx, s.arena, s.halves, s.packed, to, c)
+	}
 	if s.packed != nil {
 		if err := s.run(ctx, s.arena, from, s.packed, to, c); !errors.Is(err, errNotFinite) {
 			return err

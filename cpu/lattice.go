@@ -12,6 +12,7 @@ type lattice struct {
 	in, out, stride [3]int
 	taps            [][3]int // the offset of each
 	even            bool     // the innermost stride of 2 is left to who reads
+	halves          bool     // the source is of 16-bit floats, which are widened when they are copied
 }
 
 // parts is how many parts the rows of a patch have: as many as the innermost stride, if nobody else takes care of it.
@@ -56,6 +57,11 @@ func (l *lattice) flatten() {
 		l.in = [3]int{1, 1, volume(l.in)}
 		l.out = l.in
 	}
+}
+
+// flat says that source and results have the same positions, on one axis.
+func (l *lattice) flat() bool {
+	return len(l.taps) == 1 && l.taps[0] == [3]int{} && l.in == l.out && l.in[0]*l.in[1] == 1 && l.stride[2] == 1
 }
 
 // inner leaves out the innermost of three sizes.
@@ -202,7 +208,7 @@ func measure(l *lattice, n int) patch {
 		p.size[a] = (count-1)*l.stride[a] + end[a] - p.base[a] + 1
 	}
 	switch {
-	case len(l.taps) == 0 || !padded && l.parts() == 1:
+	case len(l.taps) == 0 || !padded && l.parts() == 1 && !l.halves:
 		p.asIs = true
 		p.base, p.size = [3]int{}, l.in
 		p.part = l.in[2]

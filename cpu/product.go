@@ -162,7 +162,7 @@ func (p *tileProduct) String() string {
 	return fmt.Sprintf("%s, %d bands", p.gemm, p.bands)
 }
 
-func (p *tileProduct) pads() bool { return !p.patch.asIs }
+func (p *tileProduct) pads() bool { return !p.patch.asIs && !p.patch.l.flat() }
 
 // weights is how many elements the packed weights of all groups take.
 func (p *tileProduct) weights() int { return p.groups * p.groupWeights() }
@@ -225,6 +225,7 @@ type sweep struct {
 	source, packed []float32
 	target         []float32
 	chain          *chain
+	halves         []uint16 // instead of source
 	workers        []worker
 	cells          patch        // the plan's, with this run's padding
 	quads          *quadWeights // of a product of quads
@@ -270,12 +271,16 @@ func (s *sweep) run(ctx context.Context, a *arena) error {
 	a.put(memory)
 	clear(s.workers)
 	s.ctx, s.source, s.packed, s.target, s.chain, s.quads, s.bytes = nil, nil, nil, nil, nil, nil, nil
+	s.halves = nil
 	p.sweeps.Put(s)
 	return ctx.Err()
 }
 
-// planes is the channels of an image's group.
+// planes is the channels of an image's group, of a source of floats.
 func (s *sweep) planes(image int) []float32 {
+	if s.halves != nil {
+		return nil
+	}
 	plane := s.from * volume(s.patch.l.in)
 	return s.source[image*plane:][:plane]
 }
@@ -330,8 +335,12 @@ func (b *banding) Do(worker, i int) {
 		data = data[s.patch.skip(lo):]
 	default:
 		if in := volume(l.in); w.copied != i+1 {
-			for c := range s.from {
-				s.cells.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+			if s.halves != nil {
+				s.patch.fillHalves(w.patch, s.halves[image*s.from*in:], s.from, lo)
+			} else {
+				for c := range s.from {
+					s.cells.fill(w.patch[c*s.patch.plane:][:s.patch.plane], data[c*in:][:in], lo)
+				}
 			}
 			w.copied = i + 1
 		}

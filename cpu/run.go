@@ -78,7 +78,7 @@ func (j *job) plainLoops() sums {
 }
 
 func (j *job) planned() sums {
-	j.implicit = igemmSums{j.igemm, j.arena, j.packed}
+	j.implicit = igemmSums{j.igemm, j.arena, j.packed, j.t.h}
 	return &j.implicit
 }
 

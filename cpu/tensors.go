@@ -12,6 +12,7 @@ import (
 type tensors struct {
 	f [problem.Roles][]float32
 	i [problem.Roles][]int32
+	h []uint16 // the source, if it stays as it is
 }
 
 // whole says that the loops see the tensor as s32: indices, and what an integer convolution multiplies and adds.
@@ -86,6 +87,10 @@ func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 		q := j.igemm.integers.quads
 		j.t.f[r] = j.floats(q.source())
 		return q.load(ctx, j.t.f[r], view[byte](b, n))
+	}
+	if j.stays(r) {
+		j.t.h = view[uint16](b, n)
+		return nil
 	}
 	e := edge{isa: j.isa, typ: typ, b: b}
 	switch {

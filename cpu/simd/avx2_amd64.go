@@ -247,12 +247,12 @@ func transpose256(t *tile)
 //go:noescape
 func split256(t *tile)
 
-// widen256 converts whole vectors from 16-bit floats.
+// widen256 converts rows of whole vectors from 16-bit floats.
 //
 //go:noescape
 func widen256(t *tile)
 
-// narrow256 converts whole vectors to 16-bit floats.
+// narrow256 converts rows of whole vectors to 16-bit floats.
 //
 //go:noescape
 func narrow256(t *tile)

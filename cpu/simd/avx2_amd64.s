@@ -6898,42 +6898,70 @@ test:
 // func widen256(t *tile)
 // Requires: AVX, F16C
 TEXT ·widen256(SB), NOSPLIT, $0-8
-	MOVQ    t+0(FP), DI
-	MOVQ    (DI), SI
-	MOVQ    24(DI), DX
-	MOVQ    48(DI), R8
-	MOVQ    96(DI), CX
-	MOVQ    72(DI), R9
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+	SHRQ $0x01, R11
+
+row:
+	MOVQ    DX, R12
+	MOVQ    R9, R13
+	MOVQ    128(DI), AX
 	PCALIGN $0x20
 
-loop:
-	VCVTPH2PS (DX), Y0
-	VMOVUPS   Y0, (R9)
-	ADDQ      $0x10, DX
-	ADDQ      $0x20, R9
+vector:
+	VCVTPH2PS (R12), Y0
+	VMOVUPS   Y0, (R13)
+	ADDQ      $0x10, R12
+	ADDQ      $0x20, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R11, DX
+	ADDQ      R10, R9
 	DECQ      CX
-	JNZ       loop
+	JNZ       row
 	VZEROUPPER
 	RET
 
 // func narrow256(t *tile)
 // Requires: AVX, F16C
 TEXT ·narrow256(SB), NOSPLIT, $0-8
-	MOVQ    t+0(FP), DI
-	MOVQ    (DI), SI
-	MOVQ    24(DI), DX
-	MOVQ    48(DI), R8
-	MOVQ    96(DI), CX
-	MOVQ    72(DI), R9
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+	SHRQ $0x01, R10
+
+row:
+	MOVQ    DX, R12
+	MOVQ    R9, R13
+	MOVQ    128(DI), AX
 	PCALIGN $0x20
 
-loop:
-	VMOVUPS   (DX), Y0
-	VCVTPS2PH $0x00, Y0, (R9)
-	ADDQ      $0x20, DX
-	ADDQ      $0x10, R9
+vector:
+	VMOVUPS   (R12), Y0
+	VCVTPS2PH $0x00, Y0, (R13)
+	ADDQ      $0x20, R12
+	ADDQ      $0x10, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R11, DX
+	ADDQ      R10, R9
 	DECQ      CX
-	JNZ       loop
+	JNZ       row
 	VZEROUPPER
 	RET
 

@@ -427,12 +427,12 @@ func transpose512(t *tile)
 //go:noescape
 func split512(t *tile)
 
-// widen512 converts whole vectors from 16-bit floats.
+// widen512 converts rows of whole vectors from 16-bit floats.
 //
 //go:noescape
 func widen512(t *tile)
 
-// narrow512 converts whole vectors to 16-bit floats.
+// narrow512 converts rows of whole vectors to 16-bit floats.
 //
 //go:noescape
 func narrow512(t *tile)

@@ -65,3 +65,28 @@ func TestEvery(t *testing.T) {
 		}
 	}
 }
+
+// TestHalfRows: rows of halves, with what lies between them left alone.
+func TestHalfRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 42))
+	for _, isa := range Supported() {
+		for rows := range 4 {
+			for n := range 70 {
+				ld, ldSrc := n+3, n+5
+				floats := fill(r, rows*ldSrc+1, func() float32 { return float32(r.IntN(2000) - 1000) })
+				halves, gotHalves := make([]uint16, rows*ldSrc+1), make([]uint16, rows*ld+1)
+				narrowAll(halves, floats)
+				got, want, wantHalves := make([]float32, rows*ld+1), make([]float32, rows*ld+1), make([]uint16, rows*ld+1)
+				for i := range rows {
+					copy(want[i*ld:][:n], floats[i*ldSrc:])
+					copy(wantHalves[i*ld:][:n], halves[i*ldSrc:])
+				}
+				WidenRows(isa, got, ld, halves, ldSrc, rows, n)
+				NarrowRows(isa, gotHalves, ld, floats, ldSrc, rows, n)
+				if !slices.Equal(got, want) || !slices.Equal(gotHalves, wantHalves) {
+					t.Fatalf("%s %d×%d: %v and %v, want %v and %v", isa, rows, n, got, gotHalves, want, wantHalves)
+				}
+			}
+		}
+	}
+}

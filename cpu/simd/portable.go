@@ -18,7 +18,6 @@ var kernelsPortable = kernels{
 	sumEven: []kernel{sumEvenGo, sumEvenGo, sumEvenGo, sumEvenGo}, mostEven: []kernel{mostEvenGo, mostEvenGo, mostEvenGo, mostEvenGo},
 	first: []kernel{firstGo, firstGo, firstGo, firstGo},
 	dots:  [][]kernel{{dotGo}}, dotRows: []int{1},
-	widen: widenGo, narrow: narrowGo,
 	peak: peakGo, peakChains: 2,
 }
 

@@ -99,7 +99,7 @@ type kernels struct {
 	// dots has sums of products along rows by rows of a, those in dotRows, and by rows of b less one: see Dots.
 	dots    [][]kernel
 	dotRows []int // ascending, from 1
-	// widen and narrow convert k whole vectors between 16-bit floats and others: c = b.
+	// widen and narrow convert k rows of whole vectors, rows of them, between 16-bit floats and others: c = b; nil: as in Go.
 	widen, narrow kernel
 	slides        []slideKernels // of sliding windows
 	fence         func()         // of what they store past the caches
