@@ -52,7 +52,7 @@ const (
 	winogradFew      = 10      // images of so few tiles are taken together …
 	winogradTogether = 56      // … up to so many tiles
 	winogradFar      = 2 << 20 // more results go past the caches
-	winogradChunk    = 8       // channels that are parted at a time
+	winogradChunk    = 8       // channels that are transformed at a time
 )
 
 // window is the first offset of taps that fill 3×3 cells, and the tap of each cell.
@@ -245,21 +245,13 @@ func (w *winogradProduct) transformed() int {
 	return w.m.Planes()*w.planes[0] + simd.WinogradSlack
 }
 func (w *winogradProduct) products() int { return w.m.Planes()*w.planes[1] + simd.WinogradSlack }
-func (w *winogradProduct) parted() int {
-	most := 0
-	for i := range w.strips() {
-		s := w.tilesOf(w.stripAt(i))
-		most = max(most, s.Channel())
-	}
-	return (winogradChunk*most + simd.WinogradSlack + 15) &^ 15
-}
 func (w *winogradProduct) workspace() int {
 	return (max(w.gemms[0][0].Workspace(), w.gemms[0][1].Workspace(), w.gemms[1][0].Workspace()) + 15) &^ 15
 }
 
 // own is what each worker takes beside a transformed source.
 func (w *winogradProduct) own() int {
-	return w.products() + w.parted() + w.m.Scratch() + w.workspace()
+	return w.products() + w.m.Scratch() + w.workspace()
 }
 
 // scratch is how many elements a run takes.
@@ -286,13 +278,12 @@ type transformation struct {
 
 // transformer is what one worker works with.
 type transformer struct {
-	unit                     int // whose source is transformed; -1: none yet
-	call                     simd.Call
-	rows                     simd.Rows
-	planes                   simd.WinogradCall
-	dst                      simd.WinogradDst
-	source, products, parted []float32
-	ws                       []float32
+	unit                 int // whose source is transformed; -1: none yet
+	call                 simd.Call
+	rows                 simd.Rows
+	planes               simd.WinogradCall
+	dst                  simd.WinogradDst
+	source, products, ws []float32
 }
 
 func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, target []float32, c *chain) error {
@@ -321,7 +312,7 @@ func (w *winogradProduct) run(ctx context.Context, a *arena, source, packed, tar
 			k.source = rest.take(w.transformed())
 		}
 		k.unit = -1
-		k.products, k.parted, k.ws = rest.take(w.products()), rest.take(w.parted()), rest.take(w.workspace())
+		k.products, k.ws = rest.take(w.products()), rest.take(w.workspace())
 		k.planes.ISA, k.planes.M, k.planes.Scratch = w.isa, w.m, rest.take(w.m.Scratch())
 	}
 	switch {
@@ -425,9 +416,8 @@ func (t *transformation) transform(w *transformer, u unit, first, end int) {
 	w.planes.Channels, w.planes.Plane, w.planes.LD = end-first, t.planes[0], columns
 	for image := range u.images {
 		source := t.channels(u, image, t.from, plane, t.source)
-		w.planes.Fill(&s, w.parted, source[first*plane:end*plane])
 		w.planes.Planes = w.source[first*columns+image*u.tiles:]
-		w.planes.Source(&s, w.parted)
+		w.planes.Source(&s, source[first*plane:])
 	}
 }
 

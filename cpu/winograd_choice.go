@@ -71,19 +71,19 @@ func (d *Device) Runs(kernels string) bool { return kernels == d.code() }
 type costs struct {
 	// of the implicit product: starting it, a vector's step of a sum, a vector of patches, a vector of results
 	start, step, patch, store float64
-	// of Winograd's: starting it, a vector's step of a sum, a vector of transformed source, the vectors that are parted for it,
-	// a vector of products that are transformed back; 16 weights that come from beyond a processor's own cache, or all
+	// of Winograd's: starting it, a vector's step of a sum, a vector of transformed source, a vector of products that are
+	// transformed back; 16 weights that come from beyond a processor's own cache, or all
 	// caches; waiting for each other where all share a strip
-	starts, steps, source, part, results, far, memory, shared float64
+	starts, steps, source, results, far, memory, shared float64
 }
 
 var costsOf = map[simd.ISA]costs{
 	simd.AVX512: {start: 1650, step: 0.123, patch: 7.14, store: 0.235,
-		starts: 2000, steps: 0.111, source: 1.63, part: 1.89, results: 1.97, far: 0.36, memory: 0.663, shared: 1200},
+		starts: 2000, steps: 0.111, source: 1.5, results: 1.97, far: 0.36, memory: 0.663, shared: 1200},
 	simd.AVX2: {start: 1690, step: 0.135, patch: 4.06, store: 0.756,
-		starts: 2340, steps: 0.129, source: 0, part: 3.51, results: 2.07, far: 0.584, memory: 0.318, shared: 1180},
+		starts: 2340, steps: 0.129, source: 1.3, results: 2.07, far: 0.584, memory: 0.318, shared: 1180},
 	simd.Portable: {start: 2900, step: 0.929, patch: 5.76, store: 8.64,
-		starts: 0, steps: 0.93, source: 5.68, part: 10.5, results: 26.3, far: 3.97, memory: 0, shared: 8960},
+		starts: 0, steps: 0.93, source: 15, results: 26.3, far: 3.97, memory: 0, shared: 8960},
 }
 
 // Elements of weights that a processor's own cache, and that all caches hold.
@@ -153,7 +153,6 @@ func (w *winogradProduct) expected(several int) float64 {
 	}
 	parts := c.steps*tiles*planes*from*made +
 		c.source*float64(w.tileVectors(lanes))*planes*from +
-		c.part*float64(images*w.down*w.m.Cells()*int(w.m)*vectors(w.row+1, lanes))*from +
 		c.results*tiles*planes*made
 	if perWorker > ownWeights {
 		parts += c.far * perUnit * units
@@ -168,14 +167,11 @@ func (w *winogradProduct) expected(several int) float64 {
 	return t
 }
 
-// tileVectors is how many vectors the source's tiles take.
+// tileVectors is how many vectors the source's tiles take, none of which reaches into another row.
 func (w *winogradProduct) tileVectors(lanes int) int {
 	images := w.n * w.groups
-	switch {
-	case w.line == w.row:
+	if w.line == w.row {
 		return images * w.down * w.parts * vectors(vectors(w.row, w.parts), lanes)
-	case w.isa == simd.AVX512: // which compresses rows of tiles into a vector
-		return images * w.parts * vectors(vectors(w.down, w.parts)*(w.row+1), lanes)
 	}
 	return images * w.down * vectors(w.row, lanes)
 }

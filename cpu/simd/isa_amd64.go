@@ -50,11 +50,10 @@ var kernels512 = kernels{
 	turn:  transpose512,
 	split: split512,
 	winograd: [...]transforms{
-		{winogradPart512x2, winogradSrc512x2, winogradDst512x2},
-		{winogradPart512x4, winogradSrc512x4, winogradDst512x4},
-		{winogradPart512x6, winogradSrc512x6, winogradDst512x6},
+		{winogradSrc512x2, winogradDst512x2},
+		{winogradSrc512x4, winogradDst512x4},
+		{winogradSrc512x6, winogradDst512x6},
 	},
-	compresses: true,
 	fourier: []fourierKernels{
 		{fourierRows512x16, fourierRowsBack512x16, fourierReal512x16, fourierRealBack512x16,
 			fourierColumns512x16, fourierColumnsBack512x16},
@@ -112,10 +111,11 @@ var kernels256 = kernels{
 	turn:  transpose256,
 	split: split256,
 	winograd: [...]transforms{
-		{winogradPart256x2, winogradSrc256x2, winogradDst256x2},
-		{winogradPart256x4, winogradSrc256x4, winogradDst256x4},
-		{winogradPart256x6, winogradSrc256x6, winogradDst256x6},
+		{winogradSrc256x2, winogradDst256x2},
+		{winogradSrc256x4, winogradDst256x4},
+		{winogradSrc256x6, winogradDst256x6},
 	},
+	whole: true,
 	fourier: []fourierKernels{
 		{fourierRows256x16, fourierRowsBack256x16, fourierReal256x16, fourierRealBack256x16,
 			fourierColumns256x16, fourierColumnsBack256x16},

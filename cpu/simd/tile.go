@@ -73,8 +73,8 @@ type kernels struct {
 	// is how many lanes of the last two vectors are there to load.
 	split kernel
 	// The transforms of winograd.go.
-	winograd   [len(WinogradSizes)]transforms // by m/2 − 1
-	compresses bool                           // src takes any lanes of a vector
+	winograd [len(WinogradSizes)]transforms // by m/2 − 1
+	whole    bool                           // stores of whole vectors are faster, even if they write more than is there
 	// The transforms of fourier.go, by FourierSizes, and their products by number of vectors and of tiles, both less one.
 	fourier                   []fourierKernels
 	fourierLoad, fourierStore kernel
@@ -109,7 +109,7 @@ type kernels struct {
 }
 
 // transforms are those of a size of Winograd's.
-type transforms struct{ part, src, dst kernel }
+type transforms struct{ src, dst kernel }
 
 // products are the kernels of products, those that read rows in place or those that have them packed.
 func (k *kernels) products(rowsInPlace bool) [][]kernel {

@@ -43,6 +43,9 @@ func (m Winograd) across() int {
 // inResults is how many vectors of scratch memory the transform of results takes, of so many lanes.
 func (m Winograd) inResults(lanes int) int { return m.Cells()*int(m) + int(m)*m.across()*lanes + 2 }
 
+// inSource is how many vectors the transform of the source takes: what it has between its passes, and masks.
+func (m Winograd) inSource() int { return m.Planes() + int(m) + 3 }
+
 // Scratch is how many elements of scratch memory the transforms take.
 func (m Winograd) Scratch() int { return m.inResults(16) * 16 }
 
@@ -75,23 +78,14 @@ func (m Winograd) Wei(dst []float32, wei *[9]float32) {
 	}
 }
 
-// WinogradSrc is rows of tiles of the source as the transforms read them: of each of the t rows that a tile has, the m
-// parts of elements x mod m, so that what neighbouring tiles have at the same place are neighbours, also from one row of
-// tiles to the next. Element (i, x) of tile row r, in a channel, is at
-//
-//	(m·i + x mod m)·part + r·(Tiles + 1) + x/m,   part = Rows·(Tiles + 1)
+// WinogradSrc is rows of tiles of the source, some of which are transformed.
 type WinogradSrc struct {
 	M            Winograd
 	Rows, Tiles  int // rows of tiles, and tiles in a row
 	First, Count int // the tiles that are transformed, row by row
-	// Of the source's plane of Height×Width elements, the first tile's first element is at (Y, X).
+	// Of the source's plane of Height×Width elements, the first tile's first element is at (Y, X). Beyond are zeros.
 	Height, Width, Y, X int
 }
-
-// Channel is how many elements a channel takes.
-func (w *WinogradSrc) Channel() int { return int(w.M) * w.M.Cells() * w.part() }
-
-func (w *WinogradSrc) part() int { return w.Rows * (w.Tiles + 1) }
 
 // WinogradSlack is how many elements after the last one may be loaded.
 const WinogradSlack = 16
@@ -106,83 +100,41 @@ type WinogradCall struct {
 	Scratch   []float32
 
 	t   tile
-	off [19]int
+	off [17]int
 }
 
-// Fill writes channels of the source, with zeros where there is nothing to read.
-func (c *WinogradCall) Fill(w *WinogradSrc, dst, src []float32) {
-	k := kernelsOf(c.ISA)
-	m, rows, plane := int(w.M), w.M.Cells(), w.Height*w.Width
-	t := &c.t
-	t.off, t.a = c.off[:], c.Scratch[:m*k.lanes]
-	t.ldb, t.ldc = w.Width, m*w.part()
-	t.b = src[:c.Channels*plane]
-	c.off[0], c.off[2], c.off[16] = w.part(), plane, w.Channel()-rows*t.ldc
-	for r := range w.Rows {
-		y := w.Y + m*r
-		low, high := min(rows, max(0, -y)), max(0, min(rows, w.Height-y)) // rows that are there
-		high = max(low, high)
-		t.k, c.off[17], c.off[18] = high-low, low, rows-high
-		c.off[15] = plane - t.k*w.Width
-		for x := 0; x <= w.Tiles; x += k.lanes {
-			t.rows, t.lanes = c.Channels, min(k.lanes, w.Tiles+1-x)
-			first := w.X + m*x
-			for v := range m {
-				at := first + v*k.lanes
-				low := max(0, min(k.lanes, -at))
-				c.off[3+2*v], c.off[4+2*v] = low, max(low, min(k.lanes, w.Width-at))
-			}
-			c.off[1] = (y+low)*w.Width + first
-			t.c = dst[r*(w.Tiles+1)+x:][:(c.Channels-1)*w.Channel()+(rows-1)*t.ldc+(m-1)*c.off[0]+t.lanes]
-			k.winograd[m/2-1].part(t)
-		}
-	}
-}
-
-// Source writes the planes of the source's tiles, one after the other.
+// Source writes the planes of the source's tiles, one after the other; src is planes of the source, from the first channel on.
 func (c *WinogradCall) Source(w *WinogradSrc, src []float32) {
-	k := kernelsOf(c.ISA)
-	t := &c.t
-	transform, planes := k.winograd[c.M/2-1].src, c.M.Planes()
-	reach := (int(c.M)*w.M.Cells()-1)*w.part() + k.lanes + 1
-	t.off, t.a = c.off[:], c.Scratch[:planes*k.lanes]
-	t.k, t.ldb, t.ldc = c.Channels, w.Channel(), c.LD
-	c.off[0], c.off[1] = w.part(), c.Plane
-	done := 0
-	vector := func(x, lanes, bits int) {
-		t.lanes, c.off[2] = lanes, bits
-		t.b = src[x:][:(c.Channels-1)*t.ldb+reach]
-		t.c = c.Planes[done:][:(planes-1)*c.Plane+(c.Channels-1)*c.LD+lanes]
-		transform(t)
-		done += lanes
-	}
-	if !k.compresses {
-		for r := w.First / w.Tiles; done < w.Count; r++ {
-			start := max(0, w.First-r*w.Tiles)
-			end := min(w.Tiles, w.First+w.Count-r*w.Tiles)
-			for x := start; x < end; x += k.lanes {
-				lanes := min(k.lanes, end-x)
-				if done+k.lanes <= w.Count { // what is too much is overwritten by the next
-					vector(r*(w.Tiles+1)+x, k.lanes, 0)
-					done += lanes - k.lanes
-				} else {
-					vector(r*(w.Tiles+1)+x, lanes, 0)
-				}
-			}
-		}
+	if w.Count == 0 || c.Channels == 0 {
 		return
 	}
-	for x := 0; x < c.off[0]; x += k.lanes {
-		lanes, bits := 0, 0
-		for i := range min(k.lanes, c.off[0]-x) {
-			r, n := (x+i)/(w.Tiles+1), (x+i)%(w.Tiles+1)
-			if at := r*w.Tiles + n - w.First; n < w.Tiles && at >= 0 && at < w.Count {
-				bits |= 1 << i
-				lanes++
+	k := kernelsOf(c.ISA)
+	t := &c.t
+	m, planes := int(c.M), c.M.Planes()
+	t.off, t.a, t.b = c.off[:], c.Scratch[:c.M.inSource()*k.lanes], src[:c.Channels*w.Height*w.Width]
+	t.k, t.ldb, t.ldc = c.Channels, w.Width, c.LD
+	c.off[1], c.off[2] = c.Plane, w.Height*w.Width
+	done := 0
+	for r := w.First / w.Tiles; done < w.Count; r++ {
+		y := w.Y + m*r
+		low := min(c.M.Cells(), max(0, -y)) // of the rows that are there
+		t.add, t.rows = low, max(0, min(c.M.Cells(), w.Height-y)-low)
+		end := min(w.Tiles, w.First+w.Count-r*w.Tiles)
+		for x := max(0, w.First-r*w.Tiles); x < end; x += k.lanes {
+			first := w.X + m*x
+			for v := range m + 1 {
+				at := first + v*k.lanes
+				low := min(k.lanes, max(0, -at))
+				c.off[3+2*v], c.off[4+2*v] = low, max(low, min(k.lanes, w.Width-at))
 			}
-		}
-		if lanes > 0 {
-			vector(x, lanes, bits)
+			c.off[0] = (y+low)*w.Width + first
+			lanes := min(k.lanes, end-x)
+			if t.lanes = lanes; k.whole && done+k.lanes <= w.Count {
+				t.lanes = k.lanes // what is too much is overwritten by the next
+			}
+			t.c = c.Planes[done:][:(planes-1)*c.Plane+(c.Channels-1)*c.LD+t.lanes]
+			k.winograd[m/2-1].src(t)
+			done += lanes
 		}
 	}
 }

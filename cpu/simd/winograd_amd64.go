@@ -2,11 +2,6 @@
 
 package simd
 
-// winogradPart512x2 parts rows of vectors by as many, of F(2×2, 3×3).
-//
-//go:noescape
-func winogradPart512x2(t *tile)
-
 // winogradSrc512x2 transforms a vector of tiles of the source, for some channels, of F(2×2, 3×3).
 //
 //go:noescape
@@ -16,11 +11,6 @@ func winogradSrc512x2(t *tile)
 //
 //go:noescape
 func winogradDst512x2(t *tile)
-
-// winogradPart512x4 parts rows of vectors by as many, of F(4×4, 3×3).
-//
-//go:noescape
-func winogradPart512x4(t *tile)
 
 // winogradSrc512x4 transforms a vector of tiles of the source, for some channels, of F(4×4, 3×3).
 //
@@ -32,11 +22,6 @@ func winogradSrc512x4(t *tile)
 //go:noescape
 func winogradDst512x4(t *tile)
 
-// winogradPart512x6 parts rows of vectors by as many, of F(6×6, 3×3).
-//
-//go:noescape
-func winogradPart512x6(t *tile)
-
 // winogradSrc512x6 transforms a vector of tiles of the source, for some channels, of F(6×6, 3×3).
 //
 //go:noescape
@@ -46,11 +31,6 @@ func winogradSrc512x6(t *tile)
 //
 //go:noescape
 func winogradDst512x6(t *tile)
-
-// winogradPart256x2 parts rows of vectors by as many, of F(2×2, 3×3).
-//
-//go:noescape
-func winogradPart256x2(t *tile)
 
 // winogradSrc256x2 transforms a vector of tiles of the source, for some channels, of F(2×2, 3×3).
 //
@@ -62,11 +42,6 @@ func winogradSrc256x2(t *tile)
 //go:noescape
 func winogradDst256x2(t *tile)
 
-// winogradPart256x4 parts rows of vectors by as many, of F(4×4, 3×3).
-//
-//go:noescape
-func winogradPart256x4(t *tile)
-
 // winogradSrc256x4 transforms a vector of tiles of the source, for some channels, of F(4×4, 3×3).
 //
 //go:noescape
@@ -76,11 +51,6 @@ func winogradSrc256x4(t *tile)
 //
 //go:noescape
 func winogradDst256x4(t *tile)
-
-// winogradPart256x6 parts rows of vectors by as many, of F(6×6, 3×3).
-//
-//go:noescape
-func winogradPart256x6(t *tile)
 
 // winogradSrc256x6 transforms a vector of tiles of the source, for some channels, of F(6×6, 3×3).
 //

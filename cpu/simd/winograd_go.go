@@ -4,61 +4,34 @@ package simd
 
 func winogradGo(m Winograd) transforms {
 	return transforms{
-		part: func(t *tile) { winogradPartGo(int(m), t) },
-		src:  func(t *tile) { winogradSrcGo(int(m), t) },
-		dst:  func(t *tile) { winogradDstGo(int(m), t) },
-	}
-}
-
-func winogradPartGo(m int, t *tile) {
-	part, from, to := t.off[0], t.off[1], 0
-	row := func(element func(i int) float32) {
-		for x := range t.lanes {
-			for p := range m {
-				t.c[to+p*part+x] = element(m*x + p)
-			}
-		}
-		to += t.ldc
-	}
-	nothing := func(int) float32 { return 0 }
-	for range t.rows {
-		for range t.off[17] {
-			row(nothing)
-		}
-		for range t.k {
-			row(func(i int) float32 {
-				if v, lane := i/lanesGo, i%lanesGo; lane < t.off[3+2*v] || lane >= t.off[4+2*v] {
-					return 0
-				}
-				return t.b[from+i]
-			})
-			from += t.ldb
-		}
-		for range t.off[18] {
-			row(nothing)
-		}
-		from, to = from+t.off[15], to+t.off[16]
+		src: func(t *tile) { winogradSrcGo(int(m), t) },
+		dst: func(t *tile) { winogradDstGo(int(m), t) },
 	}
 }
 
 func winogradSrcGo(m int, t *tile) {
-	part, plane, n := t.off[0], t.off[1], m+2
+	plane, n := t.off[1], m+2
 	for c := range t.k {
+		from := t.off[0] + c*t.off[2]
 		for x := range t.lanes {
-			var half, d [8][8]float32
+			var d, half [8][8]float32
+			for i := range t.rows {
+				row := &d[t.add+i]
+				for j := range n {
+					v, lane := (m*x+j)/lanesGo, (m*x+j)%lanesGo
+					if lane >= t.off[3+2*v] && lane < t.off[4+2*v] {
+						row[j] = t.b[from+i*t.ldb+m*x+j]
+					}
+				}
+				transposedB(m, row)
+			}
 			for j := range n {
-				column := &d[j]
+				column := &half[j]
 				for i := range n {
-					column[i] = t.b[c*t.ldb+(m*i+j%m)*part+j/m+x]
+					column[i] = d[i][j]
 				}
 				transposedB(m, column)
 				for i, v := range column[:n] {
-					half[i][j] = v
-				}
-			}
-			for i := range n {
-				transposedB(m, &half[i])
-				for j, v := range half[i][:n] {
 					t.c[(n*i+j)*plane+c*t.ldc+x] = v
 				}
 			}

@@ -89,22 +89,20 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 		}
 		return source[(c*s.Height+y)*s.Width+x]
 	}
-	parted := make([]float32, channels*s.Channel()+WinogradSlack)
-	for i := range parted {
-		parted[i] = float32(math.NaN())
-	}
 	columns := s.Rows * s.Tiles
 	call := WinogradCall{
 		ISA: isa, M: s.M, Channels: channels, Plane: channels * columns, LD: columns, Scratch: make([]float32, s.M.Scratch()),
 		Planes: make([]float32, planes*channels*columns+WinogradSlack),
 	}
-	call.Fill(&s, parted, source)
+	for i := range call.Scratch {
+		call.Scratch[i] = float32(math.NaN())
+	}
 	s.Count = columns
-	call.Source(&s, parted)
+	call.Source(&s, source)
 	// Some of the tiles are the same as of all.
 	some := call
 	some.Planes, s.First, s.Count = make([]float32, len(call.Planes)), columns/3, columns-columns/3-columns/5
-	some.Source(&s, parted)
+	some.Source(&s, source)
 	for row := range planes * channels {
 		all, part := call.Planes[row*columns:][:columns], some.Planes[row*columns:][:columns]
 		if !slices.Equal(all[s.First:][:s.Count], part[:s.Count]) || slices.ContainsFunc(part[s.Count:], isNot0) {
@@ -188,12 +186,12 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 }
 
 func BenchmarkWinograd(b *testing.B) {
-	const channels, chunk = 64, 8
+	const channels = 64
 	for _, isa := range Supported() {
 		for _, m := range WinogradSizes {
 			tiles := 56 / int(m)
 			s := WinogradSrc{M: m, Rows: 1, Tiles: tiles, Count: tiles, Height: 100, Width: int(m) * tiles, X: -1}
-			src, parted := Aligned(channels*s.Height*s.Width), Aligned(chunk*s.Channel()+WinogradSlack)
+			src := Aligned(channels * s.Height * s.Width)
 			plane := channels*tiles + 16
 			call := WinogradCall{
 				ISA: isa, M: m, Plane: plane, LD: tiles, Scratch: Aligned(m.Scratch()), Planes: Aligned(m.Planes()*plane + WinogradSlack),
@@ -207,25 +205,15 @@ func BenchmarkWinograd(b *testing.B) {
 					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(results), "ns/result")
 				})
 			}
-			planes := call.Planes
-			run("fill", func() {
-				call.Channels = chunk
-				for c := 0; c < channels; c += chunk {
-					call.Fill(&s, parted, src[c*s.Height*s.Width:])
-				}
-			})
 			run("src", func() {
-				call.Channels = chunk
-				for c := 0; c < channels; c += chunk {
-					call.Planes = planes[c*tiles:]
-					call.Source(&s, parted)
-				}
+				call.Channels = channels
+				call.Source(&s, src)
 			})
 			width := int(m) * tiles
 			dst := WinogradDst{Bias: make([]float32, channels), Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
 				C: Aligned(channels * 16 * width), Channel: 16 * width, LD: width, Rows: int(m), Cols: width}
 			run("dst", func() {
-				call.Channels, call.Planes, call.LD = channels, planes, channels
+				call.LD = channels
 				call.Results(&dst)
 				call.LD = tiles
 			})

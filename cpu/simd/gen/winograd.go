@@ -19,7 +19,8 @@ type transform struct {
 	asm
 	isa
 	m, t    int             // results and cells of a tile, along an axis
-	factors map[float64]int // registers of factors; those of 256 bits are in memory
+	factors map[float64]int // registers of factors, of 512 bits; those of 256 are in memory
+	base    int             // the first of these
 }
 
 const (
@@ -43,8 +44,8 @@ func winograd(a asm) {
 	a.factorTable()
 	for _, s := range []isa{isa512, isa256} {
 		for _, m := range []int{2, 4, 6} {
-			for _, write := range []func(transform){transform.part, transform.cells, transform.results} {
-				write(transform{asm: a, isa: s, m: m, t: m + 2, factors: map[float64]int{}})
+			for _, write := range []func(transform){transform.cells, transform.results} {
+				write(transform{asm: a, isa: s, m: m, t: m + 2, factors: map[float64]int{}, base: wKept})
 			}
 		}
 	}
@@ -95,14 +96,14 @@ func factorAt(f float64) operand.Mem {
 	panic(fmt.Sprintf("no factor %v", f))
 }
 
-// keep loads factors into registers from wKept on, of 512 bits.
+// keep loads factors into registers from base on, of 512 bits.
 func (w *transform) keep(factors []float64) {
 	if w.bits == 256 {
 		return
 	}
 	for _, f := range factors {
 		if _, ok := w.factors[f]; !ok && f != 1 {
-			r := wKept + len(w.factors)
+			r := w.base + len(w.factors)
 			w.factors[f] = r
 			w.VBROADCASTSS(factorAt(f), w.vec(r))
 		}
@@ -251,91 +252,6 @@ func (w transform) start(what, doc string) string {
 	name := fmt.Sprintf("winograd%s%dx%d", what, w.bits, w.m)
 	w.tileFunc(name, fmt.Sprintf("%s %s, of F(%d×%d, 3×3).", name, doc, w.m, w.m))
 	return name
-}
-
-// cells transforms the source's tiles of tile.k channels from rows that are parted by m:
-//
-//	c[(t·i + j)·off[1] + channel·ldc + n] = Bᵀ d B [i, j],  d[i, j] = b[channel·ldb + (m·i + j mod m)·off[0] + j/m + x]
-//
-// for the tiles x of the vector that off[2] has a bit for, tile.lanes in all, the n-th of them; of 256 bits, these are the
-// first.
-func (w transform) cells() {
-	w.start("Src", "transforms a vector of tiles of the source, for some channels")
-	three, rowOf, whole := reg.R14, reg.R15, regTile // 3 and t times wStep; not 0: stores are simple
-	w.mask(w.isa)
-	w.MOVQ(at(regOff, 0), wPart)
-	w.SHLQ(operand.Imm(2), wPart)
-	w.times(w.m, wPart, wLine)
-	if w.bits == 512 {
-		w.KMOVW(at(regOff, 16), reg.K2)
-	}
-	w.strides()
-	if w.bits == 512 {
-		w.MOVQ(at(regOff, 16), regTmp)
-		w.LEAQ(at(regTmp, 1), whole)
-		w.TESTQ(regTmp, whole)
-	} else {
-		w.CMPQ(at(regTile, tileLanes), operand.Imm(8))
-	}
-	w.SETEQ(whole.As8())
-	w.MOVBQZX(whole.As8(), whole)
-	w.MOVQ(at(regOff, 8), wStep)
-	w.SHLQ(operand.Imm(2), wStep)
-	w.LEAQ(operand.Mem{Base: wStep, Index: wStep, Scale: 2}, three)
-	w.times(w.t, wStep, rowOf)
-	for i := -1; i < len(w.points()); i++ {
-		for _, f := range w.polynomial(i) {
-			w.keep([]float64{math.Abs(f)})
-		}
-	}
-	w.keep(w.points())
-	w.Label("channel")
-	w.MOVQ(regB, wPoint)
-	for j := range w.t {
-		switch {
-		case j == w.m:
-			w.LEAQ(at(regB, 4), wPoint)
-		case j > 0:
-			w.ADDQ(wPart, wPoint)
-		}
-		w.column()
-		w.transposedB(func(i, v int) { w.VMOVUPS(w.vec(v), w.between(i, j)) })
-	}
-	w.MOVQ(regC, wPoint)
-	// Of 512 bits, the tiles of a vector are compressed unless they are the first; of 256, stores by a mask are slow.
-	w.TESTQ(whole, whole)
-	w.JNE(operand.LabelRef("whole"))
-	w.rows(rowOf, func(j, v int) {
-		if w.bits == 512 {
-			w.VCOMPRESSPS_Z(w.vec(v), reg.K2, w.vec(v))
-		}
-		w.storeMasked(w.isa, v, w.planeAt(j, three))
-	})
-	w.JMP(operand.LabelRef("next"))
-	w.Label("whole")
-	w.rows(rowOf, func(j, v int) {
-		if w.bits == 512 {
-			w.storeMasked(w.isa, v, w.planeAt(j, three))
-		} else {
-			w.VMOVUPS(w.vec(v), w.planeAt(j, three))
-		}
-	})
-	w.Label("next")
-	w.ADDQ(regRow, regB)
-	w.nextRow()
-	w.DECQ(regK)
-	w.JNZ(operand.LabelRef("channel"))
-	w.VZEROUPPER()
-	w.RET()
-}
-
-// rows is the pass along the rows of the source's tiles.
-func (w transform) rows(rowOf reg.Register, emit func(j, v int)) {
-	for i := range w.t {
-		w.row(i)
-		w.transposedB(emit)
-		w.ADDQ(rowOf, wPoint)
-	}
 }
 
 // planeAt is j·wStep from wPoint on; three is 3·wStep.
