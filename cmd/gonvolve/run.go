@@ -197,7 +197,11 @@ func (f *runFlags) compute(cmd *cobra.Command, j runJob) (r report.Record, err e
 	}()
 	r = report.New(&j.problem, dev)
 	start := time.Now()
-	on, why, err := forRun(ctx, dev, &j.problem)
+	limit, err := f.limit(&j)
+	if err != nil {
+		return r, err
+	}
+	on, why, err := forRun(ctx, dev, &j.problem, limit)
 	if err != nil {
 		return r, err
 	}
@@ -264,15 +268,15 @@ const (
 	worthTryingBytes = 256 << 20
 )
 
-// forRun is the device for a problem that runs once, and why.
-func forRun(ctx context.Context, dev *engine.Device, p *problem.Problem) (*engine.Device, string, error) {
+// forRun is the device for a problem that runs once within a memory limit (0: none), and why.
+func forRun(ctx context.Context, dev *engine.Device, p *problem.Problem, limit int64) (*engine.Device, string, error) {
 	switch {
 	case !several(dev) || dev.Divides() || tiling.Large(p): // the tiles' devices are chosen with them
 		return dev, "", nil
 	case p.FLOPs() < worthTryingFLOPs && p.Bytes() < worthTryingBytes:
 		return dev.First(), "one run of so little is not worth to try others", nil
 	}
-	return tiling.For(ctx, dev, *p)
+	return tiling.For(ctx, dev, *p, limit)
 }
 
 // save writes the results that have files.

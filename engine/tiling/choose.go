@@ -14,18 +14,25 @@ import (
 // tried is what the tensors of a problem take at most that devices try whole, in bytes; of a larger one they try a tile.
 const tried int64 = 64 << 20
 
-// For is the device for a problem of any size from host to host, and why, in words: engine.Device.For, by a tile of what is too
-// large to be tried whole.
-func For(ctx context.Context, dev *engine.Device, p problem.Problem) (on *engine.Device, why string, err error) {
-	most := tried
-	if limit := dev.MemLimit(); limit > 0 {
-		most = min(most, limit/(2*holders))
-	}
-	p = part(p, most)
+// For is the device for a problem of any size from host to host that is to keep to a memory limit (0: to the device's own), and
+// why, in words: engine.Device.For, by a tile of what is too large to be tried whole, such as the limit makes it have.
+func For(ctx context.Context, dev *engine.Device, p problem.Problem, limit int64) (on *engine.Device, why string, err error) {
+	p = part(p, trial(dev, limit))
 	if on, err = dev.For(ctx, p, engine.OnHost); err != nil {
 		return nil, "", err
 	}
 	return on, dev.Why(p, engine.OnHost), nil
+}
+
+// trial is what a problem that is tried takes at most under a memory limit.
+func trial(dev *engine.Device, limit int64) int64 {
+	most := tried
+	for _, limit := range []int64{limit, dev.MemLimit()} {
+		if limit > 0 {
+			most = min(most, max(1, limit/(2*holders)))
+		}
+	}
+	return most
 }
 
 // part is a problem, or a tile of it whose tensors take no more than so many bytes, if there is one.

@@ -118,7 +118,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 		}
 		return prepareTeam(ctx, devs, p, o)
 	}
-	on, choice, err := For(ctx, dev, p)
+	on, choice, err := For(ctx, dev, p, o.MemLimit)
 	if err != nil {
 		return nil, err
 	}

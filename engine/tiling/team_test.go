@@ -328,6 +328,9 @@ func TestAutoDivides(t *testing.T) {
 		if (j.Shares() != nil) != large || j.Choice() == "" || large && !strings.HasPrefix(j.Choice(), "paced:0+paced2:0 ") {
 			t.Errorf("large %v: %v, %s", large, j.Shares(), j.Choice())
 		}
+		if q := tiling.Tried(d, p, o.MemLimit); q.Bytes() > o.MemLimit/4 || d.Why(q, engine.OnHost) == "" {
+			t.Errorf("large %v: no choice by %s, which the limit makes of it", large, q.String())
+		}
 		if err := j.Close(); err != nil {
 			t.Error(err)
 		}
