@@ -3,7 +3,8 @@
 //
 // While it runs, a result is in a file of its name with ".partial" behind, and beside the first one lies a journal
 // (".journal") of what is finished. A tile counts as finished when its data is on the disk before its entry in the journal
-// is. Results that are sums of many tiles are kept now and then while they are added up, in two more files (".sum0", ".sum1").
+// is. Results that are sums of many tiles are kept now and then while they are added up, in two more files (".sum0", ".sum1")
+// for each device that adds.
 // What is complete gets its own name, and the journal goes. A run is taken up again by one of the same problem with the
 // same inputs, on whatever device: its cut is the journal's. One with other inputs is refused.
 package outofcore
@@ -64,8 +65,7 @@ type Run struct {
 	finished []bool // results, as the journal has them
 	count    int    // of them
 	sums     *sums  // nil if no tiles are added up
-	parts    int    // of the first result that is not finished: those that are added up in …
-	sum      []byte // … this
+	parts    int    // of results that are not finished: those that are added up
 }
 
 // Syncing is the stage in which finished tiles go from the system's memory to the disk, beside the others. It has the number
@@ -111,12 +111,13 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 		}()
 	}
 	t.Skip = func(result int) bool { return r.finished[result] }
-	t.Written = func(result int) { r.journal.written(result) }
-	t.Sum = func(int) (int, []byte) {
-		sum := r.sum
-		r.sum = nil // the job has its own memory for it
-		return r.parts, sum
+	t.Written = func(result int) {
+		r.journal.written(result)
+		if r.sums != nil {
+			r.sums.done(result)
+		}
 	}
+	t.Sum = func(result int) (int, []byte) { return r.sums.load(result) }
 	t.Summed = func(result, parts int, sum *engine.Tensor) { r.sums.keep(result, parts, sum.Bytes()) }
 	if r.Job, err = tiling.Prepare(ctx, dev, p, *t); err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 		}
 	}
 	if r.Job.Tiles.Results() < r.Job.Tiles.Len() {
-		if err := r.takeSum(); err != nil {
+		if err := r.takeSums(); err != nil {
 			return nil, errors.Join(err, r.Job.Close())
 		}
 	}
@@ -160,24 +161,24 @@ func (r *Run) writable() error {
 	return nil
 }
 
-// takeSum takes up the sum of the first result that is not finished.
-func (r *Run) takeSum() (err error) {
+// takeSums takes up the sums of results that are not finished.
+func (r *Run) takeSums() (err error) {
 	h := r.journal.head
 	h.Steps, h.Device = r.Job.Tiles.Steps(), "" // any device goes on with another's
-	if r.sums, err = newSums(r.files.Out[r.outputs[0]], h); err != nil {
+	tiles := r.Job.Tiles
+	parts := tiles.Len() / tiles.Results()
+	size := func(result int) int64 {
+		p := tiles.Tile(result * parts).Problem
+		return p.BytesOf(p.Outputs()[0])
+	}
+	if r.sums, err = newSums(r.files.Out[r.outputs[0]], h, parts, size); err != nil {
 		return err
 	}
 	if r.o.faults.everySum {
 		r.sums.every = 0
 	}
-	result := slices.Index(r.finished, false)
-	if !r.journal.found || result < 0 {
-		return nil
-	}
-	t := r.Job.Tiles.Tile(result * r.Job.Tiles.Len() / r.Job.Tiles.Results())
-	r.parts, r.sum = r.sums.load(result, t.Problem.BytesOf(t.Problem.Outputs()[0]))
-	if r.parts >= t.Parts {
-		r.parts = 0
+	if r.journal.found {
+		r.parts = r.sums.find(func(result int) bool { return result < len(r.finished) && !r.finished[result] })
 	}
 	return nil
 }
@@ -191,7 +192,7 @@ func (r *Run) Finished() (results int, device string) {
 	return r.count, r.journal.head.Device
 }
 
-// Tiles is how many tiles those results are of, and those that were added up to a part of the next one.
+// Tiles is how many tiles those results are of, and those that were added up to parts of others.
 func (r *Run) Tiles() int { return r.count*(r.Job.Tiles.Len()/r.Job.Tiles.Results()) + r.parts }
 
 // Close frees the job's plans, and leaves what was not completed for another time.

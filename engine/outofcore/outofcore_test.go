@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/gonvolve/gonvolve/cpu"
+	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/devicetest"
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -21,6 +21,8 @@ import (
 	"github.com/gonvolve/gonvolve/engine/tiling"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
+
+func init() { engine.Register("second", cpu.Driver{}) } // one more device
 
 func open(t testing.TB) *engine.Device {
 	t.Helper()
@@ -303,6 +305,65 @@ func TestResumedAtEverySum(t *testing.T) {
 				b.check(fmt.Sprintf("after %d tiles (torn: %v)", n, torn))
 			}
 		}
+	}
+}
+
+// The sums of several devices, which add up several results at a time, are kept, too: whoever goes on does so from there.
+func TestSumsOfSeveralDevices(t *testing.T) {
+	dev, list := open(t), devicetest.Open(t, "cpu+second:0", engine.NoFallback(), engine.WithTuning(nil))
+	b := newBench(t, dev, problemtest.Parse(t, "conv:BWD_W:mb12ic16ih20oc16kh3ph1"))
+	o := Options{Tiling: tiling.Options{MemLimit: 160 << 10}}
+	o.faults.everySum = true
+	b.dev = list
+	_, tiles, err := b.run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.check("whole")
+	parts := tiles.Len() / tiles.Results()
+	if parts < 3 || tiles.Results() < 4 {
+		t.Fatalf("%v", tiles)
+	}
+	between := false // that one was taken up with sums of several results
+	for n := 1; n < tiles.Len(); n += 1 + tiles.Len()/24 {
+		for _, next := range []*engine.Device{dev, list} {
+			b.clear()
+			b.dev = list
+			ctx, cancel := context.WithCancel(t.Context())
+			broken := o
+			broken.Tiling.Progress = func(done, _ int, _ int64) {
+				if done >= n {
+					cancel()
+				}
+			}
+			if _, _, err := b.run(ctx, broken); !errors.Is(err, context.Canceled) {
+				t.Fatalf("cancelled after %d tiles: %v", n, err)
+			}
+			r, done, err := b.prepare(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results, _ := r.Finished()
+			between = between || r.Tiles()-results*parts >= parts
+			if got := r.Tiles(); got < n {
+				t.Errorf("%v: %d tiles are there after %d", tiles, got, n)
+			}
+			done()
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b.dev = next
+			most := 0
+			going := o
+			going.Tiling.Progress = func(done, _ int, _ int64) { most = max(most, done) }
+			if _, _, err := b.run(t.Context(), going); err != nil || most != tiles.Len() {
+				t.Fatalf("after %d tiles: %d of %d, %v", n, most, tiles.Len(), err)
+			}
+			b.check(fmt.Sprintf("after %d tiles", n))
+		}
+	}
+	if !between {
+		t.Error("no run was taken up with the sums of several results")
 	}
 }
 

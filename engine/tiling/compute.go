@@ -30,10 +30,11 @@ type Options struct {
 	Skip func(result int) bool
 	// Written is called once a result is in its sinks.
 	Written func(result int)
-	// Sum is what there is already of the first result that is not there: the sum of its first parts, in the order of its
-	// memory, and how many these are. See Tile.Parts.
+	// Sum is what there is already of a result that is not there: the sum of its first parts, in the order of its memory, and
+	// how many these are. See Tile.Parts. It is called before the first part is read, several times where devices fail.
 	Sum func(result int) (parts int, sum []byte)
 	// Summed is called once so many of a result's parts are added up, but not all. The sum may be read until it returns.
+	// Several devices add up several results at a time.
 	Summed func(result, parts int, sum *engine.Tensor)
 	// Progress is called after each tile, by one goroutine at a time: tiles done or left out, of how many, and bytes moved.
 	Progress func(done, total int, bytes int64)

@@ -58,4 +58,6 @@ func SetLarge(bytes int64) (reset func()) {
 }
 
 // Tried is what devices try of a problem that is to keep to a memory limit.
-func Tried(dev *engine.Device, p problem.Problem, limit int64) problem.Problem { return part(p, trial(dev, limit)) }
+func Tried(dev *engine.Device, p problem.Problem, limit int64) problem.Problem {
+	return part(p, trial(dev, limit))
+}

@@ -160,6 +160,13 @@ func (r *runner) divide(ctx context.Context) error {
 		r.next++
 		return nil
 	}
+	next, err := r.start(t.Index)
+	if err != nil {
+		return &stopped{Reading, err}
+	}
+	if next != t.Index {
+		t = r.Tiles.Tile(next)
+	}
 	in, err := r.inputs(ctx, &t, &holder{})
 	if err != nil {
 		return &stopped{Reading, err}

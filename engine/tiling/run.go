@@ -63,6 +63,7 @@ type runner struct {
 	again    *holder // inputs for checks
 	recovery recovery
 	pace     pace
+	starts   starts
 	there    []bool // results that another run of this job's made; nil: none
 	mate     *mate  // of a team, whose queue the tiles come from; nil for a job of one device
 }
@@ -110,9 +111,6 @@ func (j *Job) Run(ctx context.Context, from [problem.Roles]Source, to [problem.R
 		if r.skip(i) {
 			r.done += parts
 		}
-	}
-	if err := r.resume(); err != nil {
-		return err
 	}
 	return r.all(ctx)
 }
@@ -232,7 +230,7 @@ func (r *runner) run(ctx context.Context) error {
 		})
 		return next
 	}
-	list := r.tiles(ctx, &wg, landed, step)
+	list := r.tiles(ctx, cancel, &wg, landed, step)
 	if shared {
 		p := r.Tiles.Problem()
 		up, out := pool(holders), pool(sharedOutputs, p.Outputs()...)
@@ -303,7 +301,7 @@ func receive[T any](ctx context.Context, c <-chan T) (v T, ok bool) {
 }
 
 // tiles sends the tiles that are to be computed, of which landed gets word when they are written.
-func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan struct{}, step steps) <-chan flight {
+func (r *runner) tiles(ctx context.Context, fail context.CancelCauseFunc, wg *sync.WaitGroup, landed <-chan struct{}, step steps) <-chan flight {
 	parts := r.Tiles.parts()
 	c := make(chan flight)
 	wg.Go(func() {
@@ -317,7 +315,13 @@ func (r *runner) tiles(ctx context.Context, wg *sync.WaitGroup, landed <-chan st
 		next := r.queue(ctx)
 		last := false // the last one is in step
 		for i, ok := next(); ok; i, ok = next() {
-			for end := (i/parts + 1) * parts; i < end; i++ {
+			end := (i/parts + 1) * parts
+			i, err := r.start(i)
+			if err != nil {
+				fail(&stopped{Reading, err})
+				return
+			}
+			for ; i < end; i++ {
 				t := r.Tiles.Tile(i)
 				alone := r.o.Alone != nil && r.o.Alone(i)
 				f := flight{tile: &t, inStep: r.o.InStep != nil && r.o.InStep(i)}

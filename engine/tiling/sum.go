@@ -2,31 +2,47 @@ package tiling
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// resume takes up the sum of the first result that is not there.
-func (r *runner) resume() error {
-	parts, result := r.Tiles.parts(), 0
-	for result < r.Tiles.Results() && r.skip(result) {
-		result++
+// starts are sums that results begin with, by the first tile that is to be added.
+type starts struct {
+	mu  sync.Mutex
+	sum map[int][]byte
+}
+
+// start is the tile that a result goes on with, whose first tile is given: after those that Options.Sum has the sum of.
+func (r *runner) start(tile int) (int, error) {
+	parts, from := r.Tiles.parts(), r.top().o.Sum
+	if from == nil || parts == 1 || tile%parts != 0 {
+		return tile, nil
 	}
-	if r.o.Sum == nil || parts == 1 || result == r.Tiles.Results() {
-		return nil
-	}
-	n, sum := r.o.Sum(result)
+	n, sum := from(tile / parts)
 	if n == 0 {
-		return nil
+		return tile, nil
 	}
 	if n < 0 || n >= parts {
-		return fmt.Errorf("%w: a sum of %d of %d parts", engine.ErrInvalid, n, parts)
+		return 0, fmt.Errorf("%w: a sum of %d of %d parts", engine.ErrInvalid, n, parts)
 	}
-	r.next = result*parts + n
-	r.done += n
-	t := r.Tiles.Tile(r.next)
-	return r.begin(&t, sum)
+	r.starts.mu.Lock()
+	defer r.starts.mu.Unlock()
+	if r.starts.sum == nil {
+		r.starts.sum = map[int][]byte{}
+	}
+	r.starts.sum[tile+n] = sum
+	return tile + n, nil
+}
+
+// started takes the sum that a result begins with before the tile is added; nil if there is none.
+func (r *runner) started(tile int) []byte {
+	r.starts.mu.Lock()
+	defer r.starts.mu.Unlock()
+	sum := r.starts.sum[tile]
+	delete(r.starts.sum, tile)
+	return sum
 }
 
 // begin makes room for the sum of a tile's result, and sets it.
@@ -49,6 +65,16 @@ func (r *runner) begin(t *Tile, to []byte) (err error) {
 
 // add adds a partial sum to those before it, and returns their sum in the result's type once it is complete.
 func (r *runner) add(t *Tile, part *engine.Tensor, typ problem.DataType) (*engine.Tensor, error) {
+	if from := r.started(t.Index); from != nil {
+		if err := r.begin(t, from); err != nil {
+			return nil, err
+		}
+		if r.mate == nil {
+			r.done += t.Part
+		} else {
+			r.whole.team.goesOn(t.Part)
+		}
+	}
 	if t.Part == 0 {
 		if err := r.begin(t, part.Bytes()); err != nil {
 			return nil, err
@@ -64,8 +90,8 @@ func (r *runner) add(t *Tile, part *engine.Tensor, typ problem.DataType) (*engin
 		}
 	}
 	if t.Part < t.Parts-1 {
-		if r.o.Summed != nil && r.mate == nil { // of a team's results several are on their way
-			r.o.Summed(t.Index/t.Parts, t.Part+1, r.sum)
+		if summed := r.top().o.Summed; summed != nil {
+			summed(t.Index/t.Parts, t.Part+1, r.sum)
 		}
 		return nil, nil
 	}

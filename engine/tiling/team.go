@@ -374,6 +374,13 @@ func (t *team) done(j *Job, m *mate, tile *Tile) {
 	}
 }
 
+// goesOn notes parts of a result that were added up before.
+func (t *team) goesOn(parts int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tiles += parts
+}
+
 // giveBack puts what a device had taken back into the queue.
 func (t *team) giveBack(m *mate) (results int) {
 	t.mu.Lock()
