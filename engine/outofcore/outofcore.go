@@ -36,7 +36,7 @@ type Files struct {
 
 // Options of Prepare.
 type Options struct {
-	// Tiling is as for tiling.Prepare. Steps, Skip, Written, Sum and Summed are the run's own.
+	// Tiling is as for tiling.Prepare. TileBytes, Steps, Skip, Written, Sum and Summed are the run's own.
 	Tiling tiling.Options
 	// Restart forgets an interrupted run, whatever it was.
 	Restart bool
@@ -71,6 +71,9 @@ type Run struct {
 // Syncing is the stage in which finished tiles go from the system's memory to the disk, beside the others. It has the number
 // of the last of them.
 const Syncing tiling.Stage = "sync"
+
+// tileBytes is how large tiles are: a disk that streams is as fast with them as with larger ones, and they are soon under way.
+const tileBytes = 48 << 20
 
 const (
 	partialSuffix = ".partial"
@@ -110,6 +113,7 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 			}
 		}()
 	}
+	t.TileBytes = tileBytes
 	t.Skip = func(result int) bool { return r.finished[result] }
 	t.Written = func(result int) {
 		r.journal.written(result)

@@ -24,7 +24,7 @@ func (r *runner) check(ctx context.Context, t *Tile, from *holder) error {
 
 // inputs reads a tile's inputs and constants as its problem has them.
 func (r *runner) inputs(ctx context.Context, t *Tile, to *holder) (in engine.Operands, err error) {
-	if err := r.read(ctx, t, nil, to); err != nil {
+	if err := r.read(ctx, t, nil, nil, to); err != nil {
 		return in, err
 	}
 	if in, err = r.constants(ctx, t, &r.from); err != nil {

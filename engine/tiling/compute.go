@@ -23,6 +23,9 @@ type Options struct {
 	Algorithm string
 	// Exact rules out algorithms whose results depend on how the problem is cut, even of small integers.
 	Exact bool
+	// TileBytes is how large the tensors of a tile need not be more than, in bytes, if smaller tiles cost little; 0: they are as large
+	// as there is memory for.
+	TileBytes int64
 	// Steps has the problem cut as an earlier run had it, whose Tiles.Steps they are, on whatever device. If that takes more
 	// than there is, it is an error that wraps driver.ErrUnsupported.
 	Steps []int
@@ -223,7 +226,11 @@ func (o *Options) cut(p problem.Problem, l Limits) (*Tiles, error) {
 	if o.Steps != nil {
 		return CutBy(p, o.Steps)
 	}
-	return Cut(p, l)
+	tiles, err := Cut(p, l)
+	if err == nil && o.TileBytes > 0 {
+		tiles = tiles.smaller(o.TileBytes, l)
+	}
+	return tiles, err
 }
 
 // limits are the device's, and the user's.

@@ -163,6 +163,46 @@ func Cut(p problem.Problem, l Limits) (*Tiles, error) {
 	return &Tiles{g}, nil
 }
 
+// What smaller tiles may cost, and what they must not: halos, and a disk that has to find many short stretches.
+const (
+	littleMore  = 1.1       // of the traffic
+	longStretch = 512 << 10 // bytes
+)
+
+// smaller is a cut in tiles of so many bytes, or of a few times as many, where that costs little; else the cut as it is. Streams
+// are better off with them: the first tile is read and written sooner, and less memory has to be had from the system.
+func (c *Tiles) smaller(bytes int64, l Limits) *Tiles {
+	if c.Len() == 1 {
+		return c
+	}
+	f, tile := c.Footprint(), c.grid.largest()
+	for ; bytes < tile.Bytes()/3*2; bytes *= 2 {
+		l.MemoryBytes = 2*holders*bytes + f.Constants
+		s, err := Cut(c.grid.p, l)
+		if err == nil && s.grid.stretch() >= longStretch && s.grid.traffic() <= littleMore*c.grid.traffic() {
+			return s
+		}
+	}
+	return c
+}
+
+// stretch is how many bytes of a tile lie side by side in the whole, at least, of tensors that are cut.
+func (g *grid) stretch() int64 {
+	t, least := g.largest(), int64(math.MaxInt64)
+	for _, list := range [2][]problem.Role{t.Inputs(), t.Outputs()} {
+		for _, r := range list {
+			n, whole, part := int64(t.TypeOf(r).Size()), g.p.Shape(r), t.Shape(r)
+			for d := len(part) - 1; d >= 0; d-- {
+				if n *= int64(part[d]); part[d] != whole[d] {
+					least = min(least, n)
+					break
+				}
+			}
+		}
+	}
+	return least
+}
+
 // half is about half of a dimension's step, or the step if it can't be less.
 func (g *grid) half(d dim) int {
 	e := g.of[d]

@@ -73,6 +73,30 @@ func TestCutIsAsWritten(t *testing.T) {
 	}
 }
 
+// Tiles are smaller than they could be where what is read twice and what lies side by side remain about the same.
+func TestSmallerTiles(t *testing.T) {
+	for _, c := range []struct{ text, large, want string }{
+		{"conv:mb1ic16ih4096iw16384oc16kh3kw3ph1pw1", "67 tiles: height 67", "179 tiles: height 179"},
+		{"pool:max:mb1ic16ih4096iw16384kh3kw3sh2sw2ph1pw1", "48 tiles: channels 16 × height 3", "112 tiles: channels 16 × height 7"},
+		{"conv:mb1ic512ih1024iw1024oc512kh3kw3ph1pw1", "36 tiles: height 36", "36 tiles: height 36"},                        // short stretches
+		{"conv:mb1ic16ih4096iw16384oc16kh31kw31ph15pw15", "96 tiles: height 32 × width 3", "96 tiles: height 32 × width 3"}, // wide halos
+		{"conv:mb1ic16ih64iw64oc16kh3kw3ph1pw1", "1 tile", "1 tile"},                                                        // which needs no cut
+		{"conv:BWD_W:mb64ic16ih512iw512oc16kh3kw3ph1pw1", "22 tiles: batch 22 (sums)", "64 tiles: batch 64 (sums)"},         // as any other
+	} {
+		p, err := problem.Parse(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tiles, err := tiling.Cut(p, tiling.Limits{MemoryBytes: 512 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tiles.Smaller(48 << 20); tiles.String() != c.large || got.String() != c.want {
+			t.Errorf("%s: %v, and smaller %v, want %s, %s", c.text, tiles, got, c.large, c.want)
+		}
+	}
+}
+
 func TestLimitsAreNamed(t *testing.T) {
 	p, err := problem.Parse("unpool:indices=plane:mb1ic1ih100oh200kh2sh2")
 	if err != nil {

@@ -61,3 +61,13 @@ func SetLarge(bytes int64) (reset func()) {
 func Tried(dev *engine.Device, p problem.Problem, limit int64) problem.Problem {
 	return part(p, trial(dev, limit))
 }
+
+// SetNear has cells that are so many bytes from each other be read together, until reset is called.
+func SetNear(bytes int) (reset func()) {
+	was := near
+	near = bytes
+	return func() { near = was }
+}
+
+// Smaller is a cut in tiles of so many bytes, where that costs little.
+func (c *Tiles) Smaller(bytes int64) *Tiles { return c.smaller(bytes, Limits{}) }

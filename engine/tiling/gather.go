@@ -39,8 +39,46 @@ func runs(first, n, size int, mode problem.PadMode) []run {
 	return list
 }
 
-// readPadded reads a box that may reach beyond the source, whose whole shape is given, into a tensor of the box's size.
-func readPadded(ctx context.Context, s Source, shape []int, b Box, mode problem.PadMode, to *engine.Tensor) error {
+// near is how far from each other cells may be, in bytes, that are read together anyway: a disk gives whole pages.
+var near = 4 << 10
+
+// common is what a box begins with of what another one ends with: n cells along a dimension. There are none if the boxes differ in
+// anything else, or if so few bytes lie between those cells that leaving them out would spare no reading.
+func (b Box) common(before Box, shape []int, elem int) (d, n int) {
+	d = -1
+	for i := range b.From {
+		if b.From[i] == before.From[i] && b.Size[i] == before.Size[i] {
+			continue
+		}
+		if d >= 0 {
+			return 0, 0
+		}
+		d = i
+	}
+	if d < 0 || b.From[d] <= before.From[d] || strides(shape, elem)[d] < near {
+		return 0, 0
+	}
+	return d, max(0, min(before.From[d]+before.Size[d]-b.From[d], b.Size[d]-1))
+}
+
+// readAfter reads a box as readPadded does, but takes what it has in common with the one that was read before from that one's tensor.
+func readAfter(ctx context.Context, s Source, shape []int, before, b Box, mode problem.PadMode, was, to *engine.Tensor) error {
+	d, n := b.common(before, shape, to.Type().Size())
+	if n == 0 {
+		return readPadded(ctx, s, shape, b, mode, to, make([]int, len(shape)))
+	}
+	same, rest := Box{make([]int, len(shape)), slices.Clone(b.Size)}, Box{slices.Clone(b.From), slices.Clone(b.Size)}
+	at := make([]int, len(shape))
+	same.From[d], same.Size[d] = b.From[d]-before.From[d], n
+	if err := copyBox(to, at, was, same.From, same.Size); err != nil {
+		return err
+	}
+	rest.From[d], rest.Size[d], at[d] = rest.From[d]+n, rest.Size[d]-n, n
+	return readPadded(ctx, s, shape, rest, mode, to, at)
+}
+
+// readPadded reads a box that may reach beyond the source, whose whole shape is given, into a tensor, its first element to the cell at.
+func readPadded(ctx context.Context, s Source, shape []int, b Box, mode problem.PadMode, to *engine.Tensor, at []int) error {
 	if slices.Contains(b.Size, 0) {
 		return nil
 	}
@@ -48,22 +86,23 @@ func readPadded(ctx context.Context, s Source, shape []int, b Box, mode problem.
 	for i := range shape {
 		pieces[i] = runs(b.From[i], b.Size[i], shape[i], mode)
 	}
-	at := make([]int, len(shape))
+	next := make([]int, len(shape))
 	for {
-		piece, cell := Box{make([]int, len(shape)), make([]int, len(shape))}, make([]int, len(shape))
-		for i, k := range at {
+		piece, cell := Box{make([]int, len(shape)), make([]int, len(shape))}, slices.Clone(at)
+		for i, k := range next {
 			r := pieces[i][k]
-			piece.From[i], piece.Size[i], cell[i] = r.from, r.size, r.to
+			piece.From[i], piece.Size[i] = r.from, r.size
+			cell[i] += r.to
 		}
 		if err := s.ReadBox(ctx, piece, to, cell); err != nil {
 			return err
 		}
-		k := len(at) - 1
+		k := len(next) - 1
 		for ; k >= 0; k-- {
-			if at[k]++; at[k] < len(pieces[k]) {
+			if next[k]++; next[k] < len(pieces[k]) {
 				break
 			}
-			at[k] = 0
+			next[k] = 0
 		}
 		if k < 0 {
 			return nil

@@ -33,9 +33,15 @@ const streams = 3
 // pageBytes is how much memory a system fills in at once, at least.
 const pageBytes = 4 << 10
 
-// sharedOutputs is how many tiles' outputs there are where the device's memory is the host's: what would be staging memory makes
-// room for one more, so that computing goes on when a disk that reads and writes is late with one.
-const sharedOutputs = holders + 1
+// inShared is how many tiles' inputs and outputs there are where the device's memory is the host's: what would be staging memory makes
+// room for more, so that computing goes on when a disk that reads and writes is late with one. Of small tiles there is one more each.
+func (r *runner) inShared() (in, out int) {
+	in, out = holders, holders+1
+	if t := r.Tiles.grid.largest(); t.Bytes() <= r.o.TileBytes/2*3 {
+		in, out = in+1, out+1
+	}
+	return in, out
+}
 
 // holder is memory for one tile's inputs or outputs, on the host or on the device. It is taken once, for the largest tile.
 type holder struct {
@@ -181,7 +187,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	// A stage takes tiles in holders of the pool from, and fills those of the pool to, where there are such pools.
 	stage := func(name Stage, tiles <-chan flight, from chan<- *holder, to <-chan *holder, do func(context.Context, *Tile, *holder, *holder) error) <-chan flight {
-		next := make(chan flight, sharedOutputs) // room for all
+		next := make(chan flight, 2*holders) // room for all
 		wg.Go(func() {
 			defer close(next)
 			for {
@@ -233,13 +239,14 @@ func (r *runner) run(ctx context.Context) error {
 	list := r.tiles(ctx, cancel, &wg, landed, step)
 	if shared {
 		p := r.Tiles.Problem()
-		up, out := pool(holders), pool(sharedOutputs, p.Outputs()...)
-		list = stage(Reading, list, nil, up, r.read)
+		n, m := r.inShared()
+		up, out := pool(n), pool(m, p.Outputs()...)
+		list = stage(Reading, list, nil, up, r.inTurn())
 		list = stage(Computing, list, up, out, r.compute)
 		stage(Writing, list, out, nil, r.write)
 	} else {
 		read, up, out, down := pool(holders), pool(holders), pool(holders), pool(holders)
-		list = stage(Reading, list, nil, read, r.read)
+		list = stage(Reading, list, nil, read, r.inTurn())
 		list = stage(Uploading, list, read, up, r.upload)
 		list = stage(Computing, list, up, out, r.compute)
 		list = stage(Downloading, list, out, down, r.download)
@@ -399,8 +406,23 @@ func (r *runner) onDevice(h *holder, role problem.Role, typ problem.DataType, sh
 	return h.dev[role], err
 }
 
-// read reads the tile's inputs.
-func (r *runner) read(ctx context.Context, t *Tile, _, to *holder) error {
+// inTurn reads tiles one after another. What a tile shares with the one before it, the halo, is still in that one's memory, though
+// it may be computed by now: it is not read twice.
+func (r *runner) inTurn() func(context.Context, *Tile, *holder, *holder) error {
+	var before *Tile
+	var was *holder
+	return func(ctx context.Context, t *Tile, _, to *holder) error {
+		if was == to {
+			before = nil
+		}
+		err := r.read(ctx, t, before, was, to)
+		before, was = t, to
+		return err
+	}
+}
+
+// read reads the tile's inputs; before is the tile that was read to another holder's memory, or nil.
+func (r *runner) read(ctx context.Context, t, before *Tile, was, to *holder) error {
 	defer r.lockReading()()
 	p := r.Tiles.Problem()
 	for _, role := range t.Problem.Inputs() {
@@ -409,7 +431,13 @@ func (r *runner) read(ctx context.Context, t *Tile, _, to *holder) error {
 		if err != nil {
 			return err
 		}
-		if err := readPadded(ctx, r.from[role], p.Shape(role), b, p.PadMode, in); err != nil {
+		whole := p.Shape(role)
+		if before == nil || role == problem.Ind { // which is changed where it is
+			err = readPadded(ctx, r.from[role], whole, b, p.PadMode, in, make([]int, len(whole)))
+		} else {
+			err = readAfter(ctx, r.from[role], whole, before.Boxes[role], b, p.PadMode, was.host[role], in)
+		}
+		if err != nil {
 			return err
 		}
 		if role != problem.Ind {

@@ -89,6 +89,72 @@ func stream(t *testing.T, dev *engine.Device, stage func(tiling.Stage, int, time
 	return j.Tiles.Len(), err
 }
 
+// counted is a source that counts the elements that are read.
+type counted struct {
+	tiling.Memory
+	elements int64
+}
+
+func (c *counted) ReadBox(ctx context.Context, b tiling.Box, to *engine.Tensor, at []int) error {
+	c.elements += problem.Elems(b.Size)
+	return c.Memory.ReadBox(ctx, b, to, at)
+}
+
+// What a tile has in common with the one before it is read once, and no element that it does not have.
+func TestHalosAreReadOnce(t *testing.T) {
+	dev := open(t, "cpu")
+	for _, text := range []string{"conv:mb1ic3ih200iw2048oc2kh3kw3ph1pw1", "pool:max:mb1ic2ih249iw2048kh3kw3sh2sw2",
+		"conv:pad=reflect:mb1ic3ih200iw2048oc2kh3kw3ph1pw1"} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := inputs(t, dev, &p)
+		want, err := dev.Compute(t.Context(), p, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := tiling.Cut(p, tiling.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := whole.Steps()
+		steps[slices.Index(steps, p.Axes[1].Out)] = 30 // the height's
+		j, err := tiling.Prepare(t.Context(), dev, p, tiling.Options{Steps: steps, Exact: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dims := j.Tiles.Dims(); !slices.Equal(dims, []string{"height"}) {
+			t.Fatalf("%s: %v", text, j.Tiles)
+		}
+		out, err := engine.NewTensor(problem.F32, p.Shape(problem.Dst)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := &counted{Memory: tiling.Memory{Tensor: in[problem.Src]}}
+		var from [problem.Roles]tiling.Source
+		var to [problem.Roles]tiling.Sink
+		from[problem.Src], from[problem.Wei] = source, tiling.Memory{Tensor: in[problem.Wei]}
+		to[problem.Dst] = tiling.Memory{Tensor: out}
+		if err := j.Run(t.Context(), from, to); err != nil {
+			t.Fatal(err)
+		}
+		all := problem.Elems(p.Shape(problem.Src))
+		if p.PadMode == problem.Reflect {
+			all = all / 200 * 202 / 2048 * 2050 // with what lies beyond the edges
+		}
+		if source.elements != all {
+			t.Errorf("%s: %d elements are read of %d", text, source.elements, all)
+		}
+		if i := differing(out, want[problem.Dst]); i >= 0 {
+			t.Errorf("%s: differs at element %d", text, i)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The first tile is not written before the fifth is read: so two are computed meanwhile, and two wait for it.
 func TestTilesOverlap(t *testing.T) {
 	fifth := make(chan struct{})
