@@ -2,53 +2,69 @@ package cpu
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
-// integerSums is a convolution of 8-bit integers, by products of quads of bytes where they hold the weights, and else of pairs.
+// integerSums is a convolution of 8-bit integers, by products of quads of bytes where they hold the weights, and else otherwise.
 type integerSums struct {
-	quads *quadProduct // nil: pairs are as good
-	pairs *pairProduct
+	quads *quadProduct // nil: the others are as good
+	other differences
+}
+
+// differences is a way to convolve weights and source less their zero points, which need not be bytes.
+type differences interface {
+	fmt.Stringer
+	// weights is how many elements packed weights take, scratch how many a run takes.
+	weights() int
+	scratch() int
+	pack(ctx context.Context, wei []int32) ([]float32, error)
+	run(ctx context.Context, j *job) error
 }
 
 // newIntegers plans an integer convolution.
 func newIntegers(d *Device, p *problem.Problem) *igemm {
-	return &igemm{g: newGeometry(p), integers: &integerSums{newQuadProduct(d, p), newPairProduct(d, p)}}
+	n := &integerSums{quads: newQuadProduct(d, p)}
+	if s := newSmallSums(d, p); s != nil {
+		n.other = s
+	} else {
+		n.other = newPairProduct(d, p)
+	}
+	return &igemm{g: newGeometry(p), integers: n}
 }
 
 func (n *integerSums) String() string {
 	if n.quads == nil {
-		return "pairs of 16 bits, " + n.pairs.gemm.String()
+		return n.other.String()
 	}
-	return "quads of bytes, " + n.quads.String() + "; pairs of 16 bits if weights less their zero points take more than 8"
+	return fmt.Sprintf("quads of bytes, %s; if weights less their zero points are no signed bytes, %s", n.quads, n.other)
 }
 
 // weights is how many elements packed weights take, scratch how many a run takes: the most.
 func (n *integerSums) weights() int {
-	most := n.pairs.weights()
-	if n.quads != nil {
-		most = max(most, n.quads.weights())
+	if n.quads == nil {
+		return n.other.weights()
 	}
-	return most
+	return max(n.quads.weights(), n.other.weights())
 }
 
 func (n *integerSums) scratch() int {
-	most := n.pairs.scratch()
-	if n.quads != nil {
-		most = max(most, n.quads.scratch())
+	if n.quads == nil {
+		return n.other.scratch()
 	}
-	return most
+	return max(n.quads.scratch(), n.other.scratch())
 }
 
 // pack packs weights less their zero points, by the one or the other.
-func (n *integerSums) pack(t *tensors, by quant) (packed []float32, quads *quadWeights) {
+func (n *integerSums) pack(ctx context.Context, t *tensors, by quant) (packed []float32, quads *quadWeights, err error) {
 	if n.quads != nil {
 		if quads = n.quads.pack(t.i[problem.Wei], t.i[problem.Bia], by); quads != nil {
-			return nil, quads
+			return nil, quads, nil
 		}
 	}
-	return n.pairs.pack(t.i[problem.Wei]), nil
+	packed, err = n.other.pack(ctx, t.i[problem.Wei])
+	return packed, nil, err
 }
 
 // runIntegers runs an integer convolution.
@@ -57,5 +73,5 @@ func runIntegers(ctx context.Context, j *job) error {
 	if j.quads != nil {
 		return n.quads.run(ctx, j)
 	}
-	return n.pairs.run(ctx, j)
+	return n.other.run(ctx, j)
 }

@@ -30,6 +30,10 @@ func TestIntegers(t *testing.T) {
 		"u8-s8-s8:g8mb1ic8ih12oc8kh3ph1",
 		"s8-s8-s8:bias:g2mb2ic14ih13iw9oc10kh3kw3sh2sw2ph1pw1",
 		"u8-s8-u8:bias:mb1ic256ih9oc30kh3ph1",
+		"s8-u8-u8:bias:g9mb2ic9ih40iw37oc9kh3kw3ph1pw1", // exact floats
+		"u8-u8-s32:bias:g12mb2ic12ih15iw20oc24kh5kw5sh2sw2ph2pw2",
+		"s8-s8-f32:bias:post=relu:nhwc:g7mb1ic7ih25oc7kh16ph3", // of 256 products
+		"u8-s8-s8:g3mb1ic3ih60oc6kh17ph3",                      // of 289
 		"s8-u8-s32:bias:mb1ic300ih6oc70kh3ph1",
 		"s8-s8-f32:bias:post=relu+scale:mb2ic16ih10oc12kh3ph1",
 		"u8-s8-s8:mb0ic8ih12oc8kh3ph1",
@@ -114,7 +118,10 @@ func TestQuadsOrPairs(t *testing.T) {
 				by.wei[i] = c.zero
 			}
 			in.i[problem.Wei][0] = int32(c.wei - c.zero)
-			_, quads := n.pack(&in, by)
+			_, quads, err := n.pack(t.Context(), &in, by)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if got, want := quads != nil, c.quads && simd.HasQuads(isa); got != want {
 				t.Errorf("%s on %s, weight %v less %v: packed as quads: %t", c.text, isa, c.wei, c.zero, got)
 			}

@@ -55,7 +55,7 @@ func (q *pairProduct) weights() int { return q.g.groups * q.groupWeights() }
 func (q *pairProduct) groupWeights() int { return (q.gemm.PackedA() + 15) &^ 15 }
 
 // pack packs the differences of weights and their zero points.
-func (q *pairProduct) pack(wei []int32) []float32 {
+func (q *pairProduct) pack(_ context.Context, wei []int32) ([]float32, error) {
 	n, pairs := q.g.rows(), q.gemm.K
 	packed, words := simd.Aligned(q.weights()), make([]int32, q.g.narrowCG*pairs)
 	for group := range q.g.groups {
@@ -71,8 +71,10 @@ func (q *pairProduct) pack(wei []int32) []float32 {
 		}
 		q.gemm.PackA(packed[group*q.groupWeights():][:q.gemm.PackedA()], simd.Words(words), pairs, 1)
 	}
-	return packed
+	return packed, nil
 }
+
+func (q *pairProduct) String() string { return "pairs of 16 bits, " + q.gemm.String() }
 
 // patches is how many elements the patches of an image take, two 16-bit integers each.
 func (q *pairProduct) patches() int { return (q.g.wideC*q.patch.plane+pairSlack)/2 + 1 }
@@ -151,7 +153,7 @@ func (r *integerMultiplying) Do(worker, i int) {
 	w := &r.workers[worker]
 	w.columns = pairColumns{r.patch, *r.rows}
 	w.columns.rows.Data = r.patches[group*r.g.wideCG*r.patch.plane:]
-	w.post = integerPost{(*integerRun)(r), group * r.g.narrowCG}
+	w.post = integerPost{r.job, &r.quant, r.chain, r.image, group * r.g.narrowCG}
 	w.call = simd.Call{
 		A: r.job.packed[group*r.groupWeights():], B: &w.columns, Post: &w.post,
 		C: r.target[(r.image*r.g.narrowC+group*r.g.narrowCG)*r.g.narrowSp:], LDC: r.g.narrowSp,
@@ -176,28 +178,30 @@ func (c *pairColumns) Pack(dst []float32, stride, k0, kc, n0, nc int) {
 	}
 }
 
-// integerPost makes results of sums: for the channels of a group, from channel on.
+// integerPost makes results of sums: of an image, for channels from one on.
 type integerPost struct {
-	*integerRun
-	channel int
+	*job
+	quant          *quant
+	chain          *chain
+	image, channel int
 }
 
 // Tile implements simd.Post.
 func (t *integerPost) Tile(c []float32, ld, row, rows, col, cols int) {
-	q, typ, bias := &t.quant, t.job.p.Type.Dst, t.job.t.i[problem.Bia]
+	q, typ, bias := t.quant, t.p.Type.Dst, t.t.i[problem.Bia]
 	first := t.channel + row
 	b := simd.Block{C: c, LD: ld, Rows: rows, Cols: cols}
 	if bias != nil {
-		b.Raise(t.job.isa, bias[first:])
+		b.Raise(t.isa, bias[first:])
 	}
 	switch typ {
 	case problem.S32:
 		return
 	case problem.F32:
-		b.Dequantize(t.job.isa, q.multiplier[first:])
+		b.Dequantize(t.isa, q.multiplier[first:])
 	default:
 		lo, hi := limits(typ)
-		b.Quantize(t.job.isa, q.multiplier[first:], q.dst[first:], lo, hi)
+		b.Quantize(t.isa, q.multiplier[first:], q.dst[first:], lo, hi)
 	}
 	if t.chain != nil {
 		t.chain.block(t.image, first, col, c, ld, rows, cols)

@@ -105,7 +105,10 @@ func (pl *plan) Pack(ctx context.Context, s driver.Stream, constants driver.Buff
 			q := newQuant(j.t.f[problem.Quant], pl.p.OC)
 			q.subtract(j.t.i[problem.Wei])
 			if pl.igemm != nil {
-				w.packed, w.quads = pl.igemm.integers.pack(&j.t, q)
+				var err error
+				if w.packed, w.quads, err = pl.igemm.integers.pack(ctx, &j.t, q); err != nil {
+					return err
+				}
 				j.t.i[problem.Wei] = nil
 			}
 		}

@@ -63,6 +63,28 @@ func TestShorts(t *testing.T) {
 	}
 }
 
+// Integers that floats hold, and the limits of 32 bits among them, come back as such.
+func TestIntegral(t *testing.T) {
+	for _, isa := range Supported() {
+		for cols := 1; cols < 70; cols += 3 {
+			const rows, ld = 2, 72
+			v, want := make([]float32, rows*ld), make([]int32, rows*ld)
+			for i := range v {
+				want[i] = []int32{1<<24 - int32(i), -1<<24 + int32(i), math.MinInt32, 0}[i%4]
+				if v[i] = float32(want[i]); i%ld >= cols {
+					want[i] = int32(math.Float32bits(v[i]))
+				}
+			}
+			Block{C: v, LD: ld, Rows: rows, Cols: cols}.Integral(isa)
+			for i, got := range Ints(v) {
+				if got != want[i] {
+					t.Fatalf("%s, %d columns: element %d is %d, not %d", isa, cols, i, got, want[i])
+				}
+			}
+		}
+	}
+}
+
 func TestPassesOverIntegers(t *testing.T) {
 	for _, isa := range Supported() {
 		for cols := 1; cols < 70; cols += 3 {

@@ -42,6 +42,11 @@ func shorts512(t *tile)
 //go:noescape
 func raise512(t *tile)
 
+// integral512 is a pass over finished results, see post.go.
+//
+//go:noescape
+func integral512(t *tile)
+
 // dequantize512 is a pass over finished results, see post.go.
 //
 //go:noescape
@@ -86,6 +91,11 @@ func shorts256(t *tile)
 //
 //go:noescape
 func raise256(t *tile)
+
+// integral256 is a pass over finished results, see post.go.
+//
+//go:noescape
+func integral256(t *tile)
 
 // dequantize256 is a pass over finished results, see post.go.
 //

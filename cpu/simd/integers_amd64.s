@@ -227,6 +227,46 @@ test:
 	VZEROUPPER
 	RET
 
+// func integral512(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·integral512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), DI
+	MOVQ  (DI), SI
+	MOVQ  24(DI), DX
+	MOVQ  48(DI), R8
+	MOVQ  96(DI), CX
+	MOVQ  112(DI), R11
+	MOVQ  $0x00000001, R9
+	SHLXQ R11, R9, R9
+	DECQ  R9
+	KMOVW R9, K1
+	MOVQ  72(DI), R9
+	MOVQ  104(DI), R10
+	SHLQ  $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS   (R11), Z0
+	VCVTPS2DQ Z0, Z0
+	VMOVUPS   Z0, (R11)
+	ADDQ      $0x40, R11
+
+test:
+	DECQ      AX
+	JNZ       vector
+	VMOVUPS.Z (R11), K1, Z0
+	VCVTPS2DQ Z0, Z0
+	VMOVUPS   Z0, K1, (R11)
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func dequantize512(t *tile)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dequantize512(SB), NOSPLIT, $0-8
@@ -478,6 +518,45 @@ test:
 	JNZ        vector
 	VMASKMOVPS (R11), Y15, Y0
 	VPADDD     Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, (R11)
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func integral256(t *tile)
+// Requires: AVX
+TEXT ·integral256(SB), NOSPLIT, $0-8
+	MOVQ    t+0(FP), DI
+	MOVQ    (DI), SI
+	MOVQ    24(DI), DX
+	MOVQ    48(DI), R8
+	MOVQ    96(DI), CX
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y15
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+
+row:
+	MOVQ R9, R11
+	MOVQ 128(DI), AX
+	JMP  test
+
+vector:
+	VMOVUPS   (R11), Y0
+	VCVTPS2DQ Y0, Y0
+	VMOVUPS   Y0, (R11)
+	ADDQ      $0x20, R11
+
+test:
+	DECQ       AX
+	JNZ        vector
+	VMASKMOVPS (R11), Y15, Y0
+	VCVTPS2DQ  Y0, Y0
 	VMASKMOVPS Y0, Y15, (R11)
 	ADDQ       R10, R9
 	DECQ       CX

@@ -92,6 +92,15 @@ func raiseGo(t *tile) {
 	})
 }
 
+func integralGo(t *tile) {
+	eachGo(t, func(_ int, row []float32) {
+		whole := Ints(row)
+		for x, v := range row {
+			whole[x] = int32(v)
+		}
+	})
+}
+
 func dequantizeGo(t *tile) {
 	eachGo(t, func(r int, row []float32) {
 		for x, v := range Ints(row) {

@@ -12,7 +12,7 @@ var kernelsPortable = kernels{
 	fourierLoad: fourierLoadGo, fourierStore: fourierStoreGo, fourierProduct: [][]kernel{{fourierProductGo}},
 	bias: [2]kernel{biasGo(false), biasGo(true)}, scale: [2]kernel{scaleGo(false), scaleGo(true)},
 	divide: [2]kernel{divideGo(false), divideGo(true)}, leak: [2]kernel{leakGo(false), leakGo(true)}, clip: clipGo, residual: residualGo, quantize: quantizeGo,
-	raise: raiseGo, dequantize: dequantizeGo,
+	raise: raiseGo, integral: integralGo, dequantize: dequantizeGo,
 	sum:     [][2]kernel{{sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}, {sumGo, sumGo4}},
 	most:    [][2]kernel{{mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}, {mostGo, mostGo4}},
 	sumEven: []kernel{sumEvenGo, sumEvenGo, sumEvenGo, sumEvenGo}, mostEven: []kernel{mostEvenGo, mostEvenGo, mostEvenGo, mostEvenGo},

@@ -148,6 +148,18 @@ func (b Block) Raise(isa ISA, by []int32) {
 	b.pass(k, k.raise, Words(by), nil, Params{})
 }
 
+// Integral turns floats that are 32-bit integers into these, see Ints.
+func (b Block) Integral(isa ISA) {
+	if b.Rows == 0 || b.Cols == 0 {
+		return
+	}
+	k := kernelsOf(isa)
+	t := tiles.Get().(*tile)
+	defer t.release()
+	b.fill(t, k)
+	k.integral(t)
+}
+
 // Dequantize turns 32-bit integers into float32(c)·scale.
 func (b Block) Dequantize(isa ISA, scale []float32) {
 	k := kernelsOf(isa)

@@ -82,7 +82,8 @@ type kernels struct {
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual, quantize  kernel
-	raise, dequantize         kernel
+	raise, integral           kernel
+	dequantize                kernel
 	signed, unsigned          byteKernels // without kernels in Go
 	shorts                    kernel      // differences of k whole vectors, see Shorts; nil: as in Go
 	activations               [activations]kernel

@@ -21,6 +21,7 @@ func integers(a asm) {
 		none := func() {}
 		v := s.vec
 		a.pass(s, fmt.Sprintf("raise%d", s.bits), false, 1, none, func() { a.VPADDD(v(vP), v(vC), v(vC)) })
+		a.pass(s, fmt.Sprintf("integral%d", s.bits), false, 0, none, func() { a.VCVTPS2DQ(v(vC), v(vC)) })
 		a.pass(s, fmt.Sprintf("dequantize%d", s.bits), false, 1, none, func() {
 			a.VCVTDQ2PS(v(vC), v(vC))
 			a.VMULPS(v(vP), v(vC), v(vC))
