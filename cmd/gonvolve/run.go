@@ -78,8 +78,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.restart, "restart", false, "forget a run that was interrupted, rather than go on with it")
 	fl.StringVar(&f.trace, "trace", "", "write to a `file` when each tile is read, uploaded, computed, downloaded and written, for "+
 		"chrome://tracing and ui.perfetto.dev")
-	fl.BoolVar(&f.rates, "rates", false, "keep the last ten tiles apart, and say how near the run came to the rate of its slowest stage by "+
-		"itself, of reading and writing one after the other, and of both at once")
+	fl.BoolVar(&f.rates, "rates", false, "keep the last ten tiles apart, and say how near the run came to the rate of its slowest stage: of "+
+		"reading, computing and writing by themselves, and of a disk that reads and writes, which are one stage where sources and results are on one")
 	fl.IntVar(&f.checks, "check", 0, "compute so many `elements` of each result, or tile of it, once more by the reference: a device that "+
 		"corrupts results is named")
 	fl.DurationVar(&f.deadline, "deadline", 0, "give a device up that does not answer a call for so `long`, such as 30s; without it calls "+

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gonvolve/gonvolve/engine"
+	"github.com/gonvolve/gonvolve/engine/machine"
 	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
@@ -15,6 +17,7 @@ import (
 type busy struct {
 	alone  map[int]bool // tiles while no other is on its way; set before the first one starts
 	inStep map[int]bool // tiles of which one is read while the one before it is written; likewise
+	disk   bool         // one disk reads and writes; likewise
 
 	mu     sync.Mutex
 	stages []tiling.Stage // by their first end
@@ -105,13 +108,14 @@ func (b *busy) choose(c *cutJob) error {
 }
 
 // rates says what a tile takes in each stage by itself, and how near a run of so many tiles comes to the slowest of them. Reading
-// and writing are also told together, as they may be of one disk: one after the other, and both at once.
+// and writing are also told together, one after the other and both at once: of one disk they are one stage. The last line is the
+// answer, by the slowest stage there is.
 func (b *busy) rates(run time.Duration, tiles int) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var list []string
-	var alone, slowest time.Duration
-	name := ""
+	var alone time.Duration
+	var slowest, other pace // of all stages, and of those that are no disk's
 	for _, s := range tiling.Stages() {
 		times, ok := b.single[s]
 		if !ok {
@@ -120,10 +124,11 @@ func (b *busy) rates(run time.Duration, tiles int) []string {
 		for _, t := range times {
 			alone += t
 		}
-		each := median(times)
-		list = append(list, fmt.Sprintf("%s %s", s, short(each)))
-		if each > slowest {
-			slowest, name = each, string(s)
+		p := pace{string(s), median(times)}
+		list = append(list, fmt.Sprintf("%s %s", s, short(p.tile)))
+		slowest = slowest.or(p)
+		if s != tiling.Reading && s != tiling.Writing {
+			other = other.or(p)
 		}
 	}
 	tile := (run - alone - b.chain.took()) / time.Duration(tiles-len(b.alone)-len(b.inStep))
@@ -133,14 +138,55 @@ func (b *busy) rates(run time.Duration, tiles int) []string {
 		both = append(both, s.took())
 	}
 	inTurn, atOnce := median(b.single[tiling.Reading])+median(b.single[tiling.Writing]), median(both)
+	answer := slowest
+	if b.disk {
+		answer = other.or(pace{"disk (one reads and writes)", inTurn})
+	}
 	return []string{
-		fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest stage, %s",
-			strings.Join(list, ", "), short(tile), share(slowest), name),
+		fmt.Sprintf("by itself a tile takes %s; in the run one every %s: %s of the rate of the slowest of these, %s",
+			strings.Join(list, ", "), short(tile), share(slowest.tile), slowest.stage),
 		fmt.Sprintf("reading and writing a tile, one after the other, takes %s: %s of the rate of a disk that does so",
 			short(inTurn), share(inTurn)),
 		fmt.Sprintf("reading one tile while another is written, and nothing else, takes %s: %s of the rate of a disk that does so",
 			short(atOnce), share(atOnce)),
+		fmt.Sprintf("so the run has %s of the rate of its slowest stage: %s", share(answer.tile), answer.stage),
 	}
+}
+
+// pace is what a stage takes for a tile.
+type pace struct {
+	stage string
+	tile  time.Duration
+}
+
+// or is the slower of two.
+func (p pace) or(q pace) pace {
+	if q.tile > p.tile {
+		return q
+	}
+	return p
+}
+
+// oneDisk says whether what is read for each tile and what is written are files in one file system.
+func (j *runJob) oneDisk() bool {
+	var paths []string
+	for _, r := range j.problem.Inputs() {
+		if o := j.in[r]; o == nil || o.tensor != nil {
+			return false
+		} else {
+			paths = append(paths, o.file.path)
+		}
+	}
+	for _, o := range j.out {
+		if o.path != "" {
+			paths = append(paths, filepath.Dir(o.path))
+		}
+	}
+	first, _ := machine.Disk(paths[0])
+	return !slices.ContainsFunc(paths, func(path string) bool {
+		n, known := machine.Disk(path)
+		return !known || n != first
+	})
 }
 
 // median is the middle one of some times: a tile at the edge of the others' shape may be smaller, or be compiled for.

@@ -78,6 +78,7 @@ func (f *runFlags) stream(cmd *cobra.Command, dev *engine.Device, j runJob, r re
 		return r, errors.Join(err, c.close())
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
+	c.busy.disk = j.oneDisk()
 	// What comes back from the disk is not to wait until kernels are done with the processors.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting))
 	c.progress.kept = "; the same command goes on from there"

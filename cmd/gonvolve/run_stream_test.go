@@ -14,6 +14,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/engine"
 	"github.com/gonvolve/gonvolve/engine/outofcore"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 )
 
 // arraysFor makes arrays with the command itself; each is NAME SHAPE and flags.
@@ -286,9 +287,10 @@ func TestRatesFlag(t *testing.T) {
 			t.Errorf("%s: exit %d, %s", list, code, stderr)
 		}
 	}
-	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest stage, (read|compute|write)\n` +
+	want := `by itself a tile takes read \S+ ms, compute \S+ ms, write \S+ ms; in the run one every \S+ ms: \d+ % of the rate of the slowest of these, (read|compute|write)\n` +
 		`.*reading and writing a tile, one after the other, takes \S+ ms: \d+ % of .*\n` +
-		`.*reading one tile while another is written, and nothing else, takes \S+ ms: \d+ % of `
+		`.*reading one tile while another is written, and nothing else, takes \S+ ms: \d+ % of .*\n` +
+		`.*so the run has \d+ % of the rate of its slowest stage: (disk \(one reads and writes\)|compute)\n`
 	for _, file := range []string{"first.npy", "second.npy"} {
 		code, _, stderr := gonvolve(t, dir, append(args, file, "--mem-limit", "40KiB")...)
 		if code != exitDone || !regexp.MustCompile(want).MatchString(stderr) {
@@ -296,4 +298,47 @@ func TestRatesFlag(t *testing.T) {
 		}
 	}
 	sameFiles(t, dir, "first.npy", "second.npy")
+}
+
+// Of 30 tiles one is written every 10 ms; then five go by themselves, and five in step.
+func TestRatesAnswer(t *testing.T) {
+	for _, c := range []struct {
+		compute int // ms
+		disk    bool
+		want    string
+	}{
+		{5, true, "so the run has 90 % of the rate of its slowest stage: disk (one reads and writes)"},
+		{5, false, "so the run has 60 % of the rate of its slowest stage: read"},
+		{8, true, "so the run has 90 % of the rate of its slowest stage: disk (one reads and writes)"},
+		{8, false, "so the run has 80 % of the rate of its slowest stage: compute"},
+		{10, true, "so the run has 100 % of the rate of its slowest stage: compute"},
+	} {
+		b := busy{alone: map[int]bool{}, inStep: map[int]bool{}, disk: c.disk}
+		start := time.Now()
+		at := 300
+		do := func(s tiling.Stage, tile, from, took int) {
+			b.stage(s, tile, start.Add(time.Duration(from)*time.Millisecond), start.Add(time.Duration(from+took)*time.Millisecond))
+		}
+		for tile := range 30 {
+			do(tiling.Writing, tile, 10*tile, 3)
+		}
+		for tile := 30; tile < 35; tile++ {
+			b.inStep[tile] = true
+			do(tiling.Reading, tile, at, 6)
+			at += 6
+			do(tiling.Writing, tile, at, 3)
+		}
+		at += 3
+		for tile := 35; tile < 40; tile++ {
+			b.alone[tile] = true
+			do(tiling.Reading, tile, at, 6)
+			do(tiling.Computing, tile, at+6, c.compute)
+			do(tiling.Writing, tile, at+6+c.compute, 3)
+			at += 9 + c.compute
+		}
+		lines := b.rates(time.Duration(at)*time.Millisecond, 40)
+		if got := lines[len(lines)-1]; got != c.want {
+			t.Errorf("%d ms of computing, one disk %v: %s, want %s", c.compute, c.disk, got, c.want)
+		}
+	}
 }
