@@ -76,6 +76,11 @@ var quiet = []string{
 	"pool:max:BWD_D:indices=flat:mb1ic16ih28kh2sh2",
 	"pool:avg_np:BWD_D:mb1ic16ih28kh3sh2ph1",
 	"pool:avg_p:BWD_D:f16:mb1ic16ih28kh2sh2",
+	"pool:avg_np:BWD_D:mb1ic64ih7oh1kh7",
+	"pool:avg_np:BWD_D:mb1ic16ih28kh3sh1ph1",
+	"pool:max:indices=flat:mb1ic16ih28kh3sh2ph1",
+	"BWD_D:g16mb1ic16ih28oc16oh14kh3sh2ph1",
+	"f16:mb1ic64ih28oc64oh28kh1",
 	"unpool:indices=plane:mb1ic16ih14kh2sh2",
 	"unpool:BWD_D:indices=flat:mb1ic16ih14kh2sh2",
 }

@@ -63,6 +63,11 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 		g := newGeometry(&q)
 		return &igemm{g: g, gradient: newRowGradient(d, g)}
 	}
+	if rows {
+		if ig := newPhased(d, p); ig != nil {
+			return ig
+		}
+	}
 	widens := false
 	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, at place) summer {
 		if widens = !rows && readsHalves(p, l); widens {

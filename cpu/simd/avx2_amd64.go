@@ -387,5 +387,10 @@ func first256x2(t *tile)
 //go:noescape
 func every256(t *tile)
 
+// joins256 joins rows of even and of odd elements.
+//
+//go:noescape
+func joins256(t *tile)
+
 // peak256 runs n rounds of 12 independent fused multiply-adds.
 func peak256(n int)

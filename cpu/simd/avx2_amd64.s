@@ -8464,6 +8464,45 @@ vector:
 	VZEROUPPER
 	RET
 
+// func joins256(t *tile)
+// Requires: AVX, AVX2
+TEXT ·joins256(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+	MOVQ 216(DI), R8
+	SHLQ $0x02, R8
+
+row:
+	XORQ R12, R12
+	MOVQ R9, R13
+	MOVQ 128(DI), AX
+
+vector:
+	VPMOVZXDQ (SI)(R12*1), Y0
+	VPMOVZXDQ (DX)(R12*1), Y1
+	VPSLLQ    $0x20, Y1, Y1
+	VPOR      Y0, Y1, Y0
+	VMOVUPS   Y0, (R13)
+	ADDQ      $0x10, R12
+	ADDQ      $0x20, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R8, SI
+	ADDQ      R11, DX
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func peak256(n int)
 // Requires: AVX, FMA3
 TEXT ·peak256(SB), NOSPLIT, $0-8

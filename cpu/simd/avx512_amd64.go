@@ -637,5 +637,10 @@ func first512x4(t *tile)
 //go:noescape
 func every512(t *tile)
 
+// joins512 joins rows of even and of odd elements.
+//
+//go:noescape
+func joins512(t *tile)
+
 // peak512 runs n rounds of 24 independent fused multiply-adds.
 func peak512(n int)

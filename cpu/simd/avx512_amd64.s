@@ -18310,6 +18310,45 @@ vector:
 	VZEROUPPER
 	RET
 
+// func joins512(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·joins512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+	MOVQ 216(DI), R8
+	SHLQ $0x02, R8
+
+row:
+	XORQ R12, R12
+	MOVQ R9, R13
+	MOVQ 128(DI), AX
+
+vector:
+	VPMOVZXDQ (SI)(R12*1), Z0
+	VPMOVZXDQ (DX)(R12*1), Z1
+	VPSLLQ    $0x20, Z1, Z1
+	VPORQ     Z0, Z1, Z0
+	VMOVUPS   Z0, (R13)
+	ADDQ      $0x20, R12
+	ADDQ      $0x40, R13
+	DECQ      AX
+	JNZ       vector
+	ADDQ      R8, SI
+	ADDQ      R11, DX
+	ADDQ      R10, R9
+	DECQ      CX
+	JNZ       row
+	VZEROUPPER
+	RET
+
 // func peak512(n int)
 // Requires: AVX, AVX512F
 TEXT ·peak512(SB), NOSPLIT, $0-8

@@ -90,3 +90,29 @@ func TestHalfRows(t *testing.T) {
 		}
 	}
 }
+
+func TestJoin(t *testing.T) {
+	r := rand.New(rand.NewPCG(51, 52))
+	value := func() float32 { return float32(r.IntN(1000)) }
+	for _, isa := range Supported() {
+		for rows := range 4 {
+			for n := range 90 {
+				ld := n + 3
+				even, odd := fill(r, rows*((n+1)/2), value), fill(r, rows*(n/2), value)
+				got := fill(r, rows*ld, value)
+				want := append([]float32(nil), got...)
+				for i := range rows {
+					for x := range n {
+						if want[i*ld+x] = even[i*((n+1)/2)+x/2]; x%2 == 1 {
+							want[i*ld+x] = odd[i*(n/2)+x/2]
+						}
+					}
+				}
+				Join(isa, got, ld, even, odd, rows, n)
+				if !slices.Equal(got, want) {
+					t.Fatalf("%s %d×%d: %v, want %v", isa, rows, n, got, want)
+				}
+			}
+		}
+	}
+}

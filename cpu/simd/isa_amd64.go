@@ -84,7 +84,7 @@ var kernels512 = kernels{
 	sumEven:  []kernel{sumEven512x1, sumEven512x2, sumEven512x3, sumEven512x4},
 	mostEven: []kernel{mostEven512x1, mostEven512x2, mostEven512x3, mostEven512x4},
 	first:    []kernel{first512x1, first512x2, first512x3, first512x4},
-	every:    every512,
+	every:    every512, joins: joins512,
 	dots: [][]kernel{
 		{dot512x1x1, dot512x1x2, dot512x1x3, dot512x1x4, dot512x1x5, dot512x1x6, dot512x1x7, dot512x1x8, dot512x1x9},
 		{dot512x2x1, dot512x2x2, dot512x2x3, dot512x2x4, dot512x2x5, dot512x2x6},
@@ -142,7 +142,7 @@ var kernels256 = kernels{
 	sumEven:  []kernel{sumEven256x1, sumEven256x2},
 	mostEven: []kernel{mostEven256x1, mostEven256x2},
 	first:    []kernel{first256x1, first256x2},
-	every:    every256,
+	every:    every256, joins: joins256,
 	dots: [][]kernel{
 		{dot256x1x1, dot256x1x2, dot256x1x3, dot256x1x4, dot256x1x5, dot256x1x6, dot256x1x7, dot256x1x8, dot256x1x9},
 		{dot256x2x1, dot256x2x2, dot256x2x3, dot256x2x4, dot256x2x5, dot256x2x6},

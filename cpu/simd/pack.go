@@ -164,6 +164,39 @@ func Every(isa ISA, dst []float32, ld int, src []float32, ldSrc, rows, n int) {
 	}
 }
 
+// Join is the way back from Split, of rows that lie one after the other: dst[r·ld + 2x] = even[r·⌈n/2⌉ + x], and of odd,
+// of which a row has ⌊n/2⌋, the ones between, n in all.
+func Join(isa ISA, dst []float32, ld int, even, odd []float32, rows, n int) {
+	if rows == 0 || n == 0 {
+		return
+	}
+	pairs, evens := n/2, (n+1)/2
+	dst, even, odd = dst[:(rows-1)*ld+n], even[:rows*evens], odd[:rows*pairs]
+	k := kernelsOf(isa)
+	whole := 0
+	if per := k.lanes / 2; k.joins != nil && pairs >= per {
+		t := tiles.Get().(*tile)
+		defer t.release()
+		t.a, t.b, t.c, t.lda, t.ldb, t.ldc = even, odd, dst, evens, pairs, ld
+		t.k, t.rows = rows, pairs/per
+		k.joins(t)
+		if skip := pairs - per; pairs%per > 0 { // a last vector, which has some again
+			t.a, t.b, t.c, t.rows = even[skip:], odd[skip:], dst[2*skip:], 1
+			k.joins(t)
+		}
+		whole = pairs
+	}
+	for r := range rows {
+		to := dst[r*ld:][:n]
+		for x := whole; x < pairs; x++ {
+			to[2*x], to[2*x+1] = even[r*evens+x], odd[r*pairs+x]
+		}
+		if evens > pairs {
+			to[n-1] = even[r*evens+pairs]
+		}
+	}
+}
+
 // Aligned returns n zeros that start at a cache line.
 func Aligned(n int) []float32 {
 	const line = 64 / 4

@@ -97,6 +97,8 @@ type kernels struct {
 	first []kernel
 	// every sets every other element of k rows, rows vectors of each: c[2x] = b[x]; nil: as in Go.
 	every kernel
+	// joins makes k rows of even elements, of a, and odd ones, of b, rows vectors of each; nil: as in Go.
+	joins kernel
 	// dots has sums of products along rows by rows of a, those in dotRows, and by rows of b less one: see Dots.
 	dots    [][]kernel
 	dotRows []int // ascending, from 1

@@ -127,3 +127,40 @@ func (a asm) every(s isa) {
 	a.VZEROUPPER()
 	a.RET()
 }
+
+// joins writes rows of pairs of elements, of a and of b, whole vectors of them: c[2x] = a[x], c[2x+1] = b[x].
+func (a asm) joins(s isa) {
+	name := fmt.Sprintf("joins%d", s.bits)
+	a.tileFunc(name, name+" joins rows of even and of odd elements.")
+	x, y := s.vec(0), s.vec(1)
+	a.strides()
+	stride := reg.R8 // of a
+	a.MOVQ(at(regTile, tileLda), stride)
+	a.SHLQ(operand.Imm(2), stride)
+	from, to := reg.R12, reg.R13
+	a.Label("row")
+	a.XORQ(from, from)
+	a.MOVQ(regC, to)
+	a.MOVQ(at(regTile, tileRows), regTmp)
+	a.Label("vector")
+	a.VPMOVZXDQ(operand.Mem{Base: regA, Index: from, Scale: 1}, x)
+	a.VPMOVZXDQ(operand.Mem{Base: regB, Index: from, Scale: 1}, y)
+	a.VPSLLQ(operand.Imm(32), y, y)
+	if s.bits == 512 {
+		a.VPORQ(x, y, x)
+	} else {
+		a.VPOR(x, y, x)
+	}
+	a.VMOVUPS(x, at(to, 0))
+	a.ADDQ(operand.Imm(uint64(s.bits/16)), from)
+	a.ADDQ(operand.Imm(uint64(s.bits/8)), to)
+	a.DECQ(regTmp)
+	a.JNZ(operand.LabelRef("vector"))
+	a.ADDQ(stride, regA)
+	a.ADDQ(regRow, regB)
+	a.nextRow()
+	a.DECQ(regK)
+	a.JNZ(operand.LabelRef("row"))
+	a.VZEROUPPER()
+	a.RET()
+}

@@ -124,6 +124,7 @@ func avx512(a asm) {
 	a.sums(isa512)
 	a.firsts(isa512)
 	a.every(isa512)
+	a.joins(isa512)
 	a.peak("peak512", 24, zmm)
 }
 
@@ -151,6 +152,7 @@ func avx2(a asm) {
 	a.sums(isa256)
 	a.firsts(isa256)
 	a.every(isa256)
+	a.joins(isa256)
 	a.peak("peak256", 12, ymm)
 }
 
