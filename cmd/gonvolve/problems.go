@@ -255,17 +255,29 @@ func askedFlags(cmd *cobra.Command) func() (asked, error) {
 	alg := fl.String("alg", "auto", "algorithm: auto, all, or a name")
 	tile := fl.String("tile", "", "`tile` of the algorithm that --alg names, such as m=4 of the cpu's winograd, instead of its own choice; "+
 		"one that there is not is refused with those there are")
-	limit := fl.String("mem-limit", "", "most device `memory` for a problem's tensors, weights, workspace and staging, such as 512MiB: what is "+
-		"larger runs in tiles")
+	limit := memLimitFlag(cmd)
 	return func() (asked, error) {
-		bytes, err := parseBytes(*limit)
+		bytes, err := limit()
 		if err != nil {
-			return asked{}, fmt.Errorf("--mem-limit: %w", err)
+			return asked{}, err
 		}
 		if *tile != "" && (*alg == "auto" || *alg == "all" || *alg == "") {
 			return asked{}, fmt.Errorf("%w: --tile %s: name the algorithm whose tile it is by --alg", problem.ErrInvalid, *tile)
 		}
 		return asked{alg: *alg, tile: *tile, memLimit: bytes}, nil
+	}
+}
+
+// memLimitFlag adds --mem-limit, and returns what reads it: bytes, or 0.
+func memLimitFlag(cmd *cobra.Command) func() (int64, error) {
+	text := cmd.Flags().String("mem-limit", "", "most device `memory` for a problem's tensors, weights, workspace and staging, such as "+
+		"512MiB: what is larger runs in tiles")
+	return func() (int64, error) {
+		n, err := parseBytes(*text)
+		if err != nil {
+			err = fmt.Errorf("--mem-limit: %w", err)
+		}
+		return n, err
 	}
 }
 

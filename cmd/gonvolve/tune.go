@@ -38,7 +38,10 @@ Choices hold for one device and version of its driver, as long as the kernels th
 they run are the same: a change of others does not touch them.
 They are kept in the cache folder (GONVOLVE_CACHE); --export and --merge carry
 them between machines: of two for the same key the faster stays. Problems that
-were tuned before are skipped, so an interrupted command goes on where it was.`,
+were tuned before are skipped, so an interrupted command goes on where it was.
+
+Of a problem that a device, or --mem-limit, cannot hold the largest tile is tuned,
+which is what runs with that limit plan.`,
 		Example: `  gonvolve tune --device vulkan:0 --suite resnet50
   gonvolve tune --device opencl:0 --budget 30s mb1ic64ih56oc64oh56kh3ph1
   gonvolve tune --list
@@ -49,6 +52,7 @@ were tuned before are skipped, so an interrupted command goes on where it was.`,
 	out := outputFlags(cmd)
 	problems := addProblemFlags(cmd)
 	t := &tuning{out: out}
+	limit := memLimitFlag(cmd)
 	fl := cmd.Flags()
 	fl.DurationVar(&t.options.Budget, "budget", 10*time.Second, "time for the candidates of each problem, compilation included; two are always measured")
 	fl.BoolVar(&t.options.Force, "force", false, "measure again what was tuned before")
@@ -61,6 +65,10 @@ were tuned before are skipped, so an interrupted command goes on where it was.`,
 		}
 		if t.options.Budget <= 0 {
 			return fmt.Errorf("%w: --budget %v; say how long, such as 10s", problem.ErrInvalid, t.options.Budget)
+		}
+		var err error
+		if t.memLimit, err = limit(); err != nil {
+			return err
 		}
 		named := len(args) > 0 || problems.suite != "" || problems.batch != ""
 		if named && t.list {
@@ -87,6 +95,7 @@ type tuning struct {
 	options       tune.Options
 	export, merge string
 	list          bool
+	memLimit      int64 // of each device, in bytes; 0: none
 }
 
 func (t *tuning) run(cmd *cobra.Command, specs string, list []problem.Problem) (err error) {
@@ -142,7 +151,7 @@ func exportTo(file string, db *tuned.DB) error {
 // measure tunes problems on devices; an interruption keeps what is done.
 func (t *tuning) measure(cmd *cobra.Command, specs string, list []problem.Problem, db *tuned.DB) (rows []tuneRow, err error) {
 	ctx := cmd.Context()
-	devs, oracle, closeAll, err := devices(ctx, specs, driver.Options{}, engine.WithTuning(nil))
+	devs, oracle, closeAll, err := devices(ctx, specs, driver.Options{}, engine.WithTuning(nil), engine.WithMemLimit(t.memLimit))
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +190,7 @@ func single(ctx context.Context, devs []*engine.Device) (list []*engine.Device, 
 // tuneRow is one result of `gonvolve tune`.
 type tuneRow struct {
 	Problem   string      `json:"problem"`
+	Whole     string      `json:"whole,omitempty"` // of which the problem is the largest tile
 	Device    string      `json:"device"`
 	Default   string      `json:"default"`
 	DefaultMS float64     `json:"default_ms"`
@@ -198,7 +208,7 @@ type tuneRow struct {
 
 func newTuneRow(r tune.Result) tuneRow {
 	row := tuneRow{
-		Problem: r.Problem, Device: r.Device, Default: r.Default.Name(), DefaultMS: r.Default.MS,
+		Problem: r.Problem, Whole: r.Whole, Device: r.Device, Default: r.Default.Name(), DefaultMS: r.Default.MS,
 		Algorithm: r.Winner.Algorithm, Tile: r.Winner.Tile, MS: r.Winner.MS, Speedup: r.Speedup(),
 		Tried: r.Tried, Of: r.Total, Proven: r.Check, Status: r.Status, Reason: r.Reason, Wrong: []string{},
 	}
@@ -271,6 +281,9 @@ func printTuned(w io.Writer, format string, rows []tuneRow, width int) error {
 			state = "interrupted"
 		default:
 			state = string(r.Status) + ": " + r.Reason
+		}
+		if r.Whole != "" {
+			state += "; a tile of " + shown(r.Whole)
 		}
 		for _, wrong := range r.Wrong {
 			state += "; wrong, not kept: " + wrong

@@ -92,7 +92,8 @@ type Job struct {
 	team    *team      // devices that share the job; nil for one of dev's
 	whole   *Job       // of which this is a device's share, or nil
 
-	info   driver.PlanInfo // of the largest tile
+	info   driver.PlanInfo // of the largest tile …
+	most   problem.Problem // … which is this
 	ways   arithmetics     // of all tiles
 	why    string
 	choice string
@@ -284,7 +285,7 @@ func (j *Job) compile(ctx context.Context, limit int64) (over int64, err error) 
 		info := pl.Info()
 		weights, workspace = max(weights, info.WeightsBytes+j.kept(&t)), max(workspace, info.WorkspaceBytes)
 		if n := t.Problem.Bytes(); n > largest {
-			largest, j.info, j.fell = n, info, pl.Fallback()
+			largest, j.info, j.most, j.fell = n, info, t.Problem, pl.Fallback()
 		}
 	}
 	// As many plans keep their weights as there is memory for.
@@ -435,6 +436,9 @@ func (j *Job) top() *Job {
 	}
 	return j
 }
+
+// Largest is the problem of the largest tile: most of them are alike.
+func (j *Job) Largest() problem.Problem { return j.most }
 
 // Why is empty, or why tiles are smaller than the limits alone would have them.
 func (j *Job) Why() string { return j.why }

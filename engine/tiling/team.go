@@ -153,7 +153,7 @@ func newTeam(ctx context.Context, devs []*engine.Device, p problem.Problem, o Op
 				return nil, i, errors.Join(err, j.Close())
 			}
 			if over = max(over, takes); i == 0 {
-				j.info = m.info
+				j.info, j.most = m.info, m.most
 			}
 		}
 		if over == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
 	"github.com/gonvolve/gonvolve/engine/report"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 	"github.com/gonvolve/gonvolve/engine/tuned"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -66,7 +67,8 @@ func (c *Candidate) Name() string {
 
 // Result is what tuning a problem found.
 type Result struct {
-	Problem string
+	Problem string // that was tuned: of one that the device cannot hold the largest tile …
+	Whole   string // … and that one; else empty
 	Device  string
 	Status  Status
 	Reason  string
@@ -98,10 +100,18 @@ type tuner struct {
 }
 
 // Problem tunes one problem on a device, which was opened with engine.NoFallback and engine.WithTuning(nil), and stores
-// the winner.
+// the winner. Of a problem that the device or its memory limit cannot hold it tunes the largest tile, which is what runs of it plan.
 func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem, db *tuned.DB, o Options) Result {
 	o.Budget = cmp.Or(o.Budget, 10*time.Second)
 	r := Result{Problem: p.String(), Device: dev.Spec()}
+	if limit := dev.MemLimit(); tiling.TooLarge(dev, p) || limit > 0 && p.Bytes() > limit {
+		tile, err := largestTile(ctx, dev, p)
+		if err != nil {
+			r.failed(ctx, err)
+			return r
+		}
+		p, r.Problem, r.Whole = tile, tile.String(), r.Problem
+	}
 	key := dev.TuningKey(p)
 	if e, ok := db.Own(dev.Driver(), key); ok && !o.Force {
 		r.Status, r.Check, r.Tried, r.Total = Known, e.Check, e.Tried, e.Tried
@@ -118,9 +128,26 @@ func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem,
 			Tried: r.Tried, Check: r.Check, Date: time.Now().UTC().Format(time.DateOnly),
 		})
 	}
-	switch {
-	case err == nil:
+	if err != nil {
+		r.failed(ctx, err)
+	} else {
 		r.Status = Tuned
+	}
+	return r
+}
+
+// largestTile is the largest tile of a problem on a device.
+func largestTile(ctx context.Context, dev *engine.Device, p problem.Problem) (problem.Problem, error) {
+	j, err := tiling.Prepare(ctx, dev, p, tiling.Options{})
+	if err != nil {
+		return p, err
+	}
+	return j.Largest(), j.Close()
+}
+
+// failed notes why there is no winner.
+func (r *Result) failed(ctx context.Context, err error) {
+	switch {
 	case ctx.Err() != nil:
 		r.Status, r.Reason = Interrupted, "interrupted"
 	case errors.Is(err, driver.ErrUnsupported):
@@ -128,7 +155,6 @@ func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem,
 	default:
 		r.Status, r.Reason = Failed, err.Error()
 	}
-	return r
 }
 
 // errWrong is returned when nothing that was measured is right.

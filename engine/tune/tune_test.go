@@ -14,6 +14,7 @@ import (
 	"github.com/gonvolve/gonvolve/engine/cache"
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/tiling"
 	"github.com/gonvolve/gonvolve/engine/tuned"
 	"github.com/gonvolve/gonvolve/engine/verify"
 )
@@ -342,5 +343,51 @@ func TestCPU(t *testing.T) {
 	r := Problem(t.Context(), oracle, dev, p, tuned.Load(nil), Options{Budget: 300 * time.Millisecond})
 	if r.Status != Tuned || r.Total < 2 || r.Default.Algorithm == "" || r.Winner.MS <= 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Of a problem that a memory limit cuts the largest tile is tuned, and runs with that limit take what was found.
+func TestLargestTile(t *testing.T) {
+	ctx := t.Context()
+	limit := engine.WithMemLimit(160 << 10)
+	open := func(db *tuned.DB) *engine.Device {
+		dev, err := engine.Open(ctx, "cpu", engine.NoFallback(), engine.WithTuning(db), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := dev.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return dev
+	}
+	p, err := problem.Parse("mb1ic8ih64oc8oh64kh3ph1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := tuned.Load(cache.At(t.TempDir()))
+	dev := open(nil)
+	r := Problem(ctx, dev, dev, p, db, Options{Budget: 100 * time.Millisecond})
+	if r.Status != Tuned || r.Whole != p.String() || r.Problem == r.Whole || r.Winner.MS == 0 {
+		t.Fatalf("%+v", r)
+	}
+	if again := Problem(ctx, dev, dev, p, db, Options{}); again.Status != Known || again.Problem != r.Problem || again.Whole != r.Whole {
+		t.Errorf("again: %+v", again)
+	}
+	j, err := tiling.Prepare(ctx, open(db), p, tiling.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tile := j.Largest(); tile.String() != r.Problem || j.Tiles.Len() < 2 || !strings.HasPrefix(j.Info().Why, "tuned") {
+		t.Errorf("a run has %v of %s, %s", j.Tiles, tile.String(), j.Info().Why)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	p.N = 0
+	p.Axes[2].In = 1 << 20
+	if r := Problem(ctx, dev, dev, p, db, Options{}); r.Status == Tuned || r.Reason == "" {
+		t.Errorf("what cannot be: %+v", r)
 	}
 }
