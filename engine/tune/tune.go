@@ -136,13 +136,22 @@ func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem,
 	return r
 }
 
+// mostTuned is what the tensors of a tile may take for it to be tuned, in bytes.
+const mostTuned = 1 << 30
+
 // largestTile is the largest tile of a problem on a device.
 func largestTile(ctx context.Context, dev *engine.Device, p problem.Problem) (problem.Problem, error) {
 	j, err := tiling.Prepare(ctx, dev, p, tiling.Options{})
 	if err != nil {
 		return p, err
 	}
-	return j.Largest(), j.Close()
+	tile := j.Largest()
+	err = j.Close()
+	if n := tile.Bytes(); err == nil && n > mostTuned {
+		err = fmt.Errorf("%w: tiles of %s take %d bytes, up to %d are tuned; give the memory limit of the runs (--mem-limit)",
+			driver.ErrUnsupported, p.String(), n, mostTuned)
+	}
+	return tile, err
 }
 
 // failed notes why there is no winner.

@@ -385,9 +385,15 @@ func TestLargestTile(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Error(err)
 	}
-	p.N = 0
-	p.Axes[2].In = 1 << 20
-	if r := Problem(ctx, dev, dev, p, db, Options{}); r.Status == Tuned || r.Reason == "" {
-		t.Errorf("what cannot be: %+v", r)
+	if p, err = problem.Parse("mb1ic1048576ih1024oc1oh1024kh1"); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := engine.Open(ctx, "cpu", engine.NoFallback(), engine.WithTuning(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Close()
+	if r := Problem(ctx, whole, whole, p, db, Options{}); r.Status != Unsupported || !strings.Contains(r.Reason, "--mem-limit") {
+		t.Errorf("of 4 TiB: %+v", r)
 	}
 }
