@@ -29,31 +29,14 @@ type winogradProduct struct {
 	n, groups int
 	from, to  int // channels of a group
 	down, row int // tiles
-	// The strips are parts of lines, of one tile more or less, which are rows or all rows; or all tiles of so many images.
-	line, parts int
-	together    int
-	shared      bool // by all workers
-	common      bool // and so is its transformed source
-	far         bool // results are too many for the caches
-	block       int  // channels that are made at a time
-	gemms       [2][2]*simd.Gemm
-	planes      [2]int // floats from plane to plane of the source's and of the products'
-	sweeps      sync.Pool
+	slicing
+	far    bool // results are too many for the caches
+	gemms  [2][2]*simd.Gemm
+	planes [2]int // floats from plane to plane of the source's and of the products'
+	sweeps sync.Pool
 }
 
-// Budgets of elements, of the transformed source and of products, for a worker's cache; the transformed source that all
-// share may be larger. The weights come from farther away: the more tiles they are multiplied with, the better.
-const (
-	winogradSource   = 224 << 10
-	winogradProducts = 80 << 10
-	winogradShared   = 600 << 10
-	winogradTiles    = 9       // so many are a strip of one worker
-	winogradApart    = 3       // so many workers transform the same source, each for itself
-	winogradFew      = 10      // images of so few tiles are taken together …
-	winogradTogether = 56      // … up to so many tiles
-	winogradFar      = 2 << 20 // more results go past the caches
-	winogradChunk    = 8       // channels that are transformed at a time
-)
+const winogradChunk = 8 // channels that are transformed at a time
 
 // window is the first offset of taps that fill 3×3 cells, and the tap of each cell.
 func (l *lattice) window() (base [3]int, order [9]int) {
@@ -95,39 +78,6 @@ func newWinogradProduct(d *Device, l *lattice, n, groups, from, to int, m simd.W
 	return w
 }
 
-// lay cuts the tiles into strips and the channels into blocks, for so many workers.
-func (w *winogradProduct) lay(several int) {
-	tile, images := int(w.m), w.n*w.groups
-	w.down, w.row, w.together = (w.l.out[1]+tile-1)/tile, (w.l.out[2]+tile-1)/tile, 1
-	w.divide(winogradSource)
-	for w.strips()*images%several != 0 && w.parts < w.line && w.strips()*images < 8*several {
-		w.parts++
-	}
-	if per := w.down * w.row; w.n > 1 && per <= winogradFew {
-		w.line, w.parts = per, 1
-		most := min(winogradTogether, winogradShared/(w.m.Planes()*max(1, w.from))) / per
-		chunks := (w.n + max(1, most) - 1) / max(1, most)
-		for chunks*w.groups%several != 0 && chunks < w.n {
-			chunks++
-		}
-		w.together = (w.n + chunks - 1) / chunks
-	}
-	if units := w.units(); units < several || w.together == 1 && w.line/w.parts < winogradTiles && images%several != 0 {
-		w.shared, w.common, w.together = true, several > winogradApart, 1
-		if w.divide(winogradSource); w.common {
-			w.divide(winogradShared)
-		}
-	}
-	w.far = images*w.to*volume(w.l.out) > winogradFar && w.l.out[2]%16 == 0 // whole cache lines
-	blocks := max(1, (w.m.Planes()*w.to*w.columns()+winogradProducts-1)/winogradProducts)
-	if w.shared {
-		blocks = (blocks + several - 1) / several * several
-	}
-	w.block = max(1, (w.to+blocks-1)/blocks)
-	panel := 2 * w.isa.Lanes()
-	w.block = min(max(1, w.to), (w.block+panel-1)/panel*panel)
-}
-
 // blocks is how many there are of channels.
 func (w *winogradProduct) blocks() int { return (w.to + w.block - 1) / w.block }
 
@@ -142,16 +92,6 @@ func (w *winogradProduct) chunks() int { return (w.n + w.together - 1) / w.toget
 
 // ld is from tile to tile of the products, whole vectors of channels.
 func (w *winogradProduct) ld() int { return (w.block + 15) &^ 15 }
-
-// divide cuts the tiles into strips whose transformed source has so many elements at most. What strips of several rows
-// read beyond their tiles is little if rows are short.
-func (w *winogradProduct) divide(most int) {
-	tiles := max(1, most/(w.m.Planes()*max(1, w.from)))
-	if w.line = w.row; 2*w.row <= tiles {
-		w.line *= w.down
-	}
-	w.parts = max(1, (w.line+tiles-1)/tiles)
-}
 
 func (w *winogradProduct) strips() int { return w.down * w.row / max(1, w.line) * w.parts }
 
@@ -193,7 +133,11 @@ func (w *winogradProduct) interleaves() bool { return false }
 func (w *winogradProduct) pads() bool        { return true }
 
 func (w *winogradProduct) String() string {
-	return fmt.Sprintf("%s F(%d×%[2]d, 3×3), %d strips of %d tiles, %d channels at a time", w.isa, w.m, w.units(), w.columns(), w.block)
+	of := ""
+	if w.shared {
+		of = " for all workers"
+	}
+	return fmt.Sprintf("%s F(%d×%[2]d, 3×3), %d strips of %d tiles%s, %d channels at a time", w.isa, w.m, w.units(), w.columns(), of, w.block)
 }
 
 // weights is how many elements the packed weights of all groups take.

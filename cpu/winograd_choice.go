@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
@@ -73,17 +74,17 @@ type costs struct {
 	start, step, patch, store float64
 	// of Winograd's: starting it, a vector's step of a sum, a vector of transformed source, a vector of products that are
 	// transformed back; 16 weights that come from beyond a processor's own cache, or all
-	// caches; waiting for each other where all share a strip
-	starts, steps, source, results, far, memory, shared float64
+	// caches; 16 elements of a transformed source that do; waiting for each other where the source of a strip is common
+	starts, steps, source, results, far, memory, again, shared float64
 }
 
 var costsOf = map[simd.ISA]costs{
 	simd.AVX512: {start: 1650, step: 0.123, patch: 7.14, store: 0.235,
-		starts: 2000, steps: 0.111, source: 1.5, results: 1.97, far: 0.36, memory: 0.663, shared: 1200},
+		starts: 2000, steps: 0.111, source: 1.5, results: 1.97, far: 0.36, memory: 0.663, again: 0.9, shared: 1200},
 	simd.AVX2: {start: 1690, step: 0.135, patch: 4.06, store: 0.756,
-		starts: 2340, steps: 0.129, source: 1.3, results: 2.07, far: 0.584, memory: 0.318, shared: 1180},
+		starts: 2340, steps: 0.129, source: 1.3, results: 2.07, far: 0.584, memory: 0.318, again: 0.9, shared: 1180},
 	simd.Portable: {start: 2900, step: 0.929, patch: 5.76, store: 8.64,
-		starts: 0, steps: 0.93, source: 15, results: 26.3, far: 3.97, memory: 0, shared: 8960},
+		starts: 0, steps: 0.93, source: 15, results: 26.3, far: 3.97, memory: 0, again: 0, shared: 8960},
 }
 
 // Elements of weights that a processor's own cache, and that all caches hold.
@@ -143,26 +144,32 @@ func vectors(n, lanes int) int { return (n + lanes - 1) / lanes }
 // expected is what the sums should take, once they are laid out.
 func (w *winogradProduct) expected(several int) float64 {
 	c, lanes, planes := costsOf[w.isa], w.isa.Lanes(), float64(w.m.Planes())
-	images, units := w.n*w.groups, float64(w.units())
+	images, units := w.n*w.groups, float64(max(1, w.units())) // none of an empty batch
 	from, made := float64(w.from), float64(vectors(w.to, lanes))
 	tiles := float64(images * w.down * w.row)
 	weights := planes * from * float64(w.to)
-	perUnit, perWorker := weights/16, weights
+	perUnit, perWorker, times := weights/16, weights, 1.0
 	if w.shared {
-		perWorker /= float64(several)
+		if perWorker /= float64(several); !w.common {
+			times = float64(several)
+		}
+		units *= float64(w.blocks())
 	}
 	parts := c.steps*tiles*planes*from*made +
-		c.source*float64(w.tileVectors(lanes))*planes*from +
+		times*c.source*float64(w.tileVectors(lanes))*planes*from +
 		c.results*tiles*planes*made
 	if perWorker > ownWeights {
-		parts += c.far * perUnit * units
+		parts += c.far * perUnit * float64(w.units())
 	}
 	if weights > allWeights {
-		parts += c.memory * perUnit * units
+		parts += c.memory * perUnit * float64(w.units())
 	}
-	t := c.starts + parts/float64(several)
-	if w.shared {
-		t += c.shared * units
+	if w.m.Planes()*w.from*w.columns() > winogradSource {
+		parts += c.again * tiles * planes * from / 16 * math.Ceil(made/2)
+	}
+	t := c.starts + parts*math.Ceil(units/float64(several))/units
+	if w.common {
+		t += c.shared * float64(w.units())
 	}
 	return t
 }

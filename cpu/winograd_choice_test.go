@@ -207,3 +207,13 @@ func timed(t *testing.T, d *Device, p problem.Problem, each time.Duration) []flo
 	}
 	return least
 }
+
+// Of an empty batch there is nothing to choose by, and a choice nevertheless.
+func TestWinogradChoiceOfNothing(t *testing.T) {
+	p := problemtest.Parse(t, "mb0ic64ih14oc64kh3ph1")
+	for _, isa := range simd.Supported() {
+		if m, ns := bestSize(isa, &p, choiceProcessors); m == 0 || !(ns >= 0) {
+			t.Errorf("%s: m=%d, %v ns", isa, m, ns)
+		}
+	}
+}

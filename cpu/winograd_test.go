@@ -61,7 +61,8 @@ func TestWinogradStrips(t *testing.T) {
 	for _, text := range []string{
 		"mb1ic64ih60oc24oh60kh3ph1",       // strips of one worker each, the last ones smaller
 		"mb3ic40ih30oc70oh30kh3ph1",       // the last block of channels smaller
-		"mb1ic200ih14oc72oh14kh3ph1",      // shared by all
+		"mb1ic200ih14oc72oh14kh3ph1",      // two strips
+		"mb1ic300ih7oc260oh7kh3ph1",       // one, shared by all
 		"mb1ic16ih9iw300oc8kh3kw3ph1pw1",  // rows of many vectors
 		"bias:g2mb2ic32ih33oc48kh3ph1",    // groups
 		"mb2ic128ih9iw400oc8kh3kw3ph1pw1", // parts of rows
