@@ -23,10 +23,12 @@ type fake struct {
 	info      hal.Info
 	loopLimit int64                   // loops that cost more come out wrong; 0: none do
 	wrong     string                  // kernel whose first word comes out wrong
+	strays    bool                    // what queues for transfers copy does not arrive
 	flushes   int32                   // native conversions of halves that lose subnormals, as bits of NativeHalf
 	fail      func(call string) error // asked before each call that can fail
 
 	mu         sync.Mutex
+	alone      bool // no queue begins as one for transfers
 	live       map[string]int
 	faults     []string
 	compiled   map[string][][]int32
@@ -209,9 +211,10 @@ func (k *fakeKernel) Free() {
 }
 
 type fakeQueue struct {
-	f       *fake
-	timed   bool
-	pending []*fakeFence
+	f        *fake
+	timed    bool
+	transfer bool // before the first kernel
+	pending  []*fakeFence
 }
 
 func (f *fake) NewQueue(timed bool) (hal.Queue, error) {
@@ -219,8 +222,10 @@ func (f *fake) NewQueue(timed bool) (hal.Queue, error) {
 		return nil, err
 	}
 	f.count("queues", 1)
-	return &fakeQueue{f: f, timed: timed}, nil
+	return &fakeQueue{f: f, timed: timed, transfer: !timed && f.info.TransferQueues > 0 && !f.alone}, nil
 }
+
+func (f *fake) DisableTransferQueues() { f.alone = true }
 
 func (q *fakeQueue) Free() {
 	q.upTo(nil)
@@ -280,6 +285,10 @@ func (q *fakeQueue) Submit(cmds []hal.Command) (hal.Fence, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fence := &fakeFence{q: q, cmds: slices.Clone(cmds)}
+	q.transfer = q.transfer && !slices.ContainsFunc(cmds, func(c hal.Command) bool { return c.Op == hal.Dispatch })
+	if q.transfer && f.strays {
+		fence.cmds = slices.DeleteFunc(fence.cmds, func(c hal.Command) bool { return c.Op == hal.Copy })
+	}
 	for i, c := range fence.cmds {
 		switch c.Op {
 		case hal.Dispatch:

@@ -26,6 +26,7 @@ type proof struct {
 	// HalfArithmetic: those packed do, rounding to nearest and keeping denormals.
 	HalfArithmetic bool
 	PackedGain     float64 // how many times as fast as f32 arithmetic that is, as measured on a GPU; else 0
+	Transfers      bool    // the queues for transfers, if the device has any, order and copy right
 	Checks         []driver.Check
 }
 
@@ -44,6 +45,9 @@ var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index
 // and that of its kernels.
 func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
 	key := "selftest " + d.api + " " + d.info.ID + " " + d.versions(slices.Clone(tests)...)
+	if n := d.limits.TransferQueues; n > 0 {
+		key += fmt.Sprintf(" %d transfer queues", n)
+	}
 	if json.Unmarshal(kept.Get(key), &d.proof) != nil || d.proof.LoopLimit == 0 {
 		t := tester{dev: d, ctx: ctx}
 		if err := t.run(); err != nil {
@@ -55,6 +59,10 @@ func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
 		}
 	}
 	d.binding = min(d.binding, d.proof.IndexBytes)
+	if q, ok := d.hal.(hal.TransferQueuer); ok && d.limits.TransferQueues > 0 && !d.proof.Transfers {
+		q.DisableTransferQueues()
+		d.limits.TransferQueues = 0
+	}
 	for _, c := range d.proof.Checks {
 		if !c.Passed {
 			d.info.Limits = append(d.info.Limits, driver.Fact{Name: "self-test: " + c.Name, Value: c.Detail})
@@ -85,7 +93,9 @@ func (t *tester) run() (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	t.stream = s
-	for _, step := range []func() error{t.copies, t.barrier, t.loops, t.arithmetic, t.halves, t.packedArithmetic, t.matrices, t.dots, t.indices, t.clock} {
+	for _, step := range []func() error{
+		t.copies, t.transfers, t.barrier, t.loops, t.arithmetic, t.halves, t.packedArithmetic, t.matrices, t.dots, t.indices, t.clock,
+	} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package gpu
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,6 +65,34 @@ func TestSelfTestRefuses(t *testing.T) {
 			t.Errorf("%s: opened %v with %v", name, d, err)
 		}
 		f.finished(t)
+	}
+}
+
+// Queues for transfers that copy right are used; others are not, and that is told.
+func TestSelfTestOfTransferQueues(t *testing.T) {
+	for _, strays := range []bool{false, true} {
+		f := newFake()
+		f.info.Unified, f.info.TransferQueues, f.strays = false, 2, strays
+		d := f.open(t)
+		at := slices.IndexFunc(d.SelfTest(), func(c driver.Check) bool { return c.Name == "transfer queues" })
+		if at < 0 || d.SelfTest()[at].Passed == strays || d.proof.Transfers == strays {
+			t.Fatalf("strays: %t, checks %+v", strays, d.SelfTest())
+		}
+		if f.alone != strays || (d.limits.TransferQueues == 0) != strays || (len(d.Info().Limits) == 1) != strays {
+			t.Errorf("strays: %t, told as %v; in use %d", strays, d.Info().Limits, d.limits.TransferQueues)
+		}
+		// What follows is right either way, also where a stream goes from transfers to a kernel.
+		s, err := d.newStream(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tester{dev: d, ctx: t.Context()}
+		if at, err := c.transfer(s, s, s, 100, 1); at >= 0 || err != nil {
+			t.Errorf("strays: %t, then word %d is wrong (%v)", strays, at, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -82,6 +82,10 @@ type Info struct {
 	Unified bool
 	// Timestamps says that timed queues measure.
 	Timestamps bool
+	// TransferQueues is how many queues of an open device may transfer while another computes: queues that are not timed
+	// begin there, one on each, and leave, after all that was submitted to them, with the first kernel. 0: the API has no
+	// such notion, or the device none.
+	TransferQueues int
 }
 
 // Matrix is the shape of a product of f16 matrices, [M][K] times [K][N], that the lanes of a subgroup sum in f32 together.
@@ -116,6 +120,12 @@ type Rememberer interface {
 	// Remembers says whether NewKernel would find the kernel compiled by an earlier process, at little cost. It may be
 	// mistaken: that costs time.
 	Remembers(k *shaders.Kernel, tunables []int32) bool
+}
+
+// TransferQueuer is the interface of a Device with TransferQueues.
+type TransferQueuer interface {
+	// DisableTransferQueues has queues that are made from now on transfer where they compute.
+	DisableTransferQueues()
 }
 
 // Budgeter is an optional interface of a Device.

@@ -26,6 +26,7 @@ type adapter struct {
 
 	family        uint32
 	timestampBits uint32
+	transfers     transferQueues
 
 	memory memoryTypes
 	info   hal.Info
@@ -89,6 +90,10 @@ func (inst *instance) adapter(phys vk.PhysicalDevice) (adapter, bool, error) {
 		return a, false, err
 	}
 	a.memory = queryMemory(phys, a.props.DeviceType)
+	// The host reads and writes unified memory itself, and where semaphores do not count, queues would wait by way of the host.
+	if !a.memory.unified && a.facts.Features&vkshim.Timelines != 0 {
+		a.transfers = chooseTransfers(families, a.family)
+	}
 	a.describe()
 	return a, true, nil
 }
@@ -171,6 +176,7 @@ func (a *adapter) limits() []driver.Fact {
 		{Name: "work-group count", Value: triple(l.MaxComputeWorkGroupCount)},
 		{Name: "allocations", Value: fmt.Sprint(l.MaxMemoryAllocationCount)},
 		{Name: "queue family", Value: fmt.Sprint(a.family)},
+		{Name: "transfer queues", Value: a.transfers.String()},
 	}
 	if a.facts.SubgroupSize > 0 {
 		facts = append(facts, driver.Fact{Name: "subgroup size", Value: fmt.Sprint(a.facts.SubgroupSize)})

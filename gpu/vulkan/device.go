@@ -17,7 +17,7 @@ import (
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
-// device is a VkDevice with the one queue that everybody shares.
+// device is a VkDevice with its queues, which everybody shares.
 type device struct {
 	inst   *instance
 	a      adapter
@@ -25,8 +25,8 @@ type device struct {
 	handle vk.Device
 	fn     *vkshim.Device
 
-	queueMu sync.Mutex // guards submissions to queue
-	queue   vk.Queue
+	work      *lane // for kernels, and for whatever comes after the first of them
+	transfers transferLanes
 
 	cache uint64 // the VkPipelineCache
 	blobs hal.Blobs
@@ -46,13 +46,17 @@ func (inst *instance) open(i int, o hal.Options) (*device, error) {
 		return nil, fmt.Errorf("vulkan: device %d of %d: %w", i, len(list), driver.ErrNoDevices)
 	}
 	d := &device{inst: inst, a: list[i], info: list[i].info, blobs: o.Blob}
-	if o.Staged {
-		d.info.Unified = false
-	}
 	if d.a.api < version11 {
 		return nil, unsupported("%s has %s: the kernels need Vulkan 1.1", d.info.Name, d.info.API)
 	}
-	create := vkshim.DeviceInfo(d.a.api, d.a.family, d.a.facts.Features, d.a.facts.Extensions)
+	if o.Staged {
+		d.info.Unified = false
+	}
+	t, features := d.a.transfers, d.a.facts.Features
+	if t.queues == 0 && !o.Staged {
+		features &^= vkshim.Timelines
+	}
+	create := vkshim.DeviceInfo(d.a.api, d.a.family, t.family, t.queues, features, d.a.facts.Extensions)
 	defer vkshim.Free(create)
 	var h vk.Device
 	if err := checkVK("open "+d.info.Name, vk.CreateDevice(d.a.phys, vk.NewDeviceCreateInfoRef(create), nil, &h)); err != nil {
@@ -63,13 +67,14 @@ func (inst *instance) open(i int, o hal.Options) (*device, error) {
 		vk.DestroyDevice(h, nil)
 		return nil, unsupported("open %s: %v", d.info.Name, err)
 	}
-	var queue vk.Queue
-	vk.GetDeviceQueue(h, d.a.family, 0, &queue)
-	d.queue = queue
-	if err := d.loadCache(); err != nil {
+	if err = d.findLanes(o.Staged); err == nil {
+		err = d.loadCache()
+	}
+	if err != nil {
 		d.destroy()
 		return nil, err
 	}
+	d.info.TransferQueues = len(d.transfers.all)
 	return d, nil
 }
 
@@ -94,6 +99,9 @@ func (d *device) Close() error {
 func (d *device) destroy() {
 	if d.cache != 0 {
 		vk.DestroyPipelineCache(d.handle, handle[vk.PipelineCache](d.cache), nil)
+	}
+	for _, l := range d.transfers.all {
+		vk.DestroySemaphore(d.handle, handle[vk.Semaphore](l.timeline), nil)
 	}
 	vk.DestroyDevice(d.handle, nil)
 	d.fn.Free()

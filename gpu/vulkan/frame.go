@@ -12,9 +12,10 @@ import (
 
 // frame is what recorded commands need from the device. It serves one list of commands after the other.
 type frame struct {
-	d    *device
-	pool vk.CommandPool
-	cmds vkshim.Commands
+	d      *device
+	family uint32 // of the queues that it can be submitted to
+	pool   vk.CommandPool
+	cmds   vkshim.Commands
 
 	sets                vk.DescriptorPool
 	maxSets, maxBuffers int
@@ -24,8 +25,8 @@ type frame struct {
 	used       int // queries of the commands
 }
 
-func (d *device) newFrame() (*frame, error) {
-	f := &frame{d: d}
+func (d *device) newFrame(family uint32) (*frame, error) {
+	f := &frame{d: d, family: family}
 	if err := f.create(); err != nil {
 		f.destroy()
 		return nil, err
@@ -36,7 +37,7 @@ func (d *device) newFrame() (*frame, error) {
 func (f *frame) create() error {
 	poolInfo := vk.CommandPoolCreateInfo{
 		SType:            vk.StructureTypeCommandPoolCreateInfo,
-		QueueFamilyIndex: f.d.a.family,
+		QueueFamilyIndex: f.family,
 	}
 	defer poolInfo.Free()
 	var pool vk.CommandPool

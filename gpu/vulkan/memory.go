@@ -5,6 +5,7 @@ package vulkan
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -148,6 +149,13 @@ func (m *memory) create(types []uint32, mapped bool) error {
 		Size:        vk.DeviceSize(m.words),
 		Usage:       vk.BufferUsageFlags(vk.BufferUsageStorageBufferBit | vk.BufferUsageTransferSrcBit | vk.BufferUsageTransferDstBit),
 		SharingMode: vk.SharingModeExclusive,
+	}
+	if families := m.d.families(); len(families) > 1 {
+		info.SharingMode = vk.SharingModeConcurrent
+		info.QueueFamilyIndexCount, info.PQueueFamilyIndices = uint32(len(families)), families
+		var pin runtime.Pinner // the binding leaves the pointer in C memory
+		defer pin.Unpin()
+		pin.Pin(&families[0])
 	}
 	defer info.Free()
 	doing := fmt.Sprintf("allocate %d bytes", m.size)

@@ -5,7 +5,6 @@ package vulkan
 import (
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	vk "github.com/vulkan-go/vulkan"
 
@@ -13,13 +12,20 @@ import (
 	"github.com/gonvolve/gonvolve/gpu/vulkan/vkshim"
 )
 
-// queue records submissions for the device's one VkQueue. It owns the frames and VkFences that they use.
+// queue records submissions for one of the device's VkQueues. It owns the frames and VkFences that they use.
+//
+// A queue that is not timed begins on a lane for transfers, where the device has them, and moves to that for kernels, for
+// good, with its first kernel, which waits for the transfers.
 type queue struct {
-	d      *device
-	timed  bool
-	ranges []vkshim.BufferRange // scratch
+	d        *device
+	timed    bool
+	transfer bool                 // has not moved yet
+	lane     *lane                // nil before the first transfer
+	reached  vkshim.Point         // by the last transfer of a queue that has not moved, or has and submitted nothing since
+	ranges   []vkshim.BufferRange // scratch
 
 	mu      sync.Mutex // guards what follows: fences are freed by whoever holds them
+	family  uint32     // that frames have to be for
 	idle    []*frame
 	signals []uint64 // VkFences, idle too
 	running map[*fence]struct{}
@@ -28,7 +34,11 @@ type queue struct {
 
 func (d *device) NewQueue(timed bool) (hal.Queue, error) {
 	q := &queue{d: d, timed: timed && d.info.Timestamps, running: map[*fence]struct{}{}}
-	f, err := d.newFrame() // a queue that cannot submit should not come to be
+	q.lane, q.family = d.work, d.work.family
+	if q.transfer = !q.timed && d.transfers.open(); q.transfer {
+		q.lane, q.family = nil, d.transfers.all[0].family
+	}
+	f, err := d.newFrame(q.family) // a queue that cannot submit should not come to be
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +107,9 @@ func (q *queue) ready(cmds []hal.Command, once bool) (*frame, error) {
 	if q.timed {
 		queries = len(cmds) + 1
 	}
+	if sets > 0 || !once { // recorded commands are submitted before and after whatever else comes
+		q.move()
+	}
 	f, err := q.take()
 	if err != nil {
 		return nil, err
@@ -111,20 +124,55 @@ func (q *queue) ready(cmds []hal.Command, once bool) (*frame, error) {
 	return f, nil
 }
 
+// move goes from the lane for transfers to that for kernels.
+func (q *queue) move() {
+	if !q.transfer {
+		return
+	}
+	q.leave()
+	q.transfer, q.lane = false, q.d.work
+	var others []*frame
+	q.mu.Lock()
+	if q.family != q.lane.family {
+		q.family = q.lane.family
+		q.idle, others = nil, q.idle
+	}
+	q.mu.Unlock()
+	for _, f := range others {
+		f.destroy()
+	}
+}
+
+// leave makes room on the lane for transfers.
+func (q *queue) leave() {
+	if q.transfer && q.lane != nil {
+		q.d.transfers.leave(q.lane)
+	}
+}
+
 // start submits a frame's commands.
 func (q *queue) start(f *frame) (*fence, error) {
 	signal, err := q.signal()
 	if err != nil {
 		return nil, err
 	}
-	out := &fence{q: q, number: signal}
-	q.d.queueMu.Lock()
-	err = check("submit", f.cmds.Submit(unsafe.Pointer(q.d.queue), out.number))
-	q.d.queueMu.Unlock()
+	if q.lane == nil {
+		q.lane = q.d.transfers.take()
+	}
+	var after vkshim.Point
+	if !q.transfer {
+		after = q.reached
+	}
+	reach, err := q.lane.submit(f.cmds, signal, after)
 	if err != nil {
 		q.put(nil, signal)
 		return nil, err
 	}
+	q.reached = vkshim.Point{}
+	if q.transfer {
+		q.reached = reach
+	}
+	out := &fence{q: q, number: signal}
 	q.mu.Lock()
 	q.running[out] = struct{}{}
 	q.mu.Unlock()
@@ -145,18 +193,18 @@ func (q *queue) record(f *frame, cmds []hal.Command, queries int, once bool) err
 	if err := check("begin a command buffer", c.Begin(number(f.sets), number(f.pool), number(f.queries), queries, once)); err != nil {
 		return err
 	}
-	c.Barrier() // for what was submitted before
+	c.Barrier(q.transfer) // for what was submitted before
 	stamp(0)
 	for i := range cmds {
 		if i > 0 {
-			c.Barrier()
+			c.Barrier(q.transfer)
 		}
 		if err := q.command(f, &cmds[i]); err != nil {
 			return err
 		}
 		stamp(i + 1)
 	}
-	c.HostBarrier()
+	c.HostBarrier(q.transfer)
 	return check("end a command buffer", c.End())
 }
 
@@ -200,8 +248,9 @@ func (q *queue) take() (*frame, error) {
 		q.mu.Unlock()
 		return f, nil
 	}
+	family := q.family
 	q.mu.Unlock()
-	return q.d.newFrame()
+	return q.d.newFrame(family)
 }
 
 // signal returns an idle VkFence, or a new one when all are at work.
@@ -229,17 +278,13 @@ func (q *queue) signal() (uint64, error) {
 // theirs goes with them then.
 func (q *queue) put(f *frame, s uint64) {
 	q.mu.Lock()
-	keep := !q.freed
-	if keep && f != nil {
-		q.idle = append(q.idle, f)
+	if !q.freed && f != nil && f.family == q.family {
+		q.idle, f = append(q.idle, f), nil
 	}
-	if keep && s != 0 {
-		q.signals = append(q.signals, s)
+	if !q.freed && s != 0 {
+		q.signals, s = append(q.signals, s), 0
 	}
 	q.mu.Unlock()
-	if keep {
-		return
-	}
 	if f != nil {
 		f.destroy()
 	}
@@ -258,6 +303,7 @@ func (q *queue) Free() {
 	if freed {
 		return
 	}
+	q.leave()
 	for _, f := range running {
 		f.finish()
 	}

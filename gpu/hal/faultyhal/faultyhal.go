@@ -44,6 +44,12 @@ type device struct {
 
 func (d *device) Info() hal.Info { return d.d.Info() }
 
+func (d *device) DisableTransferQueues() {
+	if q, ok := d.d.(hal.TransferQueuer); ok {
+		q.DisableTransferQueues()
+	}
+}
+
 func (d *device) Close() error {
 	fault := d.Call(context.Background(), "hal.Device.Close", faulty.Plain)
 	d.f.Count("hal devices", -1)

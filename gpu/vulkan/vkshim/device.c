@@ -29,6 +29,7 @@
 	X(void, CmdDispatch, (VkCommandBuffer, uint32_t, uint32_t, uint32_t)) \
 	X(void, CmdCopyBuffer, (VkCommandBuffer, VkBuffer, VkBuffer, uint32_t, const VkBufferCopy *)) \
 	X(void, CmdFillBuffer, (VkCommandBuffer, VkBuffer, VkDeviceSize, VkDeviceSize, uint32_t)) \
+	X(VkResult, CreateSemaphore, (VkDevice, const VkSemaphoreCreateInfo *, const void *, VkSemaphore *)) \
 	X(VkResult, QueueSubmit, (VkQueue, uint32_t, const VkSubmitInfo *, VkFence)) \
 	X(VkResult, ResetFences, (VkDevice, uint32_t, const VkFence *)) \
 	X(VkResult, GetFenceStatus, (VkDevice, VkFence)) \
@@ -212,13 +213,18 @@ VkResult vks_begin(vks_device *d, VkDescriptorPool sets, VkCommandPool pool, VkC
 	return r;
 }
 
-void vks_cmd_barrier(vks_device *d, VkCommandBuffer cb, int to_host) {
-	const VkFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+void vks_cmd_barrier(vks_device *d, VkCommandBuffer cb, int transfer, int to_host) {
+	VkFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
 	VkMemoryBarrier b = {
 		.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
 		.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
 		.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
 	};
+	if (transfer) { // a barrier may name no stage that its queue lacks, and kernels may have written what is copied
+		stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+		b.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
+		b.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
+	}
 	if (to_host)
 		b.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
 	d->CmdPipelineBarrier(cb, stages, to_host ? VK_PIPELINE_STAGE_HOST_BIT : stages, 0, 1, &b, 0, NULL, 0, NULL);
@@ -251,11 +257,34 @@ VkResult vks_end(vks_device *d, VkCommandBuffer cb) {
 	return d->EndCommandBuffer(cb);
 }
 
-VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fence) {
+VkResult vks_timeline(vks_device *d, VkSemaphore *out) {
+	VkSemaphoreTypeCreateInfo type = {
+		.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+		.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
+	};
+	VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+	return d->CreateSemaphore(d->device, &info, NULL, out);
+}
+
+VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fence, vks_point after, vks_point reach) {
+	const VkFlags stages = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+	VkTimelineSemaphoreSubmitInfo values = {
+		.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+		.waitSemaphoreValueCount = after.semaphore != 0,
+		.pWaitSemaphoreValues = &after.value,
+		.signalSemaphoreValueCount = reach.semaphore != 0,
+		.pSignalSemaphoreValues = &reach.value,
+	};
 	VkSubmitInfo info = {
 		.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+		.pNext = after.semaphore != 0 || reach.semaphore != 0 ? &values : NULL,
+		.waitSemaphoreCount = values.waitSemaphoreValueCount,
+		.pWaitSemaphores = &after.semaphore,
+		.pWaitDstStageMask = &stages,
 		.commandBufferCount = 1,
 		.pCommandBuffers = &cb,
+		.signalSemaphoreCount = values.signalSemaphoreValueCount,
+		.pSignalSemaphores = &reach.semaphore,
 	};
 	VkResult r = d->ResetFences(d->device, 1, &fence);
 	return r == VK_SUCCESS ? d->QueueSubmit(queue, 1, &info, fence) : r;

@@ -146,11 +146,12 @@ func (c Commands) Begin(sets, pool, queryPool uint64, queries int, once bool) Re
 		C.uint32_t(queries), many))
 }
 
-// Barrier makes everything before it done, and its writes visible to everything after it.
-func (c Commands) Barrier() { C.vks_cmd_barrier(c.d, c.cb, 0) }
+// Barrier makes everything before it done, and its writes visible to everything after it; transfer says that the queue
+// may be one that only copies.
+func (c Commands) Barrier(transfer bool) { C.vks_cmd_barrier(c.d, c.cb, flag(transfer), 0) }
 
 // HostBarrier makes the writes before it visible to the host.
-func (c Commands) HostBarrier() { C.vks_cmd_barrier(c.d, c.cb, 1) }
+func (c Commands) HostBarrier(transfer bool) { C.vks_cmd_barrier(c.d, c.cb, flag(transfer), 1) }
 
 // Timestamp writes the time at which everything before it is done.
 func (c Commands) Timestamp(pool uint64, query int) {
@@ -177,9 +178,21 @@ func (c Commands) Fill(dst, off, bytes uint64, value uint32) {
 // End ends recording.
 func (c Commands) End() Result { return Result(C.vks_end(c.d, c.cb)) }
 
-// Submit resets the fence and starts the commands. The caller holds the queue's lock.
-func (c Commands) Submit(queue unsafe.Pointer, fence uint64) Result {
-	return Result(C.vks_submit(c.d, C.VkQueue(queue), c.cb, C.VkFence(fence)))
+// Timeline makes a VkSemaphore that counts from 0.
+func (d *Device) Timeline() (semaphore uint64, r Result) {
+	r = Result(C.vks_timeline(d.c, (*C.VkSemaphore)(&semaphore)))
+	return semaphore, r
+}
+
+// Point is when a Timeline counts Value; without a Semaphore, none.
+type Point struct{ Semaphore, Value uint64 }
+
+func (p Point) c() C.vks_point { return C.vks_point{C.VkSemaphore(p.Semaphore), C.uint64_t(p.Value)} }
+
+// Submit resets the fence and starts the commands after one point; they reach another when they are done. The caller holds
+// the queue's lock.
+func (c Commands) Submit(queue unsafe.Pointer, fence uint64, after, reach Point) Result {
+	return Result(C.vks_submit(c.d, C.VkQueue(queue), c.cb, C.VkFence(fence), after.c(), reach.c()))
 }
 
 // FenceStatus is Success, NotReady or an error.

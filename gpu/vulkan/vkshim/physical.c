@@ -22,6 +22,7 @@ static const struct {
 	{"VK_KHR_cooperative_matrix", VKS_EXT_COOPERATIVE_MATRIX},
 	{"VK_EXT_memory_budget", VKS_EXT_MEMORY_BUDGET},
 	{"VK_KHR_shader_integer_dot_product", VKS_EXT_DOT},
+	{"VK_KHR_timeline_semaphore", VKS_EXT_TIMELINE},
 };
 
 static VkResult device_extensions(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t *bits) {
@@ -112,6 +113,9 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 	VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, NULL};
 	if (api >= VERSION(1, 3) || ext & VKS_EXT_DOT)
 		CHAIN(f, dot);
+	VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, NULL};
+	if (api >= VERSION(1, 2) || ext & VKS_EXT_TIMELINE)
+		CHAIN(f, timeline);
 	VkPhysicalDeviceVulkanMemoryModelFeatures model = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, NULL};
 	VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, NULL};
 	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, NULL};
@@ -141,7 +145,7 @@ VkResult vks_device_facts(void *gipa, VkInstance instance, VkPhysicalDevice phys
 		(s16.storageBuffer16BitAccess ? VKS_STORAGE16 : 0) | (s8.storageBuffer8BitAccess ? VKS_STORAGE8 : 0) |
 		(f.features.shaderInt16 ? VKS_INT16 : 0) | (f.features.shaderInt64 ? VKS_INT64 : 0) |
 		(f.features.shaderFloat64 ? VKS_FLOAT64 : 0) | (out->matrices > 0 ? VKS_MATRIX : 0) |
-		(dot.shaderIntegerDotProduct ? VKS_DOT : 0) |
+		(timeline.timelineSemaphore ? VKS_TIMELINE : 0) | (dot.shaderIntegerDotProduct ? VKS_DOT : 0) |
 		(dot.shaderIntegerDotProduct && fast.accelerated[VK_DOT_4X8_PACKED_SIGNED] ? VKS_DOT_FAST : 0);
 	return VK_SUCCESS;
 }
@@ -168,30 +172,39 @@ uint32_t vks_queue_families(void *gipa, VkInstance instance, VkPhysicalDevice ph
 
 struct device_info {
 	VkDeviceCreateInfo info; // first: the address of the whole is the address of this
-	VkDeviceQueueCreateInfo queue;
-	float priority;
+	VkDeviceQueueCreateInfo queues[2];
+	float priorities[1 + VKS_TRANSFER_QUEUES];
 	VkPhysicalDeviceFeatures2 features;
 	VkPhysicalDevice16BitStorageFeatures s16;
 	VkPhysicalDevice8BitStorageFeatures s8;
 	VkPhysicalDeviceShaderFloat16Int8Features f16;
 	VkPhysicalDeviceShaderIntegerDotProductFeatures dot;
+	VkPhysicalDeviceTimelineSemaphoreFeatures timeline;
 	VkPhysicalDeviceVulkanMemoryModelFeatures model;
 	VkPhysicalDeviceSubgroupSizeControlFeatures sizes;
 	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
-	const char *extensions[5];
+	const char *extensions[6];
 };
 
-void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t extensions) {
+void *vks_device_info(uint32_t api, uint32_t family, uint32_t transfer_family, uint32_t transfer_queues,
+	uint32_t features, uint32_t extensions) {
 	struct device_info *c = calloc(1, sizeof *c);
 	if (c == NULL)
 		return NULL;
-	c->priority = 1;
-	c->queue = (VkDeviceQueueCreateInfo){
-		.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-		.queueFamilyIndex = family,
-		.queueCount = 1,
-		.pQueuePriorities = &c->priority,
-	};
+	if (transfer_queues > VKS_TRANSFER_QUEUES)
+		transfer_queues = VKS_TRANSFER_QUEUES;
+	for (uint32_t i = 0; i <= transfer_queues; i++)
+		c->priorities[i] = 1;
+	for (int i = 0; i < 2; i++)
+		c->queues[i] = (VkDeviceQueueCreateInfo){
+			.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+			.queueFamilyIndex = i == 0 ? family : transfer_family,
+			.queueCount = i == 0 ? 1 : transfer_queues,
+			.pQueuePriorities = c->priorities,
+		};
+	int apart = transfer_queues > 0 && transfer_family != family; // Vulkan wants a family named once
+	if (!apart)
+		c->queues[0].queueCount += transfer_queues;
 	c->features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
 	c->features.features.shaderInt16 = (features & VKS_INT16) != 0;
 	c->features.features.shaderInt64 = (features & VKS_INT64) != 0;
@@ -199,8 +212,8 @@ void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t
 	c->info = (VkDeviceCreateInfo){
 		.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
 		.pNext = &c->features,
-		.queueCreateInfoCount = 1,
-		.pQueueCreateInfos = &c->queue,
+		.queueCreateInfoCount = apart ? 2 : 1,
+		.pQueueCreateInfos = c->queues,
 		.ppEnabledExtensionNames = c->extensions,
 	};
 	if (features & VKS_STORAGE16) {
@@ -229,6 +242,13 @@ void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t
 		CHAIN(c->features, c->dot);
 		if (api < VERSION(1, 3))
 			c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_shader_integer_dot_product";
+	}
+	if (features & VKS_TIMELINE) {
+		c->timeline.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
+		c->timeline.timelineSemaphore = 1;
+		CHAIN(c->features, c->timeline);
+		if (api < VERSION(1, 2))
+			c->extensions[c->info.enabledExtensionCount++] = "VK_KHR_timeline_semaphore";
 	}
 	if (features & VKS_MATRIX) {
 		c->model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;

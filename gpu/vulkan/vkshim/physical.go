@@ -7,7 +7,7 @@ import "C"
 
 import "unsafe"
 
-// Features of a device that kernels may use, as bits.
+// Features of a device that are used, as bits.
 const (
 	Float16   uint32 = C.VKS_FLOAT16
 	Int8      uint32 = C.VKS_INT8
@@ -18,6 +18,7 @@ const (
 	Float64   uint32 = C.VKS_FLOAT64
 	Dot       uint32 = C.VKS_DOT      // dot products of integers
 	DotFast   uint32 = C.VKS_DOT_FAST // of packed signed bytes, by an instruction of the hardware
+	Timelines uint32 = C.VKS_TIMELINE // semaphores that count, for several queues
 )
 
 // Extensions of a device that are worth reporting, as bits.
@@ -94,8 +95,13 @@ func (l *Loader) QueueFamilies(instance, phys unsafe.Pointer) []QueueFamily {
 	return out
 }
 
+// TransferQueues is how many queues for transfers a device is asked for at most: one for each direction.
+const TransferQueues = C.VKS_TRANSFER_QUEUES
+
 // DeviceInfo makes a VkDeviceCreateInfo in C memory, for the binding to pass on and for Free to release: one queue of
-// the family, and the features (bits of Facts.Features that the device has).
-func DeviceInfo(api, family, features, extensions uint32) unsafe.Pointer {
-	return C.vks_device_info(C.uint32_t(api), C.uint32_t(family), C.uint32_t(features), C.uint32_t(extensions))
+// the family, some for transfers of another (or more of the same), and the features (bits of Facts.Features that the
+// device has).
+func DeviceInfo(api, family, transferFamily, transferQueues, features, extensions uint32) unsafe.Pointer {
+	return C.vks_device_info(C.uint32_t(api), C.uint32_t(family), C.uint32_t(transferFamily), C.uint32_t(transferQueues),
+		C.uint32_t(features), C.uint32_t(extensions))
 }

@@ -41,6 +41,7 @@ enum {
 	VKS_MATRIX = 1 << 7, // cooperative matrices, with all that kernels with them need
 	VKS_DOT = 1 << 8,    // dot products of integers
 	VKS_DOT_FAST = 1 << 9, // of packed signed bytes, faster than by other instructions
+	VKS_TIMELINE = 1 << 10, // semaphores that count
 };
 
 enum {
@@ -55,6 +56,7 @@ enum {
 	VKS_EXT_COOPERATIVE_MATRIX = 1 << 8,
 	VKS_EXT_MEMORY_BUDGET = 1 << 9,
 	VKS_EXT_DOT = 1 << 10,
+	VKS_EXT_TIMELINE = 1 << 11,
 };
 
 enum { VKS_MATRIX_SHAPES = 16 };
@@ -91,8 +93,13 @@ uint64_t vks_memory_budget(void *gipa, VkInstance instance, VkPhysicalDevice phy
 // vks_queue_families writes up to n families and returns how many there are.
 uint32_t vks_queue_families(void *gipa, VkInstance instance, VkPhysicalDevice phys, uint32_t n, VkQueueFamilyProperties *out);
 
-// vks_device_info returns a VkDeviceCreateInfo, to be freed: one queue of the family, and the features.
-void *vks_device_info(uint32_t api, uint32_t family, uint32_t features, uint32_t extensions);
+// VKS_TRANSFER_QUEUES is how many queues for transfers a device is asked for at most.
+#define VKS_TRANSFER_QUEUES 2
+
+// vks_device_info returns a VkDeviceCreateInfo, to be freed: one queue of the family and so many of another (or more of the
+// same), and the features.
+void *vks_device_info(uint32_t api, uint32_t family, uint32_t transfer_family, uint32_t transfer_queues,
+	uint32_t features, uint32_t extensions);
 
 // Devices: device.c.
 
@@ -119,7 +126,8 @@ VkResult vks_command_buffer(vks_device *d, VkCommandPool pool, VkCommandBuffer *
 // queries may be 0.
 VkResult vks_begin(vks_device *d, VkDescriptorPool sets, VkCommandPool pool, VkCommandBuffer cb, VkQueryPool query_pool,
 	uint32_t queries, int many);
-void vks_cmd_barrier(vks_device *d, VkCommandBuffer cb, int to_host);
+// vks_cmd_barrier: with transfer, in terms that a family of queues that only copies knows.
+void vks_cmd_barrier(vks_device *d, VkCommandBuffer cb, int transfer, int to_host);
 void vks_cmd_timestamp(vks_device *d, VkCommandBuffer cb, VkQueryPool pool, uint32_t query);
 void vks_cmd_dispatch(vks_device *d, VkCommandBuffer cb, VkPipeline pipeline, VkPipelineLayout layout,
 	VkDescriptorSet set, uint32_t push_bytes, const void *push, uint32_t x, uint32_t y, uint32_t z);
@@ -128,8 +136,18 @@ void vks_cmd_copy(vks_device *d, VkCommandBuffer cb, VkBuffer src, VkBuffer dst,
 void vks_cmd_fill(vks_device *d, VkCommandBuffer cb, VkBuffer dst, uint64_t off, uint64_t bytes, uint32_t value);
 VkResult vks_end(vks_device *d, VkCommandBuffer cb);
 
-// vks_submit resets the fence before.
-VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fence);
+// vks_timeline makes a semaphore that counts from 0.
+VkResult vks_timeline(vks_device *d, VkSemaphore *out);
+
+// vks_point is when a timeline semaphore counts value.
+typedef struct {
+	VkSemaphore semaphore;
+	uint64_t value;
+} vks_point;
+
+// vks_submit resets the fence before. The commands wait for one point and reach another when they are done; a point without a
+// semaphore is none.
+VkResult vks_submit(vks_device *d, VkQueue queue, VkCommandBuffer cb, VkFence fence, vks_point after, vks_point reach);
 VkResult vks_fence_status(vks_device *d, VkFence fence);
 VkResult vks_fence_wait(vks_device *d, VkFence fence, uint64_t timeout_ns);
 VkResult vks_timestamps(vks_device *d, VkQueryPool pool, uint32_t n, uint64_t *out);
