@@ -187,8 +187,8 @@ func TestKilledRunGoesOn(t *testing.T) {
 		changed      [2]string   // an input, and another in its place
 		says         string
 	}{
-		{conv, "cpu", finished(dir, 3), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
-		{conv, list, finished(dir, 3), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
+		{conv, "cpu", finished(dir), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
+		{conv, list, finished(dir), [2]string{"w.npy", "w2.npy"}, "wei has changed"},
 		{sums, "cpu", exists(dir, "y.npy.sum0"), [2]string{"batch.npy", "grad.npy"}, "src has changed"},
 		{sums, list, exists(dir, "y.npy.sum0"), [2]string{"batch.npy", "grad.npy"}, "src has changed"},
 	} {
@@ -211,11 +211,7 @@ func TestKilledRunGoesOn(t *testing.T) {
 		if code != exitDone || found == nil {
 			t.Fatalf("%v again: exit %d, %s", args, code, errs)
 		}
-		least := 1 // the sum of one tile
-		if c.args == conv {
-			least = 3
-		}
-		if n, err := strconv.Atoi(found[2]); err != nil || n < least {
+		if n, err := strconv.Atoi(found[2]); err != nil || n < 1 {
 			t.Errorf("%v again: %s", args, errs)
 		}
 		whole, _, _ := strings.Cut(strings.ReplaceAll(c.args, "y.npy", "whole.npy"), " --mem-limit")
@@ -243,11 +239,11 @@ func exists(dir, name string) func() bool {
 	}
 }
 
-// finished says whether a run's journal has so many results.
-func finished(dir string, results int) func() bool {
+// finished says whether a run's journal has results.
+func finished(dir string) func() bool {
 	return func() bool {
 		text, _ := os.ReadFile(filepath.Join(dir, "y.npy.journal"))
-		return strings.Count(string(text), "done") >= results
+		return strings.Contains(string(text), "done")
 	}
 }
 
