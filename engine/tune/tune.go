@@ -100,7 +100,8 @@ type tuner struct {
 }
 
 // Problem tunes one problem on a device, which was opened with engine.NoFallback and engine.WithTuning(nil), and stores
-// the winner. Of a problem that the device or its memory limit cannot hold it tunes the largest tile, which is what runs of it plan.
+// the winner. Of a problem that the device or its memory limit cannot hold it tunes the largest tile, which is what runs of it
+// plan, but for a winner whose workspace is larger and makes for smaller tiles.
 func Problem(ctx context.Context, oracle, dev *engine.Device, p problem.Problem, db *tuned.DB, o Options) Result {
 	o.Budget = cmp.Or(o.Budget, 10*time.Second)
 	r := Result{Problem: p.String(), Device: dev.Spec()}
