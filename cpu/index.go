@@ -44,6 +44,7 @@ type pointed struct {
 	p            *problem.Problem
 	t            *tensors
 	small, large [3]int
+	w            *windows // of a pooling
 }
 
 var (
@@ -70,7 +71,7 @@ func (x *pointed) cell(nc, i int) int {
 func unpool(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
 	clear(t.f[problem.Dst])
-	x := pointed{p, t, in, out}
+	x := pointed{p, t, in, out, nil}
 	return x.byPlane(ctx, &sending)
 }
 
@@ -86,7 +87,7 @@ func (x *pointed) send(nc int) {
 // unpoolBackward fetches each gradient from where its index says.
 func unpoolBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
 	in, out := spatialSizes(p)
-	return fetching.parallel(ctx, p.N*p.IC, 1, &pointed{p, t, in, out})
+	return fetching.parallel(ctx, p.N*p.IC, 1, &pointed{p, t, in, out, nil})
 }
 
 func (x *pointed) fetch(nc int) {
@@ -101,41 +102,34 @@ func (x *pointed) fetch(nc int) {
 
 // maxBackward adds each gradient where the index of its maximum says. An index outside of its own window is none that
 // the forward pooling wrote: it is ignored, as the GPUs do, which look for a cell's windows and not for a window's cell.
-func maxBackward(ctx context.Context, p *problem.Problem, t *tensors) error {
+func maxBackward(ctx context.Context, p *problem.Problem, w *windows, t *tensors) error {
 	in, out := spatialSizes(p)
-	clear(t.f[problem.DiffSrc])
-	x := pointed{p, t, out, in}
-	return x.byPlane(ctx, &returning)
+	chunk := 1 + (1<<12)/(volume(in)+volume(out))
+	return returning.parallel(ctx, p.N*p.IC, chunk, &pointed{p, t, out, in, w})
 }
 
 func (x *pointed) giveBack(nc int) {
-	dy, dx := x.t.f[problem.DiffDst], x.t.f[problem.DiffSrc]
-	for i := nc * volume(x.small); i < (nc+1)*volume(x.small); i++ {
-		if cell := x.cell(nc, i); holds(x.p, i, cell) {
-			dx[cell] += dy[i]
-		}
+	cells, w := volume(x.large), x.w
+	to := x.t.f[problem.DiffSrc][nc*cells:][:cells]
+	clear(to)
+	i := nc * volume(x.small)
+	indices, by := x.t.i[problem.Ind], x.t.f[problem.DiffDst]
+	first := 0
+	if x.p.Indices != problem.Plane {
+		first = nc * cells
 	}
-}
-
-// holds says whether the window of a pooling's output element, both flat indices, has the source cell.
-func holds(p *problem.Problem, element, cell int) bool {
-	if cell < 0 {
-		return false
-	}
-	in, out := spatialSizes(p)
-	nc, x := split(int64(element), out)
-	plane, at := split(int64(cell), in)
-	for i, a := range p.Axes {
-		if p.Adaptive {
-			if start, end := a.AdaptiveWindow(x[i]); at[i] < start || at[i] >= end {
-				return false
+	for _, sz := range w.spans[0] {
+		for _, sy := range w.spans[1] {
+			for _, sx := range w.spans[2] {
+				cell := int(indices[i]) - first
+				if x.p.Indices == problem.Column {
+					cell = x.cell(nc, i) - first
+				}
+				if w.holds([3]span{sz, sy, sx}, cell) {
+					to[cell] += by[i]
+				}
+				i++
 			}
-			continue
-		}
-		steps := at[i] - (x[i]*a.Stride - a.PadL)
-		if steps < 0 || steps%a.Dilation != 0 || steps/a.Dilation >= a.Kernel || at[i] >= a.In+min(0, a.PadR) {
-			return false
 		}
 	}
-	return nc == plane
 }

@@ -47,3 +47,25 @@ func TestMaxCells(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowHolds compares windows' arithmetic with the definition, for every cell and what is none: with dilation, padding,
+// cropping and windows that adapt.
+func TestWindowHolds(t *testing.T) {
+	for _, text := range []string{
+		"ih9kh3sh2ph1", "ih9iw7kh3kw2sh1sw3ph1pw0dh1dw0", "id4ih5iw6kd2kh3kw2sd1sh2sw2pd1ph1pw1", "ih7iw5kh4kw5ph3pw4", "ih6kh3sh1ph1dh2",
+		"id5ih4iw3kd3kh2kw2dd1dh1dw1pd2ph1pw1", "ih11iw10oh3ow4kh3kw2sh3sw2ph-1pw-1",
+	} {
+		p := problemtest.Parse(t, "pool:max:BWD_D:indices=plane:mb1ic1"+text)
+		w := newWindows(&p)
+		in, out := spatialSizes(&p)
+		for i := range volume(out) {
+			_, x := split(int64(i), out)
+			for cell := -2; cell < volume(in)+2; cell++ {
+				want := cell < volume(in) && holds(&p, i, cell)
+				if got := w.holds([3]span{w.spans[0][x[0]], w.spans[1][x[1]], w.spans[2][x[2]]}, cell); got != want {
+					t.Fatalf("%s: window %d has cell %d: %v, not %v", text, i, cell, got, want)
+				}
+			}
+		}
+	}
+}

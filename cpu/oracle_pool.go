@@ -255,3 +255,26 @@ func (o *oracle) indexedBackward() func(int64) driver.Element {
 	}
 	return func(i int64) driver.Element { return o.plain(sums[i]) }
 }
+
+// holds says whether the window of a pooling's output element, both flat indices, has the source cell.
+func holds(p *problem.Problem, element, cell int) bool {
+	if cell < 0 {
+		return false
+	}
+	in, out := spatialSizes(p)
+	nc, x := split(int64(element), out)
+	plane, at := split(int64(cell), in)
+	for i, a := range p.Axes {
+		if p.Adaptive {
+			if start, end := a.AdaptiveWindow(x[i]); at[i] < start || at[i] >= end {
+				return false
+			}
+			continue
+		}
+		steps := at[i] - (x[i]*a.Stride - a.PadL)
+		if steps < 0 || steps%a.Dilation != 0 || steps/a.Dilation >= a.Kernel || at[i] >= a.In+min(0, a.PadR) {
+			return false
+		}
+	}
+	return nc == plane
+}

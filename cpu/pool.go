@@ -114,10 +114,22 @@ func (w *windows) norm(plane []float32, x [3]int, power int) float64 {
 	var total float64
 	w.cells(x, func(at, n int) {
 		for i := range n {
-			total += math.Pow(math.Abs(float64(plane[at+i*w.step[2]])), float64(power))
+			total += raised(math.Abs(float64(plane[at+i*w.step[2]])), power)
 		}
 	})
 	return root(total, power)
+}
+
+// raised is a power of v.
+func raised(v float64, power int) float64 {
+	total := 1.0
+	for ; power > 0; power >>= 1 {
+		if power&1 == 1 {
+			total *= v
+		}
+		v *= v
+	}
+	return total
 }
 
 // root is the P-th root of a sum.
@@ -146,8 +158,16 @@ func (o *pooled) backward(nc int) {
 	if src := o.t.f[problem.Src]; src != nil {
 		from = src[nc*volume(in):][:volume(in)]
 	}
+	var x [3]int
 	for i, v := range o.t.f[problem.DiffDst][nc*volume(out):][:volume(out)] {
-		_, x := split(int64(i), out)
+		if i > 0 { // the next window
+			for a := 2; a >= 0; a-- {
+				if x[a]++; x[a] < out[a] {
+					break
+				}
+				x[a] = 0
+			}
+		}
 		switch {
 		case p.Kind == problem.Max:
 			if _, cell := w.max(from, x); cell >= 0 {
@@ -187,5 +207,5 @@ func normShare(v, y, dy float64, power int) float64 {
 	case power == 1 && v > 0:
 		return dy
 	}
-	return dy * math.Copysign(math.Pow(math.Abs(v)/y, float64(power-1)), v)
+	return dy * math.Copysign(raised(math.Abs(v)/y, power-1), v)
 }

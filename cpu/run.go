@@ -154,7 +154,7 @@ func runDirect(ctx context.Context, j *job) error {
 		case !backward:
 			return pool(ctx, p, j.windows, t)
 		case p.Indices != problem.NoIndices:
-			return maxBackward(ctx, p, t)
+			return maxBackward(ctx, p, j.windows, t)
 		}
 		return poolBackward(ctx, p, j.windows, t)
 	case problem.Unpool:

@@ -93,3 +93,25 @@ func (w *windows) divisors(out [3]int) []float32 {
 	}
 	return all
 }
+
+// holds says whether a window has a cell of the plane, if that is one.
+func (w *windows) holds(s [3]span, cell int) bool {
+	if s[0].n == 0 || s[1].n == 0 || s[2].n == 0 {
+		return false
+	}
+	from := cell - w.cell(s[0].at, s[1].at, s[2].at)
+	if from < 0 {
+		return false
+	}
+	steps := [3]int{w.step[0] * w.in[1] * w.in[2], w.step[1] * w.in[2], w.step[2]}
+	for a, n := range [2]int{s[0].n, s[1].n} {
+		if n > 1 {
+			i := from / steps[a]
+			if i >= n {
+				return false
+			}
+			from -= i * steps[a]
+		}
+	}
+	return from <= (s[2].n-1)*steps[2] && (steps[2] == 1 || from%steps[2] == 0)
+}
