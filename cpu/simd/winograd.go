@@ -100,7 +100,7 @@ type WinogradCall struct {
 	Scratch   []float32
 
 	t   tile
-	off [17]int
+	off [18]int
 }
 
 // Source writes the planes of the source's tiles, one after the other; src is planes of the source, from the first channel on.
@@ -131,6 +131,14 @@ func (c *WinogradCall) Source(w *WinogradSrc, src []float32) {
 			lanes := min(k.lanes, end-x)
 			if t.lanes = lanes; k.whole && done+k.lanes <= w.Count {
 				t.lanes = k.lanes // what is too much is overwritten by the next
+			}
+			switch { // where the next one of these vectors begins, or that of the next channels
+			case x+k.lanes < end:
+				c.off[17] = m * k.lanes
+			case done+lanes < w.Count:
+				c.off[17] = m * (w.Width - x)
+			default:
+				c.off[17] = len(t.b) - m*((r-w.First/w.Tiles)*w.Width+x-w.First%w.Tiles)
 			}
 			t.c = c.Planes[done:][:(planes-1)*c.Plane+(c.Channels-1)*c.LD+t.lanes]
 			k.winograd[m/2-1].src(t)

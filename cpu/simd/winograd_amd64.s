@@ -372,8 +372,8 @@ channel:
 	MOVQ  DX, BX
 	MOVQ  1040(SI), R13
 	MOVQ  48(DI), AX
-	MOVQ  16(AX), AX
-	SHLQ  $0x03, AX
+	MOVQ  136(AX), AX
+	SHLQ  $0x02, AX
 	KMOVW 1024(SI), K1
 
 row:
@@ -965,8 +965,8 @@ channel:
 	MOVQ  DX, BX
 	MOVQ  2320(SI), R13
 	MOVQ  48(DI), AX
-	MOVQ  16(AX), AX
-	SHLQ  $0x03, AX
+	MOVQ  136(AX), AX
+	SHLQ  $0x02, AX
 	KMOVW 2304(SI), K1
 
 row:
@@ -2003,8 +2003,8 @@ channel:
 	MOVQ    DX, BX
 	MOVQ    4112(SI), R13
 	MOVQ    48(DI), AX
-	MOVQ    16(AX), AX
-	SHLQ    $0x03, AX
+	MOVQ    136(AX), AX
+	SHLQ    $0x02, AX
 	VMOVUPS thirdLanes<>+0(SB), Z18
 	VMOVUPS thirdLanes<>+64(SB), Z19
 	VMOVUPS thirdLanes<>+128(SB), Z20
@@ -4062,8 +4062,8 @@ channel:
 	MOVQ  DX, BX
 	MOVQ  656(SI), R13
 	MOVQ  48(DI), AX
-	MOVQ  16(AX), AX
-	SHLQ  $0x03, AX
+	MOVQ  136(AX), AX
+	SHLQ  $0x02, AX
 
 row:
 	PREFETCHT0 (BX)(AX*1)
@@ -4602,8 +4602,8 @@ channel:
 	MOVQ  DX, BX
 	MOVQ  1360(SI), R13
 	MOVQ  48(DI), AX
-	MOVQ  16(AX), AX
-	SHLQ  $0x03, AX
+	MOVQ  136(AX), AX
+	SHLQ  $0x02, AX
 
 row:
 	PREFETCHT0   (BX)(AX*1)
@@ -5718,8 +5718,8 @@ channel:
 	MOVQ    DX, BX
 	MOVQ    2320(SI), R13
 	MOVQ    48(DI), AX
-	MOVQ    16(AX), AX
-	SHLQ    $0x03, AX
+	MOVQ    136(AX), AX
+	SHLQ    $0x02, AX
 	VMOVUPS thirdLanes<>+384(SB), Y13
 	VMOVUPS thirdLanes<>+416(SB), Y14
 	VMOVUPS thirdLanes<>+448(SB), Y15

@@ -36,7 +36,7 @@ func (w transform) number(i int) operand.Mem {
 //
 // for x < tile.lanes; of d, rows from tile.add on are there, tile.rows of them, the others are zeros. Of vector v of a row,
 // v ≤ m, lanes off[3+2v] … off[4+2v] are there to be loaded, the others are zeros, too. The first pass is along the rows, each
-// of which is parted by m: what neighbouring tiles have at the same place become neighbours. What is two channels further is
+// of which is parted by m: what neighbouring tiles have at the same place become neighbours. What is off[17] elements further is
 // fetched meanwhile.
 func (w transform) cells() {
 	w.start("Src", "transforms a vector of tiles of the source, for some channels")
@@ -75,8 +75,8 @@ func (w transform) cells() {
 	w.MOVQ(regB, wPoint)
 	w.MOVQ(w.number(cellsFirst), between)
 	w.MOVQ(at(regTile, tileOff), regTmp)
-	w.MOVQ(at(regTmp, 16), regTmp)
-	w.SHLQ(operand.Imm(3), regTmp)
+	w.MOVQ(at(regTmp, 8*17), regTmp)
+	w.SHLQ(operand.Imm(2), regTmp)
 	if w.m == 6 {
 		w.thirdTables()
 	}
