@@ -336,11 +336,11 @@ func (t *transformation) transformAll(w *transformer, u unit) {
 // unit is a strip of a group, of one image or of several ones.
 type unit struct {
 	strip
-	group, image, images int
+	index, group, image, images int
 }
 
 func (w *winogradProduct) at(i int) unit {
-	u := unit{strip: w.stripAt(i % w.strips()), group: i / w.strips() % w.groups}
+	u := unit{strip: w.stripAt(i % w.strips()), index: i, group: i / w.strips() % w.groups}
 	u.image = i / w.strips() / w.groups * w.together
 	u.images = min(w.together, w.n-u.image)
 	return u
@@ -377,7 +377,9 @@ func (t *transformation) multiply(w *transformer, u unit, block int) {
 	w.rows = w.rows.On(w.source)
 	plane := volume(t.l.out)
 	w.call = simd.Call{A: packed, B: &w.rows, C: w.products, LDC: t.ld()}
-	if !t.far {
+	if next := u.index + t.pool.Workers(); t.far && next < t.units() {
+		w.call.Later = t.reads(t.at(next), t.from*block/t.blocks(), t.from*(block+1)/t.blocks())
+	} else if !t.far {
 		w.call.Later = t.lines(u.strip, t.channels(u, 0, t.to, plane, t.target)[first*plane:][:m*plane])
 	}
 	gemm.Batch(w.ws, &w.call, t.m.Planes(), gemm.PackedA(), t.planes[0], t.planes[1])
@@ -419,6 +421,23 @@ func (t *transformation) results(w *transformer, u unit, image, first int, to []
 			t.chain.rest.block(u.image+image, first, at, to[at:], plane, w.planes.Channels, d.Cols)
 		}
 	}
+}
+
+// reads is what is read for a strip, or a bit less, of some channels: which a worker is likely to come to next where workers
+// take strips in turn.
+func (t *transformation) reads(u unit, first, end int) simd.Lines {
+	s := t.tilesOf(u.strip)
+	plane := s.Height * s.Width
+	top, left := max(0, s.Y), max(0, s.X)
+	rows := min(s.Height, s.Y+int(t.m)*s.Rows+2) - top
+	l := simd.Lines{Rows: max(0, rows), N: min(s.Width-left, int(t.m)*s.Tiles), LD: s.Width, Plane: plane}
+	if s.Tiles == t.row { // whole lines, which are one
+		l.Rows, l.N = 1, rows*s.Width
+	}
+	if rows > 0 && l.N > 0 && first < end {
+		l.Data = t.channels(u, 0, t.from, plane, t.source)[first*plane : end*plane][top*s.Width+left:]
+	}
+	return l
 }
 
 // lines is where the results of a strip go, or a bit more.

@@ -68,6 +68,7 @@ func TestWinogradStrips(t *testing.T) {
 		"mb2ic128ih9iw400oc8kh3kw3ph1pw1", // parts of rows
 		"mb7ic40ih14oc40oh14kh3ph1",       // several images together
 		"g3mb5ic36ih7oc51oh7kh3ph1",       // and the last of them, of groups
+		"mb4ic1ih256oc70oh256kh3ph1",      // results past the caches, more blocks of them than channels to read
 	} {
 		p := problemtest.Parse(t, text)
 		in := operands(t, r, &p)
