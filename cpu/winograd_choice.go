@@ -79,10 +79,10 @@ type costs struct {
 }
 
 var costsOf = map[simd.ISA]costs{
-	simd.AVX512: {start: 1650, step: 0.123, patch: 7.14, store: 0.235,
-		starts: 2000, steps: 0.111, source: 1.5, results: 1.97, far: 0.36, memory: 0.663, again: 0.9, shared: 1200},
-	simd.AVX2: {start: 1690, step: 0.135, patch: 4.06, store: 0.756,
-		starts: 2340, steps: 0.129, source: 1.3, results: 2.07, far: 0.584, memory: 0.318, again: 0.9, shared: 1180},
+	simd.AVX512: {start: 1510, step: 0.108, patch: 12.8, store: 0.473,
+		starts: 2430, steps: 0.131, source: 1.27, results: 2.21, far: 0.159, memory: 0.436, again: 0.5, shared: 1200},
+	simd.AVX2: {start: 1660, step: 0.134, patch: 5.7, store: 0.915,
+		starts: 3050, steps: 0.122, source: 1.05, results: 2.32, far: 0.354, memory: 0.454, again: 0.5, shared: 1180},
 	simd.Portable: {start: 2900, step: 0.929, patch: 5.76, store: 8.64,
 		starts: 0, steps: 0.93, source: 15, results: 26.3, far: 3.97, memory: 0, again: 0, shared: 8960},
 }
@@ -121,7 +121,7 @@ func positions(p *problem.Problem) (out [3]int) {
 }
 
 // worthTransforming says whether transformed tiles should be faster than the implicit product, by so much that it is worth
-// their rounding. Of fewer channels no size was.
+// their rounding. Of fewer channels hardly any size was.
 func worthTransforming(isa simd.ISA, p *problem.Problem, several int) bool {
 	const channels = 16
 	_, least := bestSize(isa, p, several)
