@@ -96,6 +96,7 @@ type Job struct {
 	most   problem.Problem // … which is this
 	ways   arithmetics     // of all tiles
 	why    string
+	hoped  int // tiles by their tensors alone
 	choice string
 	fell   *engine.Fallback
 }
@@ -145,8 +146,44 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, o Optio
 	return j, err
 }
 
-// prepareOne is Prepare for one device.
+// worthTransforming is how many times as many tiles the memory that transforms take may make for: with more come smaller
+// transforms, and weights that are transformed again and again.
+const worthTransforming = 1.25
+
+// prepareOne is Prepare for one device. Where the memory that transforms take leaves room for small tiles alone, it does without
+// them.
 func prepareOne(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
+	j, err := prepareBy(ctx, dev, p, o)
+	if o.Exact || o.Algorithm != "" || ctx.Err() != nil {
+		return j, err
+	}
+	if o.Exact = true; err != nil {
+		if o.Steps == nil || !errors.Is(err, driver.ErrUnsupported) {
+			return nil, err
+		}
+		if plain, other := prepareBy(ctx, dev, p, o); other == nil { // as it may have been cut for
+			return plain, nil
+		}
+		return nil, err
+	}
+	if o.Steps != nil || j.dev != dev || float64(j.Tiles.Len()) < worthTransforming*float64(j.hoped) {
+		return j, nil
+	}
+	plain, err := prepareBy(ctx, dev, p, o)
+	if err != nil {
+		return j, nil
+	}
+	if float64(j.Tiles.Len()) < worthTransforming*float64(plain.Tiles.Len()) {
+		j, plain = plain, j
+	}
+	if err := j.Close(); err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
+	return plain, nil
+}
+
+// prepareBy is prepareOne by what the options allow.
+func prepareBy(ctx context.Context, dev *engine.Device, p problem.Problem, o Options) (*Job, error) {
 	if o.MemLimit > 0 {
 		_ = dev.Trim() // the limit is a promise for all of the device's memory; a lost device says so in the next call
 	}
@@ -154,9 +191,12 @@ func prepareOne(ctx context.Context, dev *engine.Device, p problem.Problem, o Op
 	limit, why := l.MemoryBytes, ""
 	var moved *engine.Fallback
 	var short error // of memory, on this device
-	reopened := 0
+	reopened, hoped := 0, 0
 	for range attempts {
 		tiles, err := o.cut(p, l)
+		if err == nil && hoped == 0 {
+			hoped = tiles.Len()
+		}
 		if err != nil {
 			if why != "" {
 				err = fmt.Errorf("%w (smaller because %s)", err, why)
@@ -175,7 +215,7 @@ func prepareOne(ctx context.Context, dev *engine.Device, p problem.Problem, o Op
 			limit = l.MemoryBytes
 			continue
 		}
-		j := &Job{Tiles: tiles, o: o, dev: dev, why: why}
+		j := &Job{Tiles: tiles, o: o, dev: dev, why: why, hoped: hoped}
 		over, err := j.compile(ctx, limit)
 		if err == nil && over == 0 {
 			if moved != nil {

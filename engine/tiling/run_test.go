@@ -449,3 +449,38 @@ func TestResults(t *testing.T) {
 		t.Errorf("too few steps: %v", err)
 	}
 }
+
+// Under a limit that transforms' memory takes the most of, tiles are as large as plain sums make them; where there is room they
+// are transformed.
+func TestTransformsMakeRoom(t *testing.T) {
+	dev := open(t, "cpu")
+	p, err := problem.Parse("mb1ic64ih56oc64oh56kh3ph1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepare := func(o tiling.Options) *tiling.Job {
+		j, err := tiling.Prepare(t.Context(), dev, p, o)
+		if err != nil {
+			t.Fatalf("%+v: %v", o, err)
+		}
+		t.Cleanup(func() {
+			if err := j.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return j
+	}
+	if j := prepare(tiling.Options{}); j.Info().Arithmetic.Winograd == 0 {
+		t.Skip("the processor transforms nothing here: ", j.Info().Algorithm)
+	}
+	for _, limit := range []int64{300 << 10, 500 << 10, 700 << 10, 1 << 20} {
+		small, exact := prepare(tiling.Options{MemLimit: limit}), prepare(tiling.Options{MemLimit: limit, Exact: true})
+		if 4*small.Tiles.Len() >= 5*exact.Tiles.Len() {
+			t.Errorf("in %d bytes %v, by plain sums %v", limit, small.Tiles, exact.Tiles)
+		}
+		prepare(tiling.Options{MemLimit: limit, Steps: small.Tiles.Steps()}) // as one that goes on
+	}
+	if large := prepare(tiling.Options{MemLimit: 16 << 20}); large.Info().Arithmetic.Winograd == 0 {
+		t.Errorf("%v by %s, though there is room", large.Tiles, large.Info().Algorithm)
+	}
+}
