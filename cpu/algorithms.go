@@ -21,8 +21,9 @@ type algorithm struct {
 	run  func(context.Context, *job) error
 	// build plans what the run finds as job.igemm; nil for nothing.
 	build func(*Device, *problem.Problem) *igemm
-	// sized is build for those that have tiles to choose from.
-	sized func(*Device, *problem.Problem, simd.Winograd) *igemm
+	// sized is build with one of tiles, for those that have some to choose from.
+	sized func(*Device, *problem.Problem, string) *igemm
+	tiles func(*problem.Problem) []string
 	// scratch is how many floats a run takes beside its tensors; nil for none.
 	scratch func(*problem.Problem) int64
 	rounds  bool // results of small integers are not exact
@@ -39,9 +40,9 @@ var algorithms = []algorithm{
 	{name: "igemm", why: "matrix product of quads of bytes or pairs of 16-bit integers, from cached patches",
 		can: integral, run: runIntegers, build: newIntegers},
 	{name: "winograd", why: "products of transformed tiles: up to 5 times fewer multiplications, larger rounding errors",
-		can: transforms, run: runIgemm, build: newBestTransformed, sized: newTransformed, rounds: true},
+		can: transforms, run: runIgemm, build: newBestTransformed, sized: newSizedTransformed, tiles: winogradSizes, rounds: true},
 	{name: "fft", why: "products of Fourier transforms of tiles: few multiplications however large the kernel, larger rounding errors",
-		can: fourier, run: runIgemm, build: newFourier, rounds: true},
+		can: fourier, run: runIgemm, build: newBestFourier, sized: newSizedFourier, tiles: fourierTiles, rounds: true},
 	{name: "depthwise", why: "sums of windows that slide over planes, or of shifted rows of cached patches",
 		can: shifts, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, true) }},
 	{name: "rows", why: "windows that slide over planes, or are shifted rows of cached patches", can: sweeps, run: runRowPool, build: newRowPool},
@@ -49,6 +50,14 @@ var algorithms = []algorithm{
 	{name: "direct", why: "plain loops over rows", can: walks, run: runDirect, scratch: directScratch},
 	{name: "reference", why: "float64 loops, rounded once",
 		can: func(*problem.Problem) bool { return true }, run: runReference, scratch: referenceScratch},
+}
+
+// choices are an algorithm's tiles for a problem.
+func (a *algorithm) choices(p *problem.Problem) []string {
+	if a.tiles == nil {
+		return nil
+	}
+	return a.tiles(p)
 }
 
 func fuses(p *problem.Problem) bool { return p.Fused() }
@@ -170,17 +179,21 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := sizeOf(o.Tile)
-	if err != nil {
-		return nil, err
-	}
 	if elems := indexed(&p); elems > math.MaxInt32 {
 		return nil, fmt.Errorf("%w: indices are s32, and %d elements are to be counted: use indices=plane or a smaller batch",
 			driver.ErrUnsupported, elems)
 	}
+	var tiles []string // that there are
 	for _, a := range candidates(d.isa, &p) {
-		if o.Algorithm != "" && a.name != o.Algorithm || o.Exact && a.rounds || m != 0 && a.sized == nil {
+		if o.Algorithm != "" && a.name != o.Algorithm || o.Exact && a.rounds {
 			continue
+		}
+		if o.Tile != "" {
+			own := a.choices(&p)
+			if !slices.Contains(own, o.Tile) {
+				tiles = append(tiles, own...)
+				continue
+			}
 		}
 		pl := &plan{dev: d, p: p, algorithm: a, info: driver.PlanInfo{Algorithm: a.name, Why: a.why, Kernels: d.code()}}
 		tensors := 0.0
@@ -193,8 +206,8 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 			return nil, err
 		}
 		if a.build != nil {
-			if m != 0 {
-				pl.igemm = a.sized(d, &p, m)
+			if o.Tile != "" {
+				pl.igemm = a.sized(d, &p, o.Tile)
 			} else {
 				pl.igemm = a.build(d, &p)
 			}
@@ -217,8 +230,8 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 		}
 		return pl, nil
 	}
-	if m != 0 {
-		return nil, fmt.Errorf("%w: tile %q is one of winograd's, which does not run this", driver.ErrUnsupported, o.Tile)
+	if o.Tile != "" {
+		return nil, fmt.Errorf("%w: no tile %q for this on cpu, which has %v", driver.ErrUnsupported, o.Tile, tiles)
 	}
 	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm,
 		d.Algorithms(p))

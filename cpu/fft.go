@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -323,14 +324,36 @@ func (s *fftInverting) Do(worker, i int) {
 // fourier says whether transforms of tiles compute a problem.
 func fourier(p *problem.Problem) bool { return implicit(p) && fft.Applies(p, 0) == nil }
 
-// newFourier plans a problem by Fourier transforms.
-func newFourier(d *Device, p *problem.Problem) *igemm {
+// fourierText is how PlanOptions.Tile names tiles of t×t.
+func fourierText(t int) string { return fmt.Sprintf("t=%d", t) }
+
+// fourierTiles are the names of those that compute a problem.
+func fourierTiles(p *problem.Problem) (tiles []string) {
+	for _, t := range fft.Sizes {
+		if fft.Applies(p, t) == nil {
+			tiles = append(tiles, fourierText(t))
+		}
+	}
+	return tiles
+}
+
+// newBestFourier plans a problem by tiles of the size that should be fastest.
+func newBestFourier(d *Device, p *problem.Problem) *igemm {
 	t, _ := fftTile(p)
+	return newFourier(d, p, t)
+}
+
+// newSizedFourier plans a problem by the tiles of a name.
+func newSizedFourier(d *Device, p *problem.Problem, tile string) *igemm {
+	return newFourier(d, p, fft.Sizes[slices.IndexFunc(fft.Sizes, func(t int) bool { return fourierText(t) == tile })])
+}
+
+// newFourier plans a problem by Fourier transforms of tiles of t×t.
+func newFourier(d *Device, p *problem.Problem, t int) *igemm {
 	ig := newSums(d, p, func(l *lattice, n, groups, from, to int, _ place) summer {
 		return newFFTProduct(d, l, n, groups, from, to, t)
 	})
-	ig.transform = true
-	ig.arithmetic.FFT = t
+	ig.transform, ig.tile, ig.arithmetic.FFT = true, fourierText(t), t
 	return ig
 }
 
@@ -358,7 +381,7 @@ const (
 const fftWeights = 1 << 26
 
 // fftTransform is what a tile of a channel takes to be transformed, by fft.Sizes.
-var fftTransform = []float64{400, 1700, 20000}
+var fftTransform = []float64{60, 250, 1100, 9000}
 
 // fftTile is the best size of tiles for a problem, and the cycles that it is expected to take; 0 if there is none.
 func fftTile(p *problem.Problem) (best int, least float64) {

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
+	"github.com/gonvolve/gonvolve/engine/fft"
 	"github.com/gonvolve/gonvolve/engine/problem"
 )
 
@@ -49,12 +51,12 @@ func truth(t *testing.T, p problem.Problem, in driver.Operands, out problem.Role
 // ways are the algorithms for a problem with all tiles that they have, such as "winograd m=4".
 func ways(d *Device, p problem.Problem) (names []string) {
 	for _, a := range candidates(d.isa, &p) {
-		if a.sized == nil {
+		if a.tiles == nil {
 			names = append(names, a.name)
 			continue
 		}
-		for _, m := range simd.WinogradSizes {
-			names = append(names, a.name+" "+sizeText(m))
+		for _, tile := range a.tiles(&p) {
+			names = append(names, a.name+" "+tile)
 		}
 	}
 	return names
@@ -71,13 +73,11 @@ func truthOf(t *testing.T, p problem.Problem, name string, in driver.Operands, o
 	a := driver.Arithmetic{}
 	switch by := wayOf(name); by.Algorithm {
 	case "winograd":
-		m, err := sizeOf(by.Tile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.Winograd = int(m)
+		a.Winograd = int(simd.WinogradSizes[slices.Index(winogradSizes(&p), by.Tile)])
 	case "fft":
-		a.FFT, _ = fftTile(&p)
+		if a.FFT, _ = fftTile(&p); by.Tile != "" {
+			a.FFT = fft.Sizes[slices.IndexFunc(fft.Sizes, func(t int) bool { return fourierText(t) == by.Tile })]
+		}
 	}
 	got, err := (&Device{}).Reference(t.Context(), p, a, in, out, at)
 	if err != nil {

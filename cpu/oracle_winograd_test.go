@@ -273,7 +273,7 @@ func TestArithmeticRefused(t *testing.T) {
 	for text, list := range map[string][]driver.Arithmetic{
 		"mb1ic3ih9oc4kh3ph1":                   {{Winograd: 3}, {Winograd: 4, Half: 8}, {Winograd: -2}},
 		"mb1ic3ih9oc4kh3ph1sh2":                {{Winograd: 4}, {FFT: 16}},
-		"mb1ic3ih9oc4kh5ph2":                   {{Winograd: 4}, {FFT: 8}, {FFT: 16, Half: 8}, {FFT: 16, Winograd: 4}, {FFT: -1}},
+		"mb1ic3ih9oc4kh5ph2":                   {{Winograd: 4}, {FFT: 4}, {FFT: 16, Half: 8}, {FFT: 16, Winograd: 4}, {FFT: -1}},
 		"mb1ic3ih39oc4kh18ph2":                 {{FFT: 16}},
 		"mb1ic3iw9oc4kw3pw1":                   {{Winograd: 2}},
 		"BWD_W:mb1ic3ih9oc4kh3ph1":             {{Winograd: 4}, {FFT: 16}},

@@ -3,7 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -29,32 +29,31 @@ func newTransformed(d *Device, p *problem.Problem, m simd.Winograd) *igemm {
 // sizeText is how PlanOptions.Tile names F(m×m, 3×3).
 func sizeText(m simd.Winograd) string { return fmt.Sprintf("m=%d", m) }
 
-// sizeOf is the size that a tile names, 0 for none.
-func sizeOf(tile string) (simd.Winograd, error) {
-	if tile == "" {
-		return 0, nil
-	}
-	var texts []string
+// winogradSizes are the names of all sizes.
+func winogradSizes(*problem.Problem) (tiles []string) {
 	for _, m := range simd.WinogradSizes {
-		if sizeText(m) == tile {
-			return m, nil
-		}
-		texts = append(texts, sizeText(m))
+		tiles = append(tiles, sizeText(m))
 	}
-	return 0, fmt.Errorf("%w: the cpu has no tile %q: those of winograd are %s", driver.ErrUnsupported, tile, strings.Join(texts, ", "))
+	return tiles
+}
+
+// newSizedTransformed plans a problem by the size of a name.
+func newSizedTransformed(d *Device, p *problem.Problem, tile string) *igemm {
+	return newTransformed(d, p, simd.WinogradSizes[slices.Index(winogradSizes(p), tile)])
 }
 
 // Candidates implements driver.Tuner.
 func (d *Device) Candidates(p problem.Problem) (list []driver.Candidate) {
 	for _, a := range candidates(d.isa, &p) {
 		list = append(list, driver.Candidate{Algorithm: a.name})
-		if a.sized == nil {
+		tiles := a.choices(&p)
+		if len(tiles) < 2 {
 			continue
 		}
-		own, _ := bestSize(d.isa, &p, processors())
-		for _, m := range simd.WinogradSizes {
-			if m != own {
-				list = append(list, driver.Candidate{Algorithm: a.name, Tile: sizeText(m)})
+		own := a.build(d, &p).tile
+		for _, tile := range tiles {
+			if tile != own {
+				list = append(list, driver.Candidate{Algorithm: a.name, Tile: tile})
 			}
 		}
 	}

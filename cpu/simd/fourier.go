@@ -33,12 +33,12 @@ type bin struct {
 }
 
 // FourierSizes are the tiles that there are.
-var FourierSizes = []int{16, 32, 64}
+var FourierSizes = []int{8, 16, 32, 64}
 
 // fourierKernels transform lines of tile.k vectors each: rows of a tile in work, in place; its columns 0 and n/2, which are
-// real, and the others between work and bins. Work is at tile.b, and tile.a has memory for them. Bins are at tile.c, tile.ldb
+// real, and the others between work and bins; load and store are between planes and work. Work is at tile.b, and tile.a has memory for them. Bins are at tile.c, tile.ldb
 // elements apart, and an imaginary part tile.ldc elements after the real one.
-type fourierKernels struct{ rows, rowsBack, real, realBack, columns, columnsBack kernel }
+type fourierKernels struct{ rows, rowsBack, real, realBack, columns, columnsBack, load, store kernel }
 
 // complexOrder is the order in which numbers of a transform of n complex numbers are made, and taken back.
 func complexOrder(n int) (order []int) {
@@ -194,7 +194,7 @@ func (c *FourierCall) Source(dst, src []float32, line int, off []int) {
 	t.off, t.k, t.ldb, t.ldc = off[:v], c.N, line, c.pitch*v
 	for x := 0; x < c.N; x += v {
 		t.b, t.c = src[x:], c.Scratch[x*v:c.work()]
-		c.kern.fourierLoad(t)
+		c.lines.load(t)
 	}
 	c.rows(c.lines.rows, c.N)
 	c.columns(c.lines.columns, c.lines.real, dst)
@@ -225,7 +225,7 @@ func (c *FourierCall) Results(d *FourierDst, sums []float32) (finite bool) {
 		c.o = [2]int{d.Channel, min(v, d.Cols-x)}
 		t.b = c.Scratch[x*v : w]
 		t.c = d.C[x:][:(t.lanes-1)*d.Channel+(d.Rows-1)*d.LD+c.o[1]]
-		c.kern.fourierStore(t)
+		c.lines.store(t)
 	}
 	finite = true
 	for _, m := range t.a[:t.lanes] {

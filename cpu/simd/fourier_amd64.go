@@ -2,6 +2,36 @@
 
 package simd
 
+// fourierRows512x8 transforms real rows in place.
+//
+//go:noescape
+func fourierRows512x8(t *tile)
+
+// fourierRowsBack512x8 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack512x8(t *tile)
+
+// fourierReal512x8 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal512x8(t *tile)
+
+// fourierRealBack512x8 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack512x8(t *tile)
+
+// fourierColumns512x8 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns512x8(t *tile)
+
+// fourierColumnsBack512x8 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack512x8(t *tile)
+
 // fourierRows512x16 transforms real rows in place.
 //
 //go:noescape
@@ -92,15 +122,25 @@ func fourierColumns512x64(t *tile)
 //go:noescape
 func fourierColumnsBack512x64(t *tile)
 
-// fourierLoad512 loads a vector of columns of as many tiles.
+// fourierLoad512x8 loads 8 columns of a vector of tiles.
 //
 //go:noescape
-func fourierLoad512(t *tile)
+func fourierLoad512x8(t *tile)
 
-// fourierStore512 stores a vector of columns of results.
+// fourierStore512x8 stores 8 columns of results.
 //
 //go:noescape
-func fourierStore512(t *tile)
+func fourierStore512x8(t *tile)
+
+// fourierLoad512x16 loads 16 columns of a vector of tiles.
+//
+//go:noescape
+func fourierLoad512x16(t *tile)
+
+// fourierStore512x16 stores 16 columns of results.
+//
+//go:noescape
+func fourierStore512x16(t *tile)
 
 // fourierProduct512x1x1 multiplies transforms of 1 tiles with weights of 1 vectors.
 //
@@ -227,6 +267,36 @@ func fourierProduct512x4x1(t *tile)
 //go:noescape
 func fourierProduct512x4x2(t *tile)
 
+// fourierRows256x8 transforms real rows in place.
+//
+//go:noescape
+func fourierRows256x8(t *tile)
+
+// fourierRowsBack256x8 transforms rows back, in place.
+//
+//go:noescape
+func fourierRowsBack256x8(t *tile)
+
+// fourierReal256x8 transforms real columns to bins.
+//
+//go:noescape
+func fourierReal256x8(t *tile)
+
+// fourierRealBack256x8 transforms bins back to real columns.
+//
+//go:noescape
+func fourierRealBack256x8(t *tile)
+
+// fourierColumns256x8 transforms columns to bins.
+//
+//go:noescape
+func fourierColumns256x8(t *tile)
+
+// fourierColumnsBack256x8 transforms bins back to columns.
+//
+//go:noescape
+func fourierColumnsBack256x8(t *tile)
+
 // fourierRows256x16 transforms real rows in place.
 //
 //go:noescape
@@ -317,15 +387,15 @@ func fourierColumns256x64(t *tile)
 //go:noescape
 func fourierColumnsBack256x64(t *tile)
 
-// fourierLoad256 loads a vector of columns of as many tiles.
+// fourierLoad256x8 loads 8 columns of a vector of tiles.
 //
 //go:noescape
-func fourierLoad256(t *tile)
+func fourierLoad256x8(t *tile)
 
-// fourierStore256 stores a vector of columns of results.
+// fourierStore256x8 stores 8 columns of results.
 //
 //go:noescape
-func fourierStore256(t *tile)
+func fourierStore256x8(t *tile)
 
 // fourierProduct256x1x1 multiplies transforms of 1 tiles with weights of 1 vectors.
 //

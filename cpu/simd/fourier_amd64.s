@@ -150,6 +150,498 @@ DATA twiddles512<>+504(SB)/4, $0xbe47c5c2
 DATA twiddles512<>+508(SB)/4, $0xbdc8bd36
 GLOBL twiddles512<>(SB), RODATA|NOPTR, $512
 
+// func fourierRows512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierRows512x8(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	LEAQ 384(DX), R12
+
+line:
+	VMOVUPS          (DX), Z0
+	VMOVUPS          256(DX), Z1
+	VADDPS           Z1, Z0, Z2
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          128(DX), Z1
+	VMOVUPS          384(DX), Z3
+	VADDPS           Z3, Z1, Z4
+	VSUBPS           Z1, Z3, Z1
+	VADDPS           Z4, Z2, Z3
+	VSUBPS           Z4, Z2, Z2
+	VMOVUPS          64(DX), Z4
+	VMOVUPS          320(DX), Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          192(DX), Z5
+	VMOVUPS          448(DX), Z7
+	VADDPS           Z7, Z5, Z8
+	VSUBPS           Z5, Z7, Z5
+	VMULPS.BCST      twiddles512<>+288(SB), Z5, Z7
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z4, Z7
+	VMULPS.BCST      twiddles512<>+288(SB), Z4, Z4
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z5, Z4
+	VADDPS           Z8, Z6, Z5
+	VSUBPS           Z6, Z8, Z6
+	VADDPS           Z7, Z0, Z8
+	VADDPS           Z4, Z1, Z9
+	VSUBPS           Z7, Z0, Z0
+	VSUBPS           Z4, Z1, Z1
+	VMOVUPS          Z8, 64(DX)
+	VMOVUPS          Z9, 448(DX)
+	VMOVUPS          Z0, 192(DX)
+	VMOVUPS          Z1, 320(DX)
+	VMOVUPS          Z2, 128(DX)
+	VMOVUPS          Z6, 384(DX)
+	VADDPS           Z5, Z3, Z0
+	VSUBPS           Z5, Z3, Z1
+	VMOVUPS          Z0, (DX)
+	VMOVUPS          Z1, 256(DX)
+	ADDQ             $0x00000240, DX
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
+// func fourierRowsBack512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierRowsBack512x8(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	LEAQ 384(DX), R12
+
+line:
+	VMOVUPS          64(DX), Z0
+	VMOVUPS          448(DX), Z1
+	VMOVUPS          192(DX), Z2
+	VMOVUPS          320(DX), Z3
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VSUBPS           Z2, Z0, Z0
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          128(DX), Z2
+	VMOVUPS          384(DX), Z3
+	VMOVUPS          (DX), Z6
+	VMOVUPS          256(DX), Z7
+	VADDPS           Z7, Z6, Z8
+	VSUBPS           Z7, Z6, Z6
+	VADDPS           Z2, Z8, Z7
+	VSUBPS           Z2, Z8, Z2
+	VADDPS           Z4, Z7, Z8
+	VMOVUPS          Z8, (DX)
+	VSUBPS           Z4, Z7, Z4
+	VMOVUPS          Z4, 256(DX)
+	VSUBPS           Z5, Z2, Z4
+	VMOVUPS          Z4, 128(DX)
+	VADDPS           Z5, Z2, Z2
+	VMOVUPS          Z2, 384(DX)
+	VADDPS           Z3, Z6, Z2
+	VSUBPS           Z3, Z6, Z3
+	VMULPS.BCST      twiddles512<>+288(SB), Z0, Z4
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z1, Z4
+	VMULPS.BCST      twiddles512<>+288(SB), Z1, Z1
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z0, Z1
+	VADDPS           Z1, Z3, Z0
+	VMOVUPS          Z0, 64(DX)
+	VSUBPS           Z1, Z3, Z0
+	VMOVUPS          Z0, 320(DX)
+	VSUBPS           Z4, Z2, Z0
+	VMOVUPS          Z0, 192(DX)
+	VADDPS           Z4, Z2, Z0
+	VMOVUPS          Z0, 448(DX)
+	ADDQ             $0x00000240, DX
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
+// func fourierReal512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierReal512x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VPXORD Z31, Z31, Z31
+	LEAQ   384(DX), R12
+
+line:
+	VMOVUPS          (DX), Z0
+	VMOVUPS          2304(DX), Z1
+	VADDPS           Z1, Z0, Z2
+	VSUBPS           Z1, Z0, Z0
+	VMOVUPS          1152(DX), Z1
+	VMOVUPS          3456(DX), Z3
+	VADDPS           Z3, Z1, Z4
+	VSUBPS           Z1, Z3, Z1
+	VADDPS           Z4, Z2, Z3
+	VSUBPS           Z4, Z2, Z2
+	VMOVUPS          576(DX), Z4
+	VMOVUPS          2880(DX), Z5
+	VADDPS           Z5, Z4, Z6
+	VSUBPS           Z5, Z4, Z4
+	VMOVUPS          1728(DX), Z5
+	VMOVUPS          4032(DX), Z7
+	VADDPS           Z7, Z5, Z8
+	VSUBPS           Z5, Z7, Z5
+	VMULPS.BCST      twiddles512<>+288(SB), Z5, Z7
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z4, Z7
+	VMULPS.BCST      twiddles512<>+288(SB), Z4, Z4
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z5, Z4
+	VADDPS           Z8, Z6, Z5
+	VSUBPS           Z6, Z8, Z6
+	VADDPS           Z7, Z0, Z8
+	VADDPS           Z4, Z1, Z9
+	VSUBPS           Z7, Z0, Z0
+	VSUBPS           Z4, Z1, Z1
+	VMOVUPS          Z8, (R9)
+	VMOVUPS          Z9, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z2, (R9)
+	VMOVUPS          Z6, (R9)(R10*1)
+	ADDQ             R11, R9
+	VADDPS           Z5, Z3, Z0
+	VSUBPS           Z5, Z3, Z1
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z31, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z1, (R9)
+	VMOVUPS          Z31, (R9)(R10*1)
+	ADDQ             R11, R9
+	ADDQ             $0x00000100, DX
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
+// func fourierRealBack512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierRealBack512x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VPXORD Z31, Z31, Z31
+	LEAQ   384(DX), R12
+
+line:
+	VMOVUPS          (R9), Z0
+	VMOVUPS          (R9)(R10*1), Z1
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z2
+	VMOVUPS          (R9)(R10*1), Z3
+	ADDQ             R11, R9
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VSUBPS           Z2, Z0, Z0
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          (R9), Z2
+	VMOVUPS          (R9)(R10*1), Z3
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z6
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z7
+	ADDQ             R11, R9
+	VADDPS           Z7, Z6, Z8
+	VSUBPS           Z7, Z6, Z6
+	VADDPS           Z2, Z8, Z7
+	VSUBPS           Z2, Z8, Z2
+	VADDPS           Z4, Z7, Z8
+	VMOVUPS          Z8, (DX)
+	VSUBPS           Z4, Z7, Z4
+	VMOVUPS          Z4, 2304(DX)
+	VSUBPS           Z5, Z2, Z4
+	VMOVUPS          Z4, 1152(DX)
+	VADDPS           Z5, Z2, Z2
+	VMOVUPS          Z2, 3456(DX)
+	VADDPS           Z3, Z6, Z2
+	VSUBPS           Z3, Z6, Z3
+	VMULPS.BCST      twiddles512<>+288(SB), Z0, Z4
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z1, Z4
+	VMULPS.BCST      twiddles512<>+288(SB), Z1, Z1
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z0, Z1
+	VADDPS           Z1, Z3, Z0
+	VMOVUPS          Z0, 576(DX)
+	VSUBPS           Z1, Z3, Z0
+	VMOVUPS          Z0, 2880(DX)
+	VSUBPS           Z4, Z2, Z0
+	VMOVUPS          Z0, 1728(DX)
+	VADDPS           Z4, Z2, Z0
+	VMOVUPS          Z0, 4032(DX)
+	ADDQ             $0x00000100, DX
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
+// func fourierColumns512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierColumns512x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VPXORD Z31, Z31, Z31
+	LEAQ   384(DX), R12
+
+line:
+	VMOVUPS          (DX), Z0
+	VMOVUPS          2304(DX), Z1
+	VADDPS           Z1, Z0, Z2
+	VMOVUPS          (R12), Z3
+	VMOVUPS          2304(R12), Z4
+	VADDPS           Z4, Z3, Z5
+	VSUBPS           Z1, Z0, Z0
+	VSUBPS           Z4, Z3, Z1
+	VMOVUPS          1152(DX), Z3
+	VMOVUPS          3456(DX), Z4
+	VADDPS           Z4, Z3, Z6
+	VMOVUPS          1152(R12), Z7
+	VMOVUPS          3456(R12), Z8
+	VADDPS           Z8, Z7, Z9
+	VSUBPS           Z4, Z3, Z3
+	VSUBPS           Z8, Z7, Z4
+	VADDPS           Z6, Z2, Z7
+	VADDPS           Z9, Z5, Z8
+	VADDPS           Z4, Z0, Z10
+	VSUBPS           Z3, Z1, Z11
+	VSUBPS           Z6, Z2, Z2
+	VSUBPS           Z9, Z5, Z5
+	VSUBPS           Z4, Z0, Z0
+	VADDPS           Z3, Z1, Z1
+	VMOVUPS          576(DX), Z3
+	VMOVUPS          2880(DX), Z4
+	VADDPS           Z4, Z3, Z6
+	VMOVUPS          576(R12), Z9
+	VMOVUPS          2880(R12), Z12
+	VADDPS           Z12, Z9, Z13
+	VSUBPS           Z4, Z3, Z3
+	VSUBPS           Z12, Z9, Z4
+	VMOVUPS          1728(DX), Z9
+	VMOVUPS          4032(DX), Z12
+	VADDPS           Z12, Z9, Z14
+	VMOVUPS          1728(R12), Z15
+	VMOVUPS          4032(R12), Z16
+	VADDPS           Z16, Z15, Z17
+	VSUBPS           Z12, Z9, Z9
+	VSUBPS           Z16, Z15, Z12
+	VADDPS           Z14, Z6, Z15
+	VADDPS           Z17, Z13, Z16
+	VADDPS           Z12, Z3, Z18
+	VSUBPS           Z9, Z4, Z19
+	VSUBPS           Z14, Z6, Z6
+	VSUBPS           Z17, Z13, Z13
+	VSUBPS           Z12, Z3, Z3
+	VADDPS           Z9, Z4, Z4
+	VMULPS.BCST      twiddles512<>+288(SB), Z19, Z9
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z18, Z9
+	VMULPS.BCST      twiddles512<>+288(SB), Z18, Z12
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z19, Z12
+	VMULPS.BCST      twiddles512<>+320(SB), Z13, Z14
+	VFMADD231PS.BCST twiddles512<>+64(SB), Z6, Z14
+	VMULPS.BCST      twiddles512<>+320(SB), Z6, Z6
+	VFMSUB231PS.BCST twiddles512<>+64(SB), Z13, Z6
+	VMULPS.BCST      twiddles512<>+352(SB), Z4, Z13
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z3, Z13
+	VMULPS.BCST      twiddles512<>+352(SB), Z3, Z3
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z4, Z3
+	VADDPS           Z15, Z7, Z4
+	VADDPS           Z16, Z8, Z17
+	VSUBPS           Z15, Z7, Z7
+	VSUBPS           Z16, Z8, Z8
+	VMOVUPS          Z4, (R9)
+	VMOVUPS          Z17, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z7, (R9)
+	VMOVUPS          Z8, (R9)(R10*1)
+	ADDQ             R11, R9
+	VADDPS           Z9, Z10, Z4
+	VADDPS           Z12, Z11, Z7
+	VSUBPS           Z9, Z10, Z8
+	VSUBPS           Z12, Z11, Z9
+	VMOVUPS          Z4, (R9)
+	VMOVUPS          Z7, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z8, (R9)
+	VMOVUPS          Z9, (R9)(R10*1)
+	ADDQ             R11, R9
+	VADDPS           Z14, Z2, Z4
+	VADDPS           Z6, Z5, Z7
+	VSUBPS           Z14, Z2, Z2
+	VSUBPS           Z6, Z5, Z5
+	VMOVUPS          Z4, (R9)
+	VMOVUPS          Z7, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z2, (R9)
+	VMOVUPS          Z5, (R9)(R10*1)
+	ADDQ             R11, R9
+	VADDPS           Z13, Z0, Z2
+	VADDPS           Z3, Z1, Z4
+	VSUBPS           Z13, Z0, Z0
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          Z2, (R9)
+	VMOVUPS          Z4, (R9)(R10*1)
+	ADDQ             R11, R9
+	VMOVUPS          Z0, (R9)
+	VMOVUPS          Z1, (R9)(R10*1)
+	ADDQ             R11, R9
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x00000040, R12
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
+// func fourierColumnsBack512x8(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierColumnsBack512x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VPXORD Z31, Z31, Z31
+	LEAQ   384(DX), R12
+
+line:
+	VMOVUPS          (R9), Z0
+	VMOVUPS          (R9)(R10*1), Z1
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z2
+	VMOVUPS          (R9)(R10*1), Z3
+	ADDQ             R11, R9
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VSUBPS           Z2, Z0, Z0
+	VSUBPS           Z3, Z1, Z1
+	VMOVUPS          (R9), Z2
+	VMOVUPS          (R9)(R10*1), Z3
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z6
+	VMOVUPS          (R9)(R10*1), Z7
+	ADDQ             R11, R9
+	VADDPS           Z6, Z2, Z8
+	VADDPS           Z7, Z3, Z9
+	VSUBPS           Z6, Z2, Z2
+	VSUBPS           Z7, Z3, Z3
+	VMOVUPS          (R9), Z6
+	VMOVUPS          (R9)(R10*1), Z7
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z10
+	VMOVUPS          (R9)(R10*1), Z11
+	ADDQ             R11, R9
+	VADDPS           Z10, Z6, Z12
+	VADDPS           Z11, Z7, Z13
+	VSUBPS           Z10, Z6, Z6
+	VSUBPS           Z11, Z7, Z7
+	VMOVUPS          (R9), Z10
+	VMOVUPS          (R9)(R10*1), Z11
+	ADDQ             R11, R9
+	VMOVUPS          (R9), Z14
+	VMOVUPS          (R9)(R10*1), Z15
+	ADDQ             R11, R9
+	VADDPS           Z14, Z10, Z16
+	VADDPS           Z15, Z11, Z17
+	VSUBPS           Z14, Z10, Z10
+	VSUBPS           Z15, Z11, Z11
+	VADDPS           Z13, Z5, Z14
+	VADDPS           Z12, Z4, Z15
+	VSUBPS           Z13, Z5, Z5
+	VSUBPS           Z12, Z4, Z4
+	VADDPS           Z17, Z9, Z12
+	VADDPS           Z16, Z8, Z13
+	VSUBPS           Z17, Z9, Z9
+	VSUBPS           Z16, Z8, Z8
+	VADDPS           Z12, Z14, Z16
+	VADDPS           Z13, Z15, Z17
+	VADDPS           Z8, Z5, Z18
+	VSUBPS           Z9, Z4, Z19
+	VSUBPS           Z12, Z14, Z12
+	VSUBPS           Z13, Z15, Z13
+	VSUBPS           Z8, Z5, Z5
+	VADDPS           Z9, Z4, Z4
+	VMOVUPS          Z17, (DX)
+	VMOVUPS          Z16, (R12)
+	VMOVUPS          Z19, 1152(DX)
+	VMOVUPS          Z18, 1152(R12)
+	VMOVUPS          Z13, 2304(DX)
+	VMOVUPS          Z12, 2304(R12)
+	VMOVUPS          Z4, 3456(DX)
+	VMOVUPS          Z5, 3456(R12)
+	VMULPS.BCST      twiddles512<>+288(SB), Z2, Z4
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z3, Z4
+	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z3
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z2, Z3
+	VMULPS.BCST      twiddles512<>+320(SB), Z6, Z2
+	VFMADD231PS.BCST twiddles512<>+64(SB), Z7, Z2
+	VMULPS.BCST      twiddles512<>+320(SB), Z7, Z5
+	VFMSUB231PS.BCST twiddles512<>+64(SB), Z6, Z5
+	VMULPS.BCST      twiddles512<>+352(SB), Z10, Z6
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z11, Z6
+	VMULPS.BCST      twiddles512<>+352(SB), Z11, Z7
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z10, Z7
+	VADDPS           Z2, Z1, Z8
+	VADDPS           Z5, Z0, Z9
+	VSUBPS           Z2, Z1, Z1
+	VSUBPS           Z5, Z0, Z0
+	VADDPS           Z6, Z4, Z2
+	VADDPS           Z7, Z3, Z5
+	VSUBPS           Z6, Z4, Z4
+	VSUBPS           Z7, Z3, Z3
+	VADDPS           Z2, Z8, Z6
+	VADDPS           Z5, Z9, Z7
+	VADDPS           Z3, Z1, Z10
+	VSUBPS           Z4, Z0, Z11
+	VSUBPS           Z2, Z8, Z2
+	VSUBPS           Z5, Z9, Z5
+	VSUBPS           Z3, Z1, Z1
+	VADDPS           Z4, Z0, Z0
+	VMOVUPS          Z7, 576(DX)
+	VMOVUPS          Z6, 576(R12)
+	VMOVUPS          Z11, 1728(DX)
+	VMOVUPS          Z10, 1728(R12)
+	VMOVUPS          Z5, 2880(DX)
+	VMOVUPS          Z2, 2880(R12)
+	VMOVUPS          Z0, 4032(DX)
+	VMOVUPS          Z1, 4032(R12)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x00000040, R12
+	DECQ             CX
+	JNZ              line
+	VZEROUPPER
+	RET
+
 // func fourierRows512x16(t *tile)
 // Requires: AVX, AVX512F
 TEXT ·fourierRows512x16(SB), NOSPLIT, $0-8
@@ -276,99 +768,99 @@ TEXT ·fourierRowsBack512x16(SB), NOSPLIT, $0-8
 	LEAQ 896(DX), R12
 
 line:
-	VMOVUPS          960(DX), Z0
-	VMOVUPS          576(DX), Z1
-	VADDPS           Z1, Z0, Z2
-	VMOVUPS          64(DX), Z3
-	VMOVUPS          448(DX), Z4
-	VADDPS           Z4, Z3, Z5
-	VSUBPS           Z1, Z0, Z0
-	VSUBPS           Z4, Z3, Z1
+	VMOVUPS          64(DX), Z0
+	VMOVUPS          960(DX), Z1
+	VMOVUPS          320(DX), Z2
 	VMOVUPS          704(DX), Z3
-	VMOVUPS          832(DX), Z4
-	VADDPS           Z4, Z3, Z6
-	VMOVUPS          320(DX), Z7
-	VMOVUPS          192(DX), Z8
-	VADDPS           Z8, Z7, Z9
-	VSUBPS           Z4, Z3, Z3
-	VSUBPS           Z8, Z7, Z4
-	VADDPS           Z6, Z2, Z7
-	VADDPS           Z9, Z5, Z8
-	VADDPS           Z4, Z0, Z10
-	VSUBPS           Z3, Z1, Z11
-	VSUBPS           Z6, Z2, Z2
-	VSUBPS           Z9, Z5, Z5
+	VMOVUPS          448(DX), Z4
+	VMOVUPS          576(DX), Z5
+	VMOVUPS          192(DX), Z6
+	VMOVUPS          832(DX), Z7
+	VADDPS           Z5, Z1, Z8
+	VADDPS           Z4, Z0, Z9
+	VSUBPS           Z5, Z1, Z1
 	VSUBPS           Z4, Z0, Z0
-	VADDPS           Z3, Z1, Z1
-	VMOVUPS          128(DX), Z3
-	VMOVUPS          384(DX), Z4
-	VADDPS           Z4, Z3, Z6
-	VMOVUPS          896(DX), Z9
-	VMOVUPS          640(DX), Z12
-	VADDPS           Z12, Z9, Z13
-	VSUBPS           Z4, Z3, Z3
-	VSUBPS           Z12, Z9, Z4
-	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z9
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z4, Z9
-	VMULPS.BCST      twiddles512<>+288(SB), Z4, Z4
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z3, Z4
-	VMOVUPS          (DX), Z3
-	VMOVUPS          512(DX), Z12
-	VADDPS           Z12, Z3, Z14
-	VSUBPS           Z12, Z3, Z3
-	VMOVUPS          256(DX), Z12
-	VADDPS           Z12, Z14, Z15
-	VSUBPS           Z12, Z14, Z12
-	VMOVUPS          768(DX), Z14
-	VSUBPS           Z14, Z3, Z16
-	VADDPS           Z14, Z3, Z3
-	VADDPS           Z6, Z15, Z14
-	VSUBPS           Z6, Z15, Z6
-	VADDPS           Z8, Z14, Z15
+	VADDPS           Z7, Z3, Z4
+	VADDPS           Z6, Z2, Z5
+	VSUBPS           Z7, Z3, Z3
+	VSUBPS           Z6, Z2, Z2
+	VADDPS           Z4, Z8, Z6
+	VADDPS           Z5, Z9, Z7
+	VADDPS           Z2, Z1, Z10
+	VSUBPS           Z3, Z0, Z11
+	VSUBPS           Z4, Z8, Z4
+	VSUBPS           Z5, Z9, Z5
+	VSUBPS           Z2, Z1, Z1
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          128(DX), Z2
+	VMOVUPS          896(DX), Z3
+	VMOVUPS          384(DX), Z8
+	VMOVUPS          640(DX), Z9
+	VADDPS           Z8, Z2, Z12
+	VADDPS           Z9, Z3, Z13
+	VSUBPS           Z8, Z2, Z2
+	VSUBPS           Z9, Z3, Z3
+	VMULPS.BCST      twiddles512<>+288(SB), Z2, Z8
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z3, Z8
+	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z3
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z2, Z3
+	VMOVUPS          256(DX), Z2
+	VMOVUPS          768(DX), Z9
+	VMOVUPS          512(DX), Z14
+	VMOVUPS          (DX), Z15
+	VADDPS           Z14, Z15, Z16
+	VSUBPS           Z14, Z15, Z14
+	VADDPS           Z2, Z16, Z15
+	VSUBPS           Z2, Z16, Z2
+	VSUBPS           Z9, Z14, Z16
+	VADDPS           Z9, Z14, Z9
+	VADDPS           Z12, Z15, Z14
+	VSUBPS           Z12, Z15, Z12
+	VADDPS           Z7, Z14, Z15
 	VMOVUPS          Z15, (DX)
-	VSUBPS           Z8, Z14, Z8
-	VMOVUPS          Z8, 512(DX)
-	VSUBPS           Z7, Z6, Z8
-	VMOVUPS          Z8, 256(DX)
-	VADDPS           Z7, Z6, Z6
+	VSUBPS           Z7, Z14, Z7
+	VMOVUPS          Z7, 512(DX)
+	VSUBPS           Z6, Z12, Z7
+	VMOVUPS          Z7, 256(DX)
+	VADDPS           Z6, Z12, Z6
 	VMOVUPS          Z6, 768(DX)
-	VADDPS           Z4, Z16, Z6
-	VSUBPS           Z4, Z16, Z4
+	VADDPS           Z3, Z16, Z6
+	VSUBPS           Z3, Z16, Z3
 	VMULPS.BCST      twiddles512<>+272(SB), Z11, Z7
 	VFMADD231PS.BCST twiddles512<>+16(SB), Z10, Z7
-	VMULPS.BCST      twiddles512<>+272(SB), Z10, Z8
-	VFMSUB231PS.BCST twiddles512<>+16(SB), Z11, Z8
-	VADDPS           Z8, Z6, Z10
-	VMOVUPS          Z10, 64(DX)
-	VSUBPS           Z8, Z6, Z6
+	VMULPS.BCST      twiddles512<>+272(SB), Z10, Z10
+	VFMSUB231PS.BCST twiddles512<>+16(SB), Z11, Z10
+	VADDPS           Z10, Z6, Z11
+	VMOVUPS          Z11, 64(DX)
+	VSUBPS           Z10, Z6, Z6
 	VMOVUPS          Z6, 576(DX)
-	VSUBPS           Z7, Z4, Z6
+	VSUBPS           Z7, Z3, Z6
 	VMOVUPS          Z6, 320(DX)
-	VADDPS           Z7, Z4, Z4
-	VMOVUPS          Z4, 832(DX)
-	VADDPS           Z13, Z12, Z4
-	VSUBPS           Z13, Z12, Z6
-	VMULPS.BCST      twiddles512<>+288(SB), Z5, Z7
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z2, Z7
-	VMULPS.BCST      twiddles512<>+288(SB), Z2, Z2
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z5, Z2
-	VADDPS           Z2, Z6, Z5
+	VADDPS           Z7, Z3, Z3
+	VMOVUPS          Z3, 832(DX)
+	VADDPS           Z13, Z2, Z3
+	VSUBPS           Z13, Z2, Z2
+	VMULPS.BCST      twiddles512<>+288(SB), Z5, Z6
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z4, Z6
+	VMULPS.BCST      twiddles512<>+288(SB), Z4, Z4
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z5, Z4
+	VADDPS           Z4, Z2, Z5
 	VMOVUPS          Z5, 128(DX)
-	VSUBPS           Z2, Z6, Z2
+	VSUBPS           Z4, Z2, Z2
 	VMOVUPS          Z2, 640(DX)
-	VSUBPS           Z7, Z4, Z2
+	VSUBPS           Z6, Z3, Z2
 	VMOVUPS          Z2, 384(DX)
-	VADDPS           Z7, Z4, Z2
+	VADDPS           Z6, Z3, Z2
 	VMOVUPS          Z2, 896(DX)
-	VADDPS           Z9, Z3, Z2
-	VSUBPS           Z9, Z3, Z3
-	VMULPS.BCST      twiddles512<>+304(SB), Z1, Z4
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z0, Z4
-	VMULPS.BCST      twiddles512<>+304(SB), Z0, Z0
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z1, Z0
-	VADDPS           Z0, Z3, Z1
-	VMOVUPS          Z1, 192(DX)
-	VSUBPS           Z0, Z3, Z0
+	VADDPS           Z8, Z9, Z2
+	VSUBPS           Z8, Z9, Z3
+	VMULPS.BCST      twiddles512<>+304(SB), Z0, Z4
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z1, Z4
+	VMULPS.BCST      twiddles512<>+304(SB), Z1, Z1
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z0, Z1
+	VADDPS           Z1, Z3, Z0
+	VMOVUPS          Z0, 192(DX)
+	VSUBPS           Z1, Z3, Z0
 	VMOVUPS          Z0, 704(DX)
 	VSUBPS           Z4, Z2, Z0
 	VMOVUPS          Z0, 448(DX)
@@ -1487,258 +1979,258 @@ TEXT ·fourierRowsBack512x32(SB), NOSPLIT, $0-8
 
 line:
 	VMOVUPS          64(DX), Z0
-	VMOVUPS          960(DX), Z1
-	VADDPS           Z1, Z0, Z2
-	VMOVUPS          1984(DX), Z3
-	VMOVUPS          1088(DX), Z4
-	VADDPS           Z4, Z3, Z5
-	VSUBPS           Z1, Z0, Z0
-	VSUBPS           Z4, Z3, Z1
-	VMOVUPS          320(DX), Z3
-	VMOVUPS          704(DX), Z4
-	VADDPS           Z4, Z3, Z6
-	VMOVUPS          1728(DX), Z7
-	VMOVUPS          1344(DX), Z8
-	VADDPS           Z8, Z7, Z9
-	VSUBPS           Z4, Z3, Z3
-	VSUBPS           Z8, Z7, Z4
-	VMOVUPS          576(DX), Z7
-	VMOVUPS          448(DX), Z8
-	VADDPS           Z8, Z7, Z10
-	VMOVUPS          1472(DX), Z11
-	VMOVUPS          1600(DX), Z12
-	VADDPS           Z12, Z11, Z13
-	VSUBPS           Z8, Z7, Z7
-	VSUBPS           Z12, Z11, Z8
-	VMOVUPS          832(DX), Z11
-	VMOVUPS          192(DX), Z12
-	VADDPS           Z12, Z11, Z14
-	VMOVUPS          1216(DX), Z15
-	VMOVUPS          1856(DX), Z16
-	VADDPS           Z16, Z15, Z17
-	VSUBPS           Z12, Z11, Z11
-	VSUBPS           Z16, Z15, Z12
-	VADDPS           Z13, Z5, Z15
-	VADDPS           Z10, Z2, Z16
-	VSUBPS           Z13, Z5, Z5
-	VSUBPS           Z10, Z2, Z2
-	VADDPS           Z17, Z9, Z10
-	VADDPS           Z14, Z6, Z13
-	VSUBPS           Z17, Z9, Z9
-	VSUBPS           Z14, Z6, Z6
-	VADDPS           Z10, Z15, Z14
-	VADDPS           Z13, Z16, Z17
-	VADDPS           Z6, Z5, Z18
-	VSUBPS           Z9, Z2, Z19
-	VSUBPS           Z10, Z15, Z10
-	VSUBPS           Z13, Z16, Z13
-	VSUBPS           Z6, Z5, Z5
-	VADDPS           Z9, Z2, Z2
-	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z6
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z4, Z6
-	VMULPS.BCST      twiddles512<>+288(SB), Z4, Z4
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z3, Z4
-	VMULPS.BCST      twiddles512<>+320(SB), Z7, Z3
-	VFMADD231PS.BCST twiddles512<>+64(SB), Z8, Z3
-	VMULPS.BCST      twiddles512<>+320(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+64(SB), Z7, Z8
-	VMULPS.BCST      twiddles512<>+352(SB), Z11, Z7
-	VFMADD231PS.BCST twiddles512<>+96(SB), Z12, Z7
-	VMULPS.BCST      twiddles512<>+352(SB), Z12, Z9
-	VFMSUB231PS.BCST twiddles512<>+96(SB), Z11, Z9
-	VADDPS           Z3, Z1, Z11
-	VADDPS           Z8, Z0, Z12
+	VMOVUPS          1984(DX), Z1
+	VMOVUPS          960(DX), Z2
+	VMOVUPS          1088(DX), Z3
+	VADDPS           Z2, Z0, Z4
+	VADDPS           Z3, Z1, Z5
+	VSUBPS           Z2, Z0, Z0
 	VSUBPS           Z3, Z1, Z1
-	VSUBPS           Z8, Z0, Z0
-	VADDPS           Z7, Z6, Z3
-	VADDPS           Z9, Z4, Z8
-	VSUBPS           Z7, Z6, Z6
-	VSUBPS           Z9, Z4, Z4
-	VADDPS           Z3, Z11, Z7
-	VADDPS           Z8, Z12, Z9
-	VADDPS           Z4, Z1, Z15
-	VSUBPS           Z6, Z0, Z16
-	VSUBPS           Z3, Z11, Z3
-	VSUBPS           Z8, Z12, Z8
-	VSUBPS           Z4, Z1, Z1
+	VMOVUPS          320(DX), Z2
+	VMOVUPS          1728(DX), Z3
+	VMOVUPS          704(DX), Z6
+	VMOVUPS          1344(DX), Z7
+	VADDPS           Z6, Z2, Z8
+	VADDPS           Z7, Z3, Z9
+	VSUBPS           Z6, Z2, Z2
+	VSUBPS           Z7, Z3, Z3
+	VMOVUPS          576(DX), Z6
+	VMOVUPS          1472(DX), Z7
+	VMOVUPS          448(DX), Z10
+	VMOVUPS          1600(DX), Z11
+	VADDPS           Z10, Z6, Z12
+	VADDPS           Z11, Z7, Z13
+	VSUBPS           Z10, Z6, Z6
+	VSUBPS           Z11, Z7, Z7
+	VMOVUPS          832(DX), Z10
+	VMOVUPS          1216(DX), Z11
+	VMOVUPS          192(DX), Z14
+	VMOVUPS          1856(DX), Z15
+	VADDPS           Z14, Z10, Z16
+	VADDPS           Z15, Z11, Z17
+	VSUBPS           Z14, Z10, Z10
+	VSUBPS           Z15, Z11, Z11
+	VADDPS           Z13, Z5, Z14
+	VADDPS           Z12, Z4, Z15
+	VSUBPS           Z13, Z5, Z5
+	VSUBPS           Z12, Z4, Z4
+	VADDPS           Z17, Z9, Z12
+	VADDPS           Z16, Z8, Z13
+	VSUBPS           Z17, Z9, Z9
+	VSUBPS           Z16, Z8, Z8
+	VADDPS           Z12, Z14, Z16
+	VADDPS           Z13, Z15, Z17
+	VADDPS           Z8, Z5, Z18
+	VSUBPS           Z9, Z4, Z19
+	VSUBPS           Z12, Z14, Z12
+	VSUBPS           Z13, Z15, Z13
+	VSUBPS           Z8, Z5, Z5
+	VADDPS           Z9, Z4, Z4
+	VMULPS.BCST      twiddles512<>+288(SB), Z2, Z8
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z3, Z8
+	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z3
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z2, Z3
+	VMULPS.BCST      twiddles512<>+320(SB), Z6, Z2
+	VFMADD231PS.BCST twiddles512<>+64(SB), Z7, Z2
+	VMULPS.BCST      twiddles512<>+320(SB), Z7, Z7
+	VFMSUB231PS.BCST twiddles512<>+64(SB), Z6, Z7
+	VMULPS.BCST      twiddles512<>+352(SB), Z10, Z6
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z11, Z6
+	VMULPS.BCST      twiddles512<>+352(SB), Z11, Z9
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z10, Z9
+	VADDPS           Z2, Z1, Z10
+	VADDPS           Z7, Z0, Z11
+	VSUBPS           Z2, Z1, Z1
+	VSUBPS           Z7, Z0, Z0
+	VADDPS           Z6, Z8, Z2
+	VADDPS           Z9, Z3, Z7
+	VSUBPS           Z6, Z8, Z6
+	VSUBPS           Z9, Z3, Z3
+	VADDPS           Z2, Z10, Z8
+	VADDPS           Z7, Z11, Z9
+	VADDPS           Z3, Z1, Z14
+	VSUBPS           Z6, Z0, Z15
+	VSUBPS           Z2, Z10, Z2
+	VSUBPS           Z7, Z11, Z7
+	VSUBPS           Z3, Z1, Z1
 	VADDPS           Z6, Z0, Z0
-	VMOVUPS          1920(DX), Z4
-	VMOVUPS          1152(DX), Z6
-	VADDPS           Z6, Z4, Z11
-	VMOVUPS          128(DX), Z12
+	VMOVUPS          128(DX), Z3
+	VMOVUPS          1920(DX), Z6
+	VMOVUPS          640(DX), Z10
+	VMOVUPS          1408(DX), Z11
 	VMOVUPS          896(DX), Z20
-	VADDPS           Z20, Z12, Z21
-	VSUBPS           Z6, Z4, Z4
-	VSUBPS           Z20, Z12, Z6
-	VMOVUPS          1408(DX), Z12
-	VMOVUPS          1664(DX), Z20
-	VADDPS           Z20, Z12, Z22
-	VMOVUPS          640(DX), Z23
-	VMOVUPS          384(DX), Z24
-	VADDPS           Z24, Z23, Z25
-	VSUBPS           Z20, Z12, Z12
-	VSUBPS           Z24, Z23, Z20
-	VADDPS           Z22, Z11, Z23
-	VADDPS           Z25, Z21, Z24
-	VADDPS           Z20, Z4, Z26
-	VSUBPS           Z12, Z6, Z27
-	VSUBPS           Z22, Z11, Z11
-	VSUBPS           Z25, Z21, Z21
-	VSUBPS           Z20, Z4, Z4
-	VADDPS           Z12, Z6, Z6
-	VMULPS.BCST      twiddles512<>+272(SB), Z27, Z12
-	VFMADD231PS.BCST twiddles512<>+16(SB), Z26, Z12
-	VMULPS.BCST      twiddles512<>+272(SB), Z26, Z20
-	VFMSUB231PS.BCST twiddles512<>+16(SB), Z27, Z20
-	VMULPS.BCST      twiddles512<>+288(SB), Z21, Z22
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z11, Z22
-	VMULPS.BCST      twiddles512<>+288(SB), Z11, Z11
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z21, Z11
-	VMULPS.BCST      twiddles512<>+304(SB), Z6, Z21
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z4, Z21
-	VMULPS.BCST      twiddles512<>+304(SB), Z4, Z4
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z6, Z4
-	VMOVUPS          256(DX), Z6
-	VMOVUPS          768(DX), Z25
-	VADDPS           Z25, Z6, Z26
-	VMOVUPS          1792(DX), Z27
-	VMOVUPS          1280(DX), Z28
-	VADDPS           Z28, Z27, Z29
-	VSUBPS           Z25, Z6, Z6
-	VSUBPS           Z28, Z27, Z25
-	VMOVUPS          (DX), Z27
-	VMOVUPS          1024(DX), Z28
-	VADDPS           Z28, Z27, Z30
-	VSUBPS           Z28, Z27, Z27
-	VMOVUPS          512(DX), Z28
+	VMOVUPS          1152(DX), Z21
+	VMOVUPS          384(DX), Z22
+	VMOVUPS          1664(DX), Z23
+	VADDPS           Z21, Z6, Z24
+	VADDPS           Z20, Z3, Z25
+	VSUBPS           Z21, Z6, Z6
+	VSUBPS           Z20, Z3, Z3
+	VADDPS           Z23, Z11, Z20
+	VADDPS           Z22, Z10, Z21
+	VSUBPS           Z23, Z11, Z11
+	VSUBPS           Z22, Z10, Z10
+	VADDPS           Z20, Z24, Z22
+	VADDPS           Z21, Z25, Z23
+	VADDPS           Z10, Z6, Z26
+	VSUBPS           Z11, Z3, Z27
+	VSUBPS           Z20, Z24, Z20
+	VSUBPS           Z21, Z25, Z21
+	VSUBPS           Z10, Z6, Z6
+	VADDPS           Z11, Z3, Z3
+	VMULPS.BCST      twiddles512<>+272(SB), Z27, Z10
+	VFMADD231PS.BCST twiddles512<>+16(SB), Z26, Z10
+	VMULPS.BCST      twiddles512<>+272(SB), Z26, Z11
+	VFMSUB231PS.BCST twiddles512<>+16(SB), Z27, Z11
+	VMULPS.BCST      twiddles512<>+288(SB), Z21, Z24
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z20, Z24
+	VMULPS.BCST      twiddles512<>+288(SB), Z20, Z20
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z21, Z20
+	VMULPS.BCST      twiddles512<>+304(SB), Z3, Z21
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z6, Z21
+	VMULPS.BCST      twiddles512<>+304(SB), Z6, Z6
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z3, Z6
+	VMOVUPS          256(DX), Z3
+	VMOVUPS          1792(DX), Z25
+	VMOVUPS          768(DX), Z26
+	VMOVUPS          1280(DX), Z27
+	VADDPS           Z26, Z3, Z28
+	VADDPS           Z27, Z25, Z29
+	VSUBPS           Z26, Z3, Z3
+	VSUBPS           Z27, Z25, Z25
+	VMOVUPS          512(DX), Z26
+	VMOVUPS          1536(DX), Z27
+	VMOVUPS          (DX), Z30
 	VMOVUPS          Z1, (SI)
-	VADDPS           Z28, Z30, Z1
-	VSUBPS           Z28, Z30, Z28
-	VADDPS           Z26, Z1, Z30
-	VSUBPS           Z26, Z1, Z1
-	VSUBPS           Z29, Z28, Z26
-	VADDPS           Z29, Z28, Z28
-	VMOVUPS          1536(DX), Z29
+	VMOVUPS          1024(DX), Z1
 	VMOVUPS          Z0, 64(SI)
-	VADDPS           Z29, Z27, Z0
-	VSUBPS           Z29, Z27, Z27
-	VMULPS.BCST      twiddles512<>+288(SB), Z6, Z29
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z25, Z29
-	VMULPS.BCST      twiddles512<>+288(SB), Z25, Z25
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z6, Z25
-	VADDPS           Z25, Z27, Z6
-	VSUBPS           Z25, Z27, Z25
-	VSUBPS           Z29, Z0, Z27
+	VADDPS           Z1, Z30, Z0
+	VSUBPS           Z1, Z30, Z1
+	VADDPS           Z26, Z0, Z30
+	VSUBPS           Z26, Z0, Z0
+	VADDPS           Z28, Z30, Z26
+	VSUBPS           Z28, Z30, Z28
+	VSUBPS           Z29, Z0, Z30
 	VADDPS           Z29, Z0, Z0
-	VADDPS           Z24, Z30, Z29
-	VSUBPS           Z24, Z30, Z24
-	VADDPS           Z17, Z29, Z30
-	VMOVUPS          Z30, (DX)
+	VADDPS           Z27, Z1, Z29
+	VSUBPS           Z27, Z1, Z1
+	VMULPS.BCST      twiddles512<>+288(SB), Z3, Z27
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z25, Z27
+	VMULPS.BCST      twiddles512<>+288(SB), Z25, Z25
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z3, Z25
+	VADDPS           Z25, Z1, Z3
+	VSUBPS           Z25, Z1, Z1
+	VSUBPS           Z27, Z29, Z25
+	VADDPS           Z27, Z29, Z27
+	VADDPS           Z23, Z26, Z29
+	VSUBPS           Z23, Z26, Z23
+	VADDPS           Z17, Z29, Z26
+	VMOVUPS          Z26, (DX)
 	VSUBPS           Z17, Z29, Z17
 	VMOVUPS          Z17, 1024(DX)
-	VSUBPS           Z14, Z24, Z17
+	VSUBPS           Z16, Z23, Z17
 	VMOVUPS          Z17, 512(DX)
-	VADDPS           Z14, Z24, Z14
-	VMOVUPS          Z14, 1536(DX)
-	VADDPS           Z20, Z6, Z14
-	VSUBPS           Z20, Z6, Z6
-	VMULPS.BCST      twiddles512<>+264(SB), Z9, Z17
-	VFMADD231PS.BCST twiddles512<>+8(SB), Z7, Z17
-	VMULPS.BCST      twiddles512<>+264(SB), Z7, Z7
-	VFMSUB231PS.BCST twiddles512<>+8(SB), Z9, Z7
-	VADDPS           Z7, Z14, Z9
+	VADDPS           Z16, Z23, Z16
+	VMOVUPS          Z16, 1536(DX)
+	VADDPS           Z11, Z3, Z16
+	VSUBPS           Z11, Z3, Z3
+	VMULPS.BCST      twiddles512<>+264(SB), Z9, Z11
+	VFMADD231PS.BCST twiddles512<>+8(SB), Z8, Z11
+	VMULPS.BCST      twiddles512<>+264(SB), Z8, Z8
+	VFMSUB231PS.BCST twiddles512<>+8(SB), Z9, Z8
+	VADDPS           Z8, Z16, Z9
 	VMOVUPS          Z9, 64(DX)
-	VSUBPS           Z7, Z14, Z7
-	VMOVUPS          Z7, 1088(DX)
-	VSUBPS           Z17, Z6, Z7
-	VMOVUPS          Z7, 576(DX)
-	VADDPS           Z17, Z6, Z6
-	VMOVUPS          Z6, 1600(DX)
-	VADDPS           Z11, Z26, Z6
-	VSUBPS           Z11, Z26, Z7
+	VSUBPS           Z8, Z16, Z8
+	VMOVUPS          Z8, 1088(DX)
+	VSUBPS           Z11, Z3, Z8
+	VMOVUPS          Z8, 576(DX)
+	VADDPS           Z11, Z3, Z3
+	VMOVUPS          Z3, 1600(DX)
+	VADDPS           Z20, Z30, Z3
+	VSUBPS           Z20, Z30, Z8
 	VMULPS.BCST      twiddles512<>+272(SB), Z19, Z9
 	VFMADD231PS.BCST twiddles512<>+16(SB), Z18, Z9
 	VMULPS.BCST      twiddles512<>+272(SB), Z18, Z11
 	VFMSUB231PS.BCST twiddles512<>+16(SB), Z19, Z11
-	VADDPS           Z11, Z6, Z14
-	VMOVUPS          Z14, 128(DX)
-	VSUBPS           Z11, Z6, Z6
-	VMOVUPS          Z6, 1152(DX)
-	VSUBPS           Z9, Z7, Z6
-	VMOVUPS          Z6, 640(DX)
-	VADDPS           Z9, Z7, Z6
-	VMOVUPS          Z6, 1664(DX)
-	VADDPS           Z4, Z27, Z6
-	VSUBPS           Z4, Z27, Z4
-	VMULPS.BCST      twiddles512<>+280(SB), Z16, Z7
-	VFMADD231PS.BCST twiddles512<>+24(SB), Z15, Z7
-	VMULPS.BCST      twiddles512<>+280(SB), Z15, Z9
-	VFMSUB231PS.BCST twiddles512<>+24(SB), Z16, Z9
-	VADDPS           Z9, Z6, Z11
+	VADDPS           Z11, Z3, Z16
+	VMOVUPS          Z16, 128(DX)
+	VSUBPS           Z11, Z3, Z3
+	VMOVUPS          Z3, 1152(DX)
+	VSUBPS           Z9, Z8, Z3
+	VMOVUPS          Z3, 640(DX)
+	VADDPS           Z9, Z8, Z3
+	VMOVUPS          Z3, 1664(DX)
+	VADDPS           Z6, Z25, Z3
+	VSUBPS           Z6, Z25, Z6
+	VMULPS.BCST      twiddles512<>+280(SB), Z15, Z8
+	VFMADD231PS.BCST twiddles512<>+24(SB), Z14, Z8
+	VMULPS.BCST      twiddles512<>+280(SB), Z14, Z9
+	VFMSUB231PS.BCST twiddles512<>+24(SB), Z15, Z9
+	VADDPS           Z9, Z3, Z11
 	VMOVUPS          Z11, 192(DX)
+	VSUBPS           Z9, Z3, Z3
+	VMOVUPS          Z3, 1216(DX)
+	VSUBPS           Z8, Z6, Z3
+	VMOVUPS          Z3, 704(DX)
+	VADDPS           Z8, Z6, Z3
+	VMOVUPS          Z3, 1728(DX)
+	VADDPS           Z22, Z28, Z3
+	VSUBPS           Z22, Z28, Z6
+	VMULPS.BCST      twiddles512<>+288(SB), Z13, Z8
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z12, Z8
+	VMULPS.BCST      twiddles512<>+288(SB), Z12, Z9
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z9
+	VADDPS           Z9, Z6, Z11
+	VMOVUPS          Z11, 256(DX)
 	VSUBPS           Z9, Z6, Z6
-	VMOVUPS          Z6, 1216(DX)
-	VSUBPS           Z7, Z4, Z6
-	VMOVUPS          Z6, 704(DX)
-	VADDPS           Z7, Z4, Z4
-	VMOVUPS          Z4, 1728(DX)
-	VADDPS           Z23, Z1, Z4
-	VSUBPS           Z23, Z1, Z1
-	VMULPS.BCST      twiddles512<>+288(SB), Z13, Z6
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z10, Z6
-	VMULPS.BCST      twiddles512<>+288(SB), Z10, Z7
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z7
-	VADDPS           Z7, Z1, Z9
-	VMOVUPS          Z9, 256(DX)
-	VSUBPS           Z7, Z1, Z1
-	VMOVUPS          Z1, 1280(DX)
-	VSUBPS           Z6, Z4, Z1
-	VMOVUPS          Z1, 768(DX)
-	VADDPS           Z6, Z4, Z1
-	VMOVUPS          Z1, 1792(DX)
-	VADDPS           Z12, Z25, Z1
-	VSUBPS           Z12, Z25, Z4
-	VMULPS.BCST      twiddles512<>+296(SB), Z8, Z6
-	VFMADD231PS.BCST twiddles512<>+40(SB), Z3, Z6
-	VMULPS.BCST      twiddles512<>+296(SB), Z3, Z3
-	VFMSUB231PS.BCST twiddles512<>+40(SB), Z8, Z3
-	VADDPS           Z3, Z4, Z7
+	VMOVUPS          Z6, 1280(DX)
+	VSUBPS           Z8, Z3, Z6
+	VMOVUPS          Z6, 768(DX)
+	VADDPS           Z8, Z3, Z3
+	VMOVUPS          Z3, 1792(DX)
+	VADDPS           Z10, Z1, Z3
+	VSUBPS           Z10, Z1, Z1
+	VMULPS.BCST      twiddles512<>+296(SB), Z7, Z6
+	VFMADD231PS.BCST twiddles512<>+40(SB), Z2, Z6
+	VMULPS.BCST      twiddles512<>+296(SB), Z2, Z2
+	VFMSUB231PS.BCST twiddles512<>+40(SB), Z7, Z2
+	VADDPS           Z2, Z1, Z7
 	VMOVUPS          Z7, 320(DX)
-	VSUBPS           Z3, Z4, Z3
-	VMOVUPS          Z3, 1344(DX)
-	VSUBPS           Z6, Z1, Z3
-	VMOVUPS          Z3, 832(DX)
-	VADDPS           Z6, Z1, Z1
+	VSUBPS           Z2, Z1, Z1
+	VMOVUPS          Z1, 1344(DX)
+	VSUBPS           Z6, Z3, Z1
+	VMOVUPS          Z1, 832(DX)
+	VADDPS           Z6, Z3, Z1
 	VMOVUPS          Z1, 1856(DX)
-	VADDPS           Z22, Z28, Z1
-	VSUBPS           Z22, Z28, Z3
-	VMULPS.BCST      twiddles512<>+304(SB), Z2, Z4
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z5, Z4
-	VMULPS.BCST      twiddles512<>+304(SB), Z5, Z5
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z2, Z5
-	VADDPS           Z5, Z3, Z2
-	VMOVUPS          Z2, 384(DX)
-	VSUBPS           Z5, Z3, Z2
-	VMOVUPS          Z2, 1408(DX)
-	VSUBPS           Z4, Z1, Z2
-	VMOVUPS          Z2, 896(DX)
-	VADDPS           Z4, Z1, Z1
-	VMOVUPS          Z1, 1920(DX)
-	VADDPS           Z21, Z0, Z1
-	VSUBPS           Z21, Z0, Z0
+	VADDPS           Z24, Z0, Z1
+	VSUBPS           Z24, Z0, Z0
+	VMULPS.BCST      twiddles512<>+304(SB), Z4, Z2
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z5, Z2
+	VMULPS.BCST      twiddles512<>+304(SB), Z5, Z3
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z4, Z3
+	VADDPS           Z3, Z0, Z4
+	VMOVUPS          Z4, 384(DX)
+	VSUBPS           Z3, Z0, Z0
+	VMOVUPS          Z0, 1408(DX)
+	VSUBPS           Z2, Z1, Z0
+	VMOVUPS          Z0, 896(DX)
+	VADDPS           Z2, Z1, Z0
+	VMOVUPS          Z0, 1920(DX)
+	VADDPS           Z21, Z27, Z0
+	VSUBPS           Z21, Z27, Z1
 	VMOVUPS          64(SI), Z2
 	VMULPS.BCST      twiddles512<>+312(SB), Z2, Z3
 	VMOVUPS          (SI), Z4
 	VFMADD231PS.BCST twiddles512<>+56(SB), Z4, Z3
 	VMULPS.BCST      twiddles512<>+312(SB), Z4, Z4
 	VFMSUB231PS.BCST twiddles512<>+56(SB), Z2, Z4
-	VADDPS           Z4, Z0, Z2
+	VADDPS           Z4, Z1, Z2
 	VMOVUPS          Z2, 448(DX)
-	VSUBPS           Z4, Z0, Z0
-	VMOVUPS          Z0, 1472(DX)
-	VSUBPS           Z3, Z1, Z0
-	VMOVUPS          Z0, 960(DX)
-	VADDPS           Z3, Z1, Z0
+	VSUBPS           Z4, Z1, Z1
+	VMOVUPS          Z1, 1472(DX)
+	VSUBPS           Z3, Z0, Z1
+	VMOVUPS          Z1, 960(DX)
+	VADDPS           Z3, Z0, Z0
 	VMOVUPS          Z0, 1984(DX)
 	ADDQ             $0x00000840, DX
 	DECQ             CX
@@ -4474,651 +4966,651 @@ TEXT ·fourierRowsBack512x64(SB), NOSPLIT, $0-8
 	LEAQ 3968(DX), R12
 
 line:
-	VMOVUPS          4032(DX), Z0
-	VMOVUPS          2112(DX), Z1
-	VADDPS           Z1, Z0, Z2
-	VMOVUPS          64(DX), Z3
-	VMOVUPS          1984(DX), Z4
-	VADDPS           Z4, Z3, Z5
-	VSUBPS           Z1, Z0, Z0
-	VSUBPS           Z4, Z3, Z1
+	VMOVUPS          64(DX), Z0
+	VMOVUPS          4032(DX), Z1
+	VMOVUPS          1088(DX), Z2
 	VMOVUPS          3008(DX), Z3
-	VMOVUPS          3136(DX), Z4
-	VADDPS           Z4, Z3, Z6
-	VMOVUPS          1088(DX), Z7
-	VMOVUPS          960(DX), Z8
-	VADDPS           Z8, Z7, Z9
-	VSUBPS           Z4, Z3, Z3
-	VSUBPS           Z8, Z7, Z4
-	VADDPS           Z6, Z2, Z7
-	VADDPS           Z9, Z5, Z8
-	VADDPS           Z4, Z0, Z10
-	VSUBPS           Z3, Z1, Z11
-	VSUBPS           Z6, Z2, Z2
-	VSUBPS           Z9, Z5, Z5
+	VMOVUPS          1984(DX), Z4
+	VMOVUPS          2112(DX), Z5
+	VMOVUPS          960(DX), Z6
+	VMOVUPS          3136(DX), Z7
+	VADDPS           Z5, Z1, Z8
+	VADDPS           Z4, Z0, Z9
+	VSUBPS           Z5, Z1, Z1
 	VSUBPS           Z4, Z0, Z0
-	VADDPS           Z3, Z1, Z1
+	VADDPS           Z7, Z3, Z4
+	VADDPS           Z6, Z2, Z5
+	VSUBPS           Z7, Z3, Z3
+	VSUBPS           Z6, Z2, Z2
+	VADDPS           Z4, Z8, Z6
+	VADDPS           Z5, Z9, Z7
+	VADDPS           Z2, Z1, Z10
+	VSUBPS           Z3, Z0, Z11
+	VSUBPS           Z4, Z8, Z4
+	VSUBPS           Z5, Z9, Z5
+	VSUBPS           Z2, Z1, Z1
+	VADDPS           Z3, Z0, Z0
+	VMOVUPS          320(DX), Z2
 	VMOVUPS          3776(DX), Z3
-	VMOVUPS          2368(DX), Z4
-	VADDPS           Z4, Z3, Z6
-	VMOVUPS          320(DX), Z9
-	VMOVUPS          1728(DX), Z12
-	VADDPS           Z12, Z9, Z13
-	VSUBPS           Z4, Z3, Z3
-	VSUBPS           Z12, Z9, Z4
+	VMOVUPS          1344(DX), Z8
 	VMOVUPS          2752(DX), Z9
-	VMOVUPS          3392(DX), Z12
-	VADDPS           Z12, Z9, Z14
-	VMOVUPS          1344(DX), Z15
-	VMOVUPS          704(DX), Z16
-	VADDPS           Z16, Z15, Z17
-	VSUBPS           Z12, Z9, Z9
-	VSUBPS           Z16, Z15, Z12
-	VADDPS           Z14, Z6, Z15
-	VADDPS           Z17, Z13, Z16
-	VADDPS           Z12, Z3, Z18
-	VSUBPS           Z9, Z4, Z19
-	VSUBPS           Z14, Z6, Z6
-	VSUBPS           Z17, Z13, Z13
-	VSUBPS           Z12, Z3, Z3
-	VADDPS           Z9, Z4, Z4
+	VMOVUPS          1728(DX), Z12
+	VMOVUPS          2368(DX), Z13
+	VMOVUPS          704(DX), Z14
+	VMOVUPS          3392(DX), Z15
+	VADDPS           Z13, Z3, Z16
+	VADDPS           Z12, Z2, Z17
+	VSUBPS           Z13, Z3, Z3
+	VSUBPS           Z12, Z2, Z2
+	VADDPS           Z15, Z9, Z12
+	VADDPS           Z14, Z8, Z13
+	VSUBPS           Z15, Z9, Z9
+	VSUBPS           Z14, Z8, Z8
+	VADDPS           Z12, Z16, Z14
+	VADDPS           Z13, Z17, Z15
+	VADDPS           Z8, Z3, Z18
+	VSUBPS           Z9, Z2, Z19
+	VSUBPS           Z12, Z16, Z12
+	VSUBPS           Z13, Z17, Z13
+	VSUBPS           Z8, Z3, Z3
+	VADDPS           Z9, Z2, Z2
+	VMOVUPS          576(DX), Z8
 	VMOVUPS          3520(DX), Z9
-	VMOVUPS          2624(DX), Z12
-	VADDPS           Z12, Z9, Z14
-	VMOVUPS          576(DX), Z17
-	VMOVUPS          1472(DX), Z20
-	VADDPS           Z20, Z17, Z21
-	VSUBPS           Z12, Z9, Z9
-	VSUBPS           Z20, Z17, Z12
+	VMOVUPS          1600(DX), Z16
 	VMOVUPS          2496(DX), Z17
-	VMOVUPS          3648(DX), Z20
-	VADDPS           Z20, Z17, Z22
-	VMOVUPS          1600(DX), Z23
-	VMOVUPS          448(DX), Z24
-	VADDPS           Z24, Z23, Z25
-	VSUBPS           Z20, Z17, Z17
-	VSUBPS           Z24, Z23, Z20
-	VADDPS           Z22, Z14, Z23
-	VADDPS           Z25, Z21, Z24
-	VADDPS           Z20, Z9, Z26
-	VSUBPS           Z17, Z12, Z27
-	VSUBPS           Z22, Z14, Z14
-	VSUBPS           Z25, Z21, Z21
-	VSUBPS           Z20, Z9, Z9
-	VADDPS           Z17, Z12, Z12
+	VMOVUPS          1472(DX), Z20
+	VMOVUPS          2624(DX), Z21
+	VMOVUPS          448(DX), Z22
+	VMOVUPS          3648(DX), Z23
+	VADDPS           Z21, Z9, Z24
+	VADDPS           Z20, Z8, Z25
+	VSUBPS           Z21, Z9, Z9
+	VSUBPS           Z20, Z8, Z8
+	VADDPS           Z23, Z17, Z20
+	VADDPS           Z22, Z16, Z21
+	VSUBPS           Z23, Z17, Z17
+	VSUBPS           Z22, Z16, Z16
+	VADDPS           Z20, Z24, Z22
+	VADDPS           Z21, Z25, Z23
+	VADDPS           Z16, Z9, Z26
+	VSUBPS           Z17, Z8, Z27
+	VSUBPS           Z20, Z24, Z20
+	VSUBPS           Z21, Z25, Z21
+	VSUBPS           Z16, Z9, Z9
+	VADDPS           Z17, Z8, Z8
+	VMOVUPS          832(DX), Z16
 	VMOVUPS          3264(DX), Z17
-	VMOVUPS          2880(DX), Z20
-	VADDPS           Z20, Z17, Z22
-	VMOVUPS          832(DX), Z25
-	VMOVUPS          1216(DX), Z28
-	VADDPS           Z28, Z25, Z29
-	VSUBPS           Z20, Z17, Z17
-	VSUBPS           Z28, Z25, Z20
+	VMOVUPS          1856(DX), Z24
 	VMOVUPS          2240(DX), Z25
-	VMOVUPS          3904(DX), Z28
-	VADDPS           Z28, Z25, Z30
-	VMOVUPS          Z1, (SI)
-	VMOVUPS          1856(DX), Z1
-	VMOVUPS          Z0, 64(SI)
-	VMOVUPS          192(DX), Z0
+	VMOVUPS          1216(DX), Z28
+	VMOVUPS          2880(DX), Z29
+	VMOVUPS          192(DX), Z30
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          3904(DX), Z0
+	VMOVUPS          Z1, 64(SI)
+	VADDPS           Z29, Z17, Z1
 	VMOVUPS          Z9, 128(SI)
-	VADDPS           Z0, Z1, Z9
-	VSUBPS           Z28, Z25, Z25
-	VSUBPS           Z0, Z1, Z0
-	VADDPS           Z30, Z22, Z1
-	VADDPS           Z9, Z29, Z28
-	VMOVUPS          Z12, 192(SI)
-	VADDPS           Z0, Z17, Z12
+	VADDPS           Z28, Z16, Z9
+	VSUBPS           Z29, Z17, Z17
+	VSUBPS           Z28, Z16, Z16
+	VADDPS           Z0, Z25, Z28
+	VADDPS           Z30, Z24, Z29
+	VSUBPS           Z0, Z25, Z0
+	VSUBPS           Z30, Z24, Z24
+	VADDPS           Z28, Z1, Z25
+	VADDPS           Z29, Z9, Z30
+	VMOVUPS          Z8, 192(SI)
+	VADDPS           Z24, Z17, Z8
 	VMOVUPS          Z3, 256(SI)
-	VSUBPS           Z25, Z20, Z3
-	VSUBPS           Z30, Z22, Z22
-	VSUBPS           Z9, Z29, Z9
-	VSUBPS           Z0, Z17, Z0
-	VADDPS           Z25, Z20, Z17
-	VADDPS           Z23, Z7, Z20
-	VADDPS           Z24, Z8, Z25
+	VSUBPS           Z0, Z16, Z3
+	VSUBPS           Z28, Z1, Z1
+	VSUBPS           Z29, Z9, Z9
+	VSUBPS           Z24, Z17, Z17
+	VADDPS           Z0, Z16, Z0
+	VADDPS           Z22, Z6, Z16
+	VADDPS           Z23, Z7, Z24
+	VSUBPS           Z22, Z6, Z6
 	VSUBPS           Z23, Z7, Z7
-	VSUBPS           Z24, Z8, Z8
-	VADDPS           Z1, Z15, Z23
-	VADDPS           Z28, Z16, Z24
-	VSUBPS           Z1, Z15, Z1
-	VSUBPS           Z28, Z16, Z15
-	VADDPS           Z23, Z20, Z16
-	VADDPS           Z24, Z25, Z28
-	VADDPS           Z15, Z7, Z29
-	VSUBPS           Z1, Z8, Z30
-	VSUBPS           Z23, Z20, Z20
-	VSUBPS           Z24, Z25, Z23
-	VSUBPS           Z15, Z7, Z7
-	VADDPS           Z1, Z8, Z1
-	VMULPS.BCST      twiddles512<>+272(SB), Z19, Z8
-	VFMADD231PS.BCST twiddles512<>+16(SB), Z18, Z8
+	VADDPS           Z25, Z14, Z22
+	VADDPS           Z30, Z15, Z23
+	VSUBPS           Z25, Z14, Z14
+	VSUBPS           Z30, Z15, Z15
+	VADDPS           Z22, Z16, Z25
+	VADDPS           Z23, Z24, Z28
+	VADDPS           Z15, Z6, Z29
+	VSUBPS           Z14, Z7, Z30
+	VSUBPS           Z22, Z16, Z16
+	VSUBPS           Z23, Z24, Z22
+	VSUBPS           Z15, Z6, Z6
+	VADDPS           Z14, Z7, Z7
+	VMULPS.BCST      twiddles512<>+272(SB), Z19, Z14
+	VFMADD231PS.BCST twiddles512<>+16(SB), Z18, Z14
 	VMULPS.BCST      twiddles512<>+272(SB), Z18, Z15
 	VFMSUB231PS.BCST twiddles512<>+16(SB), Z19, Z15
 	VMULPS.BCST      twiddles512<>+288(SB), Z27, Z18
 	VFMADD231PS.BCST twiddles512<>+32(SB), Z26, Z18
 	VMULPS.BCST      twiddles512<>+288(SB), Z26, Z19
 	VFMSUB231PS.BCST twiddles512<>+32(SB), Z27, Z19
-	VMULPS.BCST      twiddles512<>+304(SB), Z3, Z24
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z12, Z24
-	VMULPS.BCST      twiddles512<>+304(SB), Z12, Z12
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z3, Z12
+	VMULPS.BCST      twiddles512<>+304(SB), Z3, Z23
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z8, Z23
+	VMULPS.BCST      twiddles512<>+304(SB), Z8, Z8
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z3, Z8
 	VADDPS           Z18, Z10, Z3
-	VADDPS           Z19, Z11, Z25
+	VADDPS           Z19, Z11, Z24
 	VSUBPS           Z18, Z10, Z10
 	VSUBPS           Z19, Z11, Z11
-	VADDPS           Z24, Z8, Z18
-	VADDPS           Z12, Z15, Z19
-	VSUBPS           Z24, Z8, Z8
-	VSUBPS           Z12, Z15, Z12
+	VADDPS           Z23, Z14, Z18
+	VADDPS           Z8, Z15, Z19
+	VSUBPS           Z23, Z14, Z14
+	VSUBPS           Z8, Z15, Z8
 	VADDPS           Z18, Z3, Z15
-	VADDPS           Z19, Z25, Z24
-	VADDPS           Z12, Z10, Z26
-	VSUBPS           Z8, Z11, Z27
+	VADDPS           Z19, Z24, Z23
+	VADDPS           Z8, Z10, Z26
+	VSUBPS           Z14, Z11, Z27
 	VSUBPS           Z18, Z3, Z3
-	VSUBPS           Z19, Z25, Z18
-	VSUBPS           Z12, Z10, Z10
-	VADDPS           Z8, Z11, Z8
+	VSUBPS           Z19, Z24, Z18
+	VSUBPS           Z8, Z10, Z8
+	VADDPS           Z14, Z11, Z10
 	VMULPS.BCST      twiddles512<>+288(SB), Z13, Z11
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z6, Z11
-	VMULPS.BCST      twiddles512<>+288(SB), Z6, Z6
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z6
-	VMULPS.BCST      twiddles512<>+320(SB), Z21, Z12
-	VFMADD231PS.BCST twiddles512<>+64(SB), Z14, Z12
-	VMULPS.BCST      twiddles512<>+320(SB), Z14, Z13
-	VFMSUB231PS.BCST twiddles512<>+64(SB), Z21, Z13
-	VMULPS.BCST      twiddles512<>+352(SB), Z9, Z14
-	VFMADD231PS.BCST twiddles512<>+96(SB), Z22, Z14
-	VMULPS.BCST      twiddles512<>+352(SB), Z22, Z19
-	VFMSUB231PS.BCST twiddles512<>+96(SB), Z9, Z19
-	VADDPS           Z12, Z2, Z9
-	VADDPS           Z13, Z5, Z21
-	VSUBPS           Z12, Z2, Z2
-	VSUBPS           Z13, Z5, Z5
-	VADDPS           Z14, Z11, Z12
-	VADDPS           Z19, Z6, Z13
-	VSUBPS           Z14, Z11, Z11
-	VSUBPS           Z19, Z6, Z6
-	VADDPS           Z12, Z9, Z14
-	VADDPS           Z13, Z21, Z19
-	VADDPS           Z6, Z2, Z22
-	VSUBPS           Z11, Z5, Z25
-	VSUBPS           Z12, Z9, Z9
-	VSUBPS           Z13, Z21, Z12
-	VSUBPS           Z6, Z2, Z2
-	VADDPS           Z11, Z5, Z5
-	VMULPS.BCST      twiddles512<>+304(SB), Z4, Z6
-	VMOVUPS          256(SI), Z11
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z11, Z6
-	VMULPS.BCST      twiddles512<>+304(SB), Z11, Z11
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z4, Z11
-	VMOVUPS          192(SI), Z4
-	VMULPS.BCST      twiddles512<>+352(SB), Z4, Z13
-	VMOVUPS          128(SI), Z21
-	VFMADD231PS.BCST twiddles512<>+96(SB), Z21, Z13
-	VMULPS.BCST      twiddles512<>+352(SB), Z21, Z21
-	VFMSUB231PS.BCST twiddles512<>+96(SB), Z4, Z21
-	VMULPS.BCST      twiddles512<>+400(SB), Z17, Z4
-	VFMADD231PS.BCST twiddles512<>+144(SB), Z0, Z4
-	VMULPS.BCST      twiddles512<>+400(SB), Z0, Z0
-	VFMSUB231PS.BCST twiddles512<>+144(SB), Z17, Z0
-	VMOVUPS          64(SI), Z17
-	VMOVUPS          Z2, 128(SI)
-	VADDPS           Z13, Z17, Z2
-	VMOVUPS          Z5, 192(SI)
-	VMOVUPS          (SI), Z5
-	VMOVUPS          Z10, 256(SI)
-	VADDPS           Z21, Z5, Z10
-	VSUBPS           Z13, Z17, Z13
-	VSUBPS           Z21, Z5, Z5
-	VADDPS           Z4, Z6, Z17
-	VADDPS           Z0, Z11, Z21
-	VSUBPS           Z4, Z6, Z4
-	VSUBPS           Z0, Z11, Z0
-	VADDPS           Z17, Z2, Z6
-	VADDPS           Z21, Z10, Z11
-	VMOVUPS          Z8, (SI)
-	VADDPS           Z0, Z13, Z8
-	VMOVUPS          Z7, 64(SI)
-	VSUBPS           Z4, Z5, Z7
-	VSUBPS           Z17, Z2, Z2
-	VSUBPS           Z21, Z10, Z10
-	VSUBPS           Z0, Z13, Z0
-	VADDPS           Z4, Z5, Z4
-	VMOVUPS          128(DX), Z5
-	VMOVUPS          1920(DX), Z13
-	VADDPS           Z13, Z5, Z17
-	VMOVUPS          3968(DX), Z21
-	VMOVUPS          Z0, 320(SI)
-	VMOVUPS          2176(DX), Z0
-	VMOVUPS          Z4, 384(SI)
-	VADDPS           Z0, Z21, Z4
-	VSUBPS           Z13, Z5, Z5
-	VSUBPS           Z0, Z21, Z0
-	VMOVUPS          640(DX), Z13
-	VMOVUPS          1408(DX), Z21
-	VMOVUPS          Z1, 448(SI)
-	VADDPS           Z21, Z13, Z1
-	VMOVUPS          Z2, 512(SI)
-	VMOVUPS          3456(DX), Z2
-	VMOVUPS          Z10, 576(SI)
-	VMOVUPS          2688(DX), Z10
-	VMOVUPS          Z9, 640(SI)
-	VADDPS           Z10, Z2, Z9
-	VSUBPS           Z21, Z13, Z13
-	VSUBPS           Z10, Z2, Z2
-	VMOVUPS          1152(DX), Z10
-	VMOVUPS          896(DX), Z21
-	VMOVUPS          Z12, 704(SI)
-	VADDPS           Z21, Z10, Z12
-	VMOVUPS          Z3, 768(SI)
-	VMOVUPS          2944(DX), Z3
-	VMOVUPS          Z18, 832(SI)
-	VMOVUPS          3200(DX), Z18
-	VMOVUPS          Z20, 896(SI)
-	VADDPS           Z18, Z3, Z20
-	VSUBPS           Z21, Z10, Z10
-	VSUBPS           Z18, Z3, Z3
-	VMOVUPS          1664(DX), Z18
-	VMOVUPS          384(DX), Z21
-	VMOVUPS          Z23, 960(SI)
-	VADDPS           Z21, Z18, Z23
-	VMOVUPS          Z8, 1024(SI)
-	VMOVUPS          2432(DX), Z8
-	VMOVUPS          Z7, 1088(SI)
-	VMOVUPS          3712(DX), Z7
-	VMOVUPS          Z22, 1152(SI)
-	VADDPS           Z7, Z8, Z22
-	VSUBPS           Z21, Z18, Z18
-	VSUBPS           Z7, Z8, Z7
-	VADDPS           Z20, Z4, Z8
-	VADDPS           Z12, Z17, Z21
-	VSUBPS           Z20, Z4, Z4
-	VSUBPS           Z12, Z17, Z12
-	VADDPS           Z22, Z9, Z17
-	VADDPS           Z23, Z1, Z20
-	VSUBPS           Z22, Z9, Z9
-	VSUBPS           Z23, Z1, Z1
-	VADDPS           Z17, Z8, Z22
-	VADDPS           Z20, Z21, Z23
-	VMOVUPS          Z22, 1216(SI)
-	VADDPS           Z1, Z4, Z22
-	VMOVUPS          Z25, 1280(SI)
-	VSUBPS           Z9, Z12, Z25
-	VSUBPS           Z17, Z8, Z8
-	VSUBPS           Z20, Z21, Z17
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z12, Z11
+	VMULPS.BCST      twiddles512<>+288(SB), Z12, Z12
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z12
+	VMULPS.BCST      twiddles512<>+320(SB), Z21, Z13
+	VFMADD231PS.BCST twiddles512<>+64(SB), Z20, Z13
+	VMULPS.BCST      twiddles512<>+320(SB), Z20, Z14
+	VFMSUB231PS.BCST twiddles512<>+64(SB), Z21, Z14
+	VMULPS.BCST      twiddles512<>+352(SB), Z9, Z19
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z1, Z19
+	VMULPS.BCST      twiddles512<>+352(SB), Z1, Z1
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z9, Z1
+	VADDPS           Z13, Z4, Z9
+	VADDPS           Z14, Z5, Z20
+	VSUBPS           Z13, Z4, Z4
+	VSUBPS           Z14, Z5, Z5
+	VADDPS           Z19, Z11, Z13
+	VADDPS           Z1, Z12, Z14
+	VSUBPS           Z19, Z11, Z11
+	VSUBPS           Z1, Z12, Z1
+	VADDPS           Z13, Z9, Z12
+	VADDPS           Z14, Z20, Z19
+	VADDPS           Z1, Z4, Z21
+	VSUBPS           Z11, Z5, Z24
+	VSUBPS           Z13, Z9, Z9
+	VSUBPS           Z14, Z20, Z13
 	VSUBPS           Z1, Z4, Z1
-	VADDPS           Z9, Z12, Z4
-	VMULPS.BCST      twiddles512<>+272(SB), Z25, Z9
-	VFMADD231PS.BCST twiddles512<>+16(SB), Z22, Z9
-	VMULPS.BCST      twiddles512<>+272(SB), Z22, Z12
-	VFMSUB231PS.BCST twiddles512<>+16(SB), Z25, Z12
-	VMULPS.BCST      twiddles512<>+288(SB), Z17, Z20
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z8, Z20
-	VMULPS.BCST      twiddles512<>+288(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z17, Z8
-	VMULPS.BCST      twiddles512<>+304(SB), Z4, Z17
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z1, Z17
-	VMULPS.BCST      twiddles512<>+304(SB), Z1, Z1
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z4, Z1
-	VMULPS.BCST      twiddles512<>+288(SB), Z13, Z4
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z2, Z4
-	VMULPS.BCST      twiddles512<>+288(SB), Z2, Z2
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z2
-	VMULPS.BCST      twiddles512<>+320(SB), Z10, Z13
-	VFMADD231PS.BCST twiddles512<>+64(SB), Z3, Z13
-	VMULPS.BCST      twiddles512<>+320(SB), Z3, Z3
-	VFMSUB231PS.BCST twiddles512<>+64(SB), Z10, Z3
-	VMULPS.BCST      twiddles512<>+352(SB), Z18, Z10
-	VFMADD231PS.BCST twiddles512<>+96(SB), Z7, Z10
-	VMULPS.BCST      twiddles512<>+352(SB), Z7, Z7
-	VFMSUB231PS.BCST twiddles512<>+96(SB), Z18, Z7
-	VADDPS           Z13, Z0, Z18
-	VADDPS           Z3, Z5, Z21
-	VSUBPS           Z13, Z0, Z0
-	VSUBPS           Z3, Z5, Z3
-	VADDPS           Z10, Z4, Z5
-	VADDPS           Z7, Z2, Z13
-	VSUBPS           Z10, Z4, Z4
-	VSUBPS           Z7, Z2, Z2
-	VADDPS           Z5, Z18, Z7
-	VADDPS           Z13, Z21, Z10
-	VADDPS           Z2, Z0, Z22
-	VSUBPS           Z4, Z3, Z25
-	VSUBPS           Z5, Z18, Z5
-	VSUBPS           Z13, Z21, Z13
-	VSUBPS           Z2, Z0, Z0
-	VADDPS           Z4, Z3, Z2
-	VMULPS.BCST      twiddles512<>+264(SB), Z10, Z3
-	VFMADD231PS.BCST twiddles512<>+8(SB), Z7, Z3
-	VMULPS.BCST      twiddles512<>+264(SB), Z7, Z4
-	VFMSUB231PS.BCST twiddles512<>+8(SB), Z10, Z4
-	VMULPS.BCST      twiddles512<>+280(SB), Z25, Z7
-	VFMADD231PS.BCST twiddles512<>+24(SB), Z22, Z7
-	VMULPS.BCST      twiddles512<>+280(SB), Z22, Z10
-	VFMSUB231PS.BCST twiddles512<>+24(SB), Z25, Z10
-	VMULPS.BCST      twiddles512<>+296(SB), Z13, Z18
-	VFMADD231PS.BCST twiddles512<>+40(SB), Z5, Z18
-	VMULPS.BCST      twiddles512<>+296(SB), Z5, Z5
-	VFMSUB231PS.BCST twiddles512<>+40(SB), Z13, Z5
-	VMULPS.BCST      twiddles512<>+312(SB), Z2, Z13
-	VFMADD231PS.BCST twiddles512<>+56(SB), Z0, Z13
-	VMULPS.BCST      twiddles512<>+312(SB), Z0, Z0
-	VFMSUB231PS.BCST twiddles512<>+56(SB), Z2, Z0
-	VMOVUPS          3840(DX), Z2
-	VMOVUPS          2304(DX), Z21
-	VADDPS           Z21, Z2, Z22
-	VMOVUPS          256(DX), Z25
-	VMOVUPS          Z13, 1344(SI)
-	VMOVUPS          1792(DX), Z13
-	VMOVUPS          Z17, 1408(SI)
-	VADDPS           Z13, Z25, Z17
-	VSUBPS           Z21, Z2, Z2
-	VSUBPS           Z13, Z25, Z13
-	VMOVUPS          2816(DX), Z21
-	VMOVUPS          3328(DX), Z25
-	VMOVUPS          Z18, 1472(SI)
-	VADDPS           Z25, Z21, Z18
-	VMOVUPS          Z20, 1536(SI)
-	VMOVUPS          1280(DX), Z20
-	VMOVUPS          Z7, 1600(SI)
-	VMOVUPS          768(DX), Z7
-	VMOVUPS          Z9, 1664(SI)
-	VADDPS           Z7, Z20, Z9
-	VSUBPS           Z25, Z21, Z21
-	VSUBPS           Z7, Z20, Z7
-	VADDPS           Z18, Z22, Z20
-	VADDPS           Z9, Z17, Z25
-	VMOVUPS          Z3, 1728(SI)
-	VADDPS           Z7, Z2, Z3
-	VMOVUPS          Z0, 1792(SI)
-	VSUBPS           Z21, Z13, Z0
+	VADDPS           Z11, Z5, Z4
+	VMULPS.BCST      twiddles512<>+304(SB), Z2, Z5
+	VMOVUPS          256(SI), Z11
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z11, Z5
+	VMULPS.BCST      twiddles512<>+304(SB), Z11, Z11
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z2, Z11
+	VMOVUPS          192(SI), Z2
+	VMULPS.BCST      twiddles512<>+352(SB), Z2, Z14
+	VMOVUPS          128(SI), Z20
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z20, Z14
+	VMULPS.BCST      twiddles512<>+352(SB), Z20, Z20
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z2, Z20
+	VMULPS.BCST      twiddles512<>+400(SB), Z0, Z2
+	VFMADD231PS.BCST twiddles512<>+144(SB), Z17, Z2
+	VMULPS.BCST      twiddles512<>+400(SB), Z17, Z17
+	VFMSUB231PS.BCST twiddles512<>+144(SB), Z0, Z17
+	VMOVUPS          64(SI), Z0
+	VMOVUPS          Z1, 128(SI)
+	VADDPS           Z14, Z0, Z1
+	VMOVUPS          Z4, 192(SI)
+	VMOVUPS          (SI), Z4
+	VMOVUPS          Z8, 256(SI)
+	VADDPS           Z20, Z4, Z8
+	VSUBPS           Z14, Z0, Z0
+	VSUBPS           Z20, Z4, Z4
+	VADDPS           Z2, Z5, Z14
+	VADDPS           Z17, Z11, Z20
+	VSUBPS           Z2, Z5, Z2
+	VSUBPS           Z17, Z11, Z5
+	VADDPS           Z14, Z1, Z11
+	VADDPS           Z20, Z8, Z17
+	VMOVUPS          Z10, (SI)
+	VADDPS           Z5, Z0, Z10
+	VMOVUPS          Z6, 64(SI)
+	VSUBPS           Z2, Z4, Z6
+	VSUBPS           Z14, Z1, Z1
+	VSUBPS           Z20, Z8, Z8
+	VSUBPS           Z5, Z0, Z0
+	VADDPS           Z2, Z4, Z2
+	VMOVUPS          128(DX), Z4
+	VMOVUPS          3968(DX), Z5
+	VMOVUPS          1920(DX), Z14
+	VMOVUPS          2176(DX), Z20
+	VMOVUPS          Z0, 320(SI)
+	VADDPS           Z14, Z4, Z0
+	VMOVUPS          Z2, 384(SI)
+	VADDPS           Z20, Z5, Z2
+	VSUBPS           Z14, Z4, Z4
+	VSUBPS           Z20, Z5, Z5
+	VMOVUPS          640(DX), Z14
+	VMOVUPS          3456(DX), Z20
+	VMOVUPS          Z7, 448(SI)
+	VMOVUPS          1408(DX), Z7
+	VMOVUPS          Z1, 512(SI)
+	VMOVUPS          2688(DX), Z1
+	VMOVUPS          Z8, 576(SI)
+	VADDPS           Z7, Z14, Z8
+	VMOVUPS          Z9, 640(SI)
+	VADDPS           Z1, Z20, Z9
+	VSUBPS           Z7, Z14, Z7
+	VSUBPS           Z1, Z20, Z1
+	VMOVUPS          1152(DX), Z14
+	VMOVUPS          2944(DX), Z20
+	VMOVUPS          Z13, 704(SI)
+	VMOVUPS          896(DX), Z13
+	VMOVUPS          Z3, 768(SI)
+	VMOVUPS          3200(DX), Z3
+	VMOVUPS          Z18, 832(SI)
+	VADDPS           Z13, Z14, Z18
+	VMOVUPS          Z16, 896(SI)
+	VADDPS           Z3, Z20, Z16
+	VSUBPS           Z13, Z14, Z13
+	VSUBPS           Z3, Z20, Z3
+	VMOVUPS          1664(DX), Z14
+	VMOVUPS          2432(DX), Z20
+	VMOVUPS          Z22, 960(SI)
+	VMOVUPS          384(DX), Z22
+	VMOVUPS          Z10, 1024(SI)
+	VMOVUPS          3712(DX), Z10
+	VMOVUPS          Z6, 1088(SI)
+	VADDPS           Z22, Z14, Z6
+	VMOVUPS          Z21, 1152(SI)
+	VADDPS           Z10, Z20, Z21
+	VSUBPS           Z22, Z14, Z14
+	VSUBPS           Z10, Z20, Z10
+	VADDPS           Z16, Z2, Z20
+	VADDPS           Z18, Z0, Z22
+	VSUBPS           Z16, Z2, Z2
+	VSUBPS           Z18, Z0, Z0
+	VADDPS           Z21, Z9, Z16
+	VADDPS           Z6, Z8, Z18
+	VSUBPS           Z21, Z9, Z9
+	VSUBPS           Z6, Z8, Z6
+	VADDPS           Z16, Z20, Z8
+	VADDPS           Z18, Z22, Z21
+	VMOVUPS          Z8, 1216(SI)
+	VADDPS           Z6, Z2, Z8
+	VMOVUPS          Z24, 1280(SI)
+	VSUBPS           Z9, Z0, Z24
+	VSUBPS           Z16, Z20, Z16
 	VSUBPS           Z18, Z22, Z18
-	VSUBPS           Z9, Z17, Z9
-	VSUBPS           Z7, Z2, Z2
-	VADDPS           Z21, Z13, Z7
-	VMOVUPS          512(DX), Z13
-	VMOVUPS          1536(DX), Z17
-	VADDPS           Z17, Z13, Z21
-	VMOVUPS          3584(DX), Z22
-	VMOVUPS          Z1, 1856(SI)
-	VMOVUPS          2560(DX), Z1
-	VMOVUPS          Z26, 1920(SI)
-	VADDPS           Z1, Z22, Z26
-	VSUBPS           Z17, Z13, Z13
-	VSUBPS           Z1, Z22, Z1
-	VMULPS.BCST      twiddles512<>+288(SB), Z13, Z17
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z1, Z17
+	VSUBPS           Z6, Z2, Z2
+	VADDPS           Z9, Z0, Z0
+	VMULPS.BCST      twiddles512<>+272(SB), Z24, Z6
+	VFMADD231PS.BCST twiddles512<>+16(SB), Z8, Z6
+	VMULPS.BCST      twiddles512<>+272(SB), Z8, Z8
+	VFMSUB231PS.BCST twiddles512<>+16(SB), Z24, Z8
+	VMULPS.BCST      twiddles512<>+288(SB), Z18, Z9
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z16, Z9
+	VMULPS.BCST      twiddles512<>+288(SB), Z16, Z16
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z18, Z16
+	VMULPS.BCST      twiddles512<>+304(SB), Z0, Z18
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z2, Z18
+	VMULPS.BCST      twiddles512<>+304(SB), Z2, Z2
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z0, Z2
+	VMULPS.BCST      twiddles512<>+288(SB), Z7, Z0
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z1, Z0
 	VMULPS.BCST      twiddles512<>+288(SB), Z1, Z1
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z13, Z1
-	VMOVUPS          (DX), Z13
-	VMOVUPS          2048(DX), Z22
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z7, Z1
+	VMULPS.BCST      twiddles512<>+320(SB), Z13, Z7
+	VFMADD231PS.BCST twiddles512<>+64(SB), Z3, Z7
+	VMULPS.BCST      twiddles512<>+320(SB), Z3, Z3
+	VFMSUB231PS.BCST twiddles512<>+64(SB), Z13, Z3
+	VMULPS.BCST      twiddles512<>+352(SB), Z14, Z13
+	VFMADD231PS.BCST twiddles512<>+96(SB), Z10, Z13
+	VMULPS.BCST      twiddles512<>+352(SB), Z10, Z10
+	VFMSUB231PS.BCST twiddles512<>+96(SB), Z14, Z10
+	VADDPS           Z7, Z5, Z14
+	VADDPS           Z3, Z4, Z20
+	VSUBPS           Z7, Z5, Z5
+	VSUBPS           Z3, Z4, Z3
+	VADDPS           Z13, Z0, Z4
+	VADDPS           Z10, Z1, Z7
+	VSUBPS           Z13, Z0, Z0
+	VSUBPS           Z10, Z1, Z1
+	VADDPS           Z4, Z14, Z10
+	VADDPS           Z7, Z20, Z13
+	VADDPS           Z1, Z5, Z22
+	VSUBPS           Z0, Z3, Z24
+	VSUBPS           Z4, Z14, Z4
+	VSUBPS           Z7, Z20, Z7
+	VSUBPS           Z1, Z5, Z1
+	VADDPS           Z0, Z3, Z0
+	VMULPS.BCST      twiddles512<>+264(SB), Z13, Z3
+	VFMADD231PS.BCST twiddles512<>+8(SB), Z10, Z3
+	VMULPS.BCST      twiddles512<>+264(SB), Z10, Z5
+	VFMSUB231PS.BCST twiddles512<>+8(SB), Z13, Z5
+	VMULPS.BCST      twiddles512<>+280(SB), Z24, Z10
+	VFMADD231PS.BCST twiddles512<>+24(SB), Z22, Z10
+	VMULPS.BCST      twiddles512<>+280(SB), Z22, Z13
+	VFMSUB231PS.BCST twiddles512<>+24(SB), Z24, Z13
+	VMULPS.BCST      twiddles512<>+296(SB), Z7, Z14
+	VFMADD231PS.BCST twiddles512<>+40(SB), Z4, Z14
+	VMULPS.BCST      twiddles512<>+296(SB), Z4, Z4
+	VFMSUB231PS.BCST twiddles512<>+40(SB), Z7, Z4
+	VMULPS.BCST      twiddles512<>+312(SB), Z0, Z7
+	VFMADD231PS.BCST twiddles512<>+56(SB), Z1, Z7
+	VMULPS.BCST      twiddles512<>+312(SB), Z1, Z1
+	VFMSUB231PS.BCST twiddles512<>+56(SB), Z0, Z1
+	VMOVUPS          256(DX), Z0
+	VMOVUPS          3840(DX), Z20
+	VMOVUPS          1280(DX), Z22
+	VMOVUPS          2816(DX), Z24
+	VMOVUPS          Z7, 1344(SI)
+	VMOVUPS          1792(DX), Z7
+	VMOVUPS          Z18, 1408(SI)
+	VMOVUPS          2304(DX), Z18
+	VMOVUPS          Z14, 1472(SI)
+	VMOVUPS          768(DX), Z14
+	VMOVUPS          Z9, 1536(SI)
+	VMOVUPS          3328(DX), Z9
+	VMOVUPS          Z10, 1600(SI)
+	VADDPS           Z18, Z20, Z10
+	VMOVUPS          Z6, 1664(SI)
+	VADDPS           Z7, Z0, Z6
+	VSUBPS           Z18, Z20, Z18
+	VSUBPS           Z7, Z0, Z0
+	VADDPS           Z9, Z24, Z7
+	VADDPS           Z14, Z22, Z20
+	VSUBPS           Z9, Z24, Z9
+	VSUBPS           Z14, Z22, Z14
+	VADDPS           Z7, Z10, Z22
+	VADDPS           Z20, Z6, Z24
+	VMOVUPS          Z3, 1728(SI)
+	VADDPS           Z14, Z18, Z3
+	VMOVUPS          Z1, 1792(SI)
+	VSUBPS           Z9, Z0, Z1
+	VSUBPS           Z7, Z10, Z7
+	VSUBPS           Z20, Z6, Z6
+	VSUBPS           Z14, Z18, Z10
+	VADDPS           Z9, Z0, Z0
+	VMOVUPS          512(DX), Z9
+	VMOVUPS          3584(DX), Z14
+	VMOVUPS          1536(DX), Z18
+	VMOVUPS          2560(DX), Z20
+	VMOVUPS          Z2, 1856(SI)
+	VADDPS           Z18, Z9, Z2
+	VMOVUPS          Z26, 1920(SI)
+	VADDPS           Z20, Z14, Z26
+	VSUBPS           Z18, Z9, Z9
+	VSUBPS           Z20, Z14, Z14
+	VMULPS.BCST      twiddles512<>+288(SB), Z9, Z18
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z14, Z18
+	VMULPS.BCST      twiddles512<>+288(SB), Z14, Z14
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z9, Z14
+	VMOVUPS          1024(DX), Z9
+	VMOVUPS          3072(DX), Z20
 	VMOVUPS          Z27, 1984(SI)
-	VADDPS           Z22, Z13, Z27
-	VSUBPS           Z22, Z13, Z13
-	VMOVUPS          1024(DX), Z22
-	VMOVUPS          Z5, 2048(SI)
-	VADDPS           Z22, Z27, Z5
-	VSUBPS           Z22, Z27, Z22
-	VMOVUPS          3072(DX), Z27
+	VMOVUPS          2048(DX), Z27
+	VMOVUPS          Z4, 2048(SI)
+	VMOVUPS          (DX), Z4
 	VMOVUPS          Z29, 2112(SI)
-	VSUBPS           Z27, Z13, Z29
-	VADDPS           Z27, Z13, Z13
-	VADDPS           Z21, Z5, Z27
-	VSUBPS           Z21, Z5, Z5
-	VADDPS           Z25, Z27, Z21
-	VSUBPS           Z25, Z27, Z25
-	VSUBPS           Z20, Z5, Z27
-	VADDPS           Z20, Z5, Z5
-	VADDPS           Z1, Z29, Z20
-	VSUBPS           Z1, Z29, Z1
-	VMULPS.BCST      twiddles512<>+272(SB), Z0, Z29
+	VADDPS           Z27, Z4, Z29
+	VSUBPS           Z27, Z4, Z4
+	VADDPS           Z9, Z29, Z27
+	VSUBPS           Z9, Z29, Z9
+	VSUBPS           Z20, Z4, Z29
+	VADDPS           Z20, Z4, Z4
+	VADDPS           Z2, Z27, Z20
+	VSUBPS           Z2, Z27, Z2
+	VADDPS           Z24, Z20, Z27
+	VSUBPS           Z24, Z20, Z20
+	VSUBPS           Z22, Z2, Z24
+	VADDPS           Z22, Z2, Z2
+	VADDPS           Z14, Z29, Z22
+	VSUBPS           Z14, Z29, Z14
+	VMULPS.BCST      twiddles512<>+272(SB), Z1, Z29
 	VFMADD231PS.BCST twiddles512<>+16(SB), Z3, Z29
 	VMULPS.BCST      twiddles512<>+272(SB), Z3, Z3
-	VFMSUB231PS.BCST twiddles512<>+16(SB), Z0, Z3
-	VADDPS           Z3, Z20, Z0
-	VSUBPS           Z3, Z20, Z3
-	VSUBPS           Z29, Z1, Z20
-	VADDPS           Z29, Z1, Z1
-	VADDPS           Z26, Z22, Z29
-	VSUBPS           Z26, Z22, Z22
-	VMULPS.BCST      twiddles512<>+288(SB), Z9, Z26
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z18, Z26
-	VMULPS.BCST      twiddles512<>+288(SB), Z18, Z18
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z9, Z18
-	VADDPS           Z18, Z22, Z9
-	VSUBPS           Z18, Z22, Z18
-	VSUBPS           Z26, Z29, Z22
+	VFMSUB231PS.BCST twiddles512<>+16(SB), Z1, Z3
+	VADDPS           Z3, Z22, Z1
+	VSUBPS           Z3, Z22, Z3
+	VSUBPS           Z29, Z14, Z22
+	VADDPS           Z29, Z14, Z14
+	VADDPS           Z26, Z9, Z29
+	VSUBPS           Z26, Z9, Z9
+	VMULPS.BCST      twiddles512<>+288(SB), Z6, Z26
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z7, Z26
+	VMULPS.BCST      twiddles512<>+288(SB), Z7, Z7
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z6, Z7
+	VADDPS           Z7, Z9, Z6
+	VSUBPS           Z7, Z9, Z7
+	VSUBPS           Z26, Z29, Z9
 	VADDPS           Z26, Z29, Z26
-	VADDPS           Z17, Z13, Z29
-	VSUBPS           Z17, Z13, Z13
-	VMULPS.BCST      twiddles512<>+304(SB), Z7, Z17
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z2, Z17
-	VMULPS.BCST      twiddles512<>+304(SB), Z2, Z2
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z7, Z2
-	VADDPS           Z2, Z13, Z7
-	VSUBPS           Z2, Z13, Z2
-	VSUBPS           Z17, Z29, Z13
-	VADDPS           Z17, Z29, Z17
-	VADDPS           Z23, Z21, Z29
-	VSUBPS           Z23, Z21, Z21
-	VADDPS           Z28, Z29, Z23
-	VMOVUPS          Z23, (DX)
-	VSUBPS           Z28, Z29, Z23
-	VMOVUPS          Z23, 2048(DX)
-	VSUBPS           Z16, Z21, Z23
-	VMOVUPS          Z23, 1024(DX)
-	VADDPS           Z16, Z21, Z16
-	VMOVUPS          Z16, 3072(DX)
-	VADDPS           Z4, Z0, Z16
-	VSUBPS           Z4, Z0, Z0
-	VMULPS.BCST      twiddles512<>+260(SB), Z24, Z4
-	VFMADD231PS.BCST twiddles512<>+4(SB), Z15, Z4
+	VADDPS           Z18, Z4, Z29
+	VSUBPS           Z18, Z4, Z4
+	VMULPS.BCST      twiddles512<>+304(SB), Z0, Z18
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z10, Z18
+	VMULPS.BCST      twiddles512<>+304(SB), Z10, Z10
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z0, Z10
+	VADDPS           Z10, Z4, Z0
+	VSUBPS           Z10, Z4, Z4
+	VSUBPS           Z18, Z29, Z10
+	VADDPS           Z18, Z29, Z18
+	VADDPS           Z21, Z27, Z29
+	VSUBPS           Z21, Z27, Z21
+	VADDPS           Z28, Z29, Z27
+	VMOVUPS          Z27, (DX)
+	VSUBPS           Z28, Z29, Z27
+	VMOVUPS          Z27, 2048(DX)
+	VSUBPS           Z25, Z21, Z27
+	VMOVUPS          Z27, 1024(DX)
+	VADDPS           Z25, Z21, Z21
+	VMOVUPS          Z21, 3072(DX)
+	VADDPS           Z5, Z1, Z21
+	VSUBPS           Z5, Z1, Z1
+	VMULPS.BCST      twiddles512<>+260(SB), Z23, Z5
+	VFMADD231PS.BCST twiddles512<>+4(SB), Z15, Z5
 	VMULPS.BCST      twiddles512<>+260(SB), Z15, Z15
-	VFMSUB231PS.BCST twiddles512<>+4(SB), Z24, Z15
-	VADDPS           Z15, Z16, Z21
-	VMOVUPS          Z21, 64(DX)
-	VSUBPS           Z15, Z16, Z15
+	VFMSUB231PS.BCST twiddles512<>+4(SB), Z23, Z15
+	VADDPS           Z15, Z21, Z23
+	VMOVUPS          Z23, 64(DX)
+	VSUBPS           Z15, Z21, Z15
 	VMOVUPS          Z15, 2112(DX)
-	VSUBPS           Z4, Z0, Z15
+	VSUBPS           Z5, Z1, Z15
 	VMOVUPS          Z15, 1088(DX)
-	VADDPS           Z4, Z0, Z0
-	VMOVUPS          Z0, 3136(DX)
-	VADDPS           Z12, Z9, Z0
-	VSUBPS           Z12, Z9, Z4
-	VMULPS.BCST      twiddles512<>+264(SB), Z19, Z9
-	VFMADD231PS.BCST twiddles512<>+8(SB), Z14, Z9
-	VMULPS.BCST      twiddles512<>+264(SB), Z14, Z12
-	VFMSUB231PS.BCST twiddles512<>+8(SB), Z19, Z12
-	VADDPS           Z12, Z0, Z14
-	VMOVUPS          Z14, 128(DX)
-	VSUBPS           Z12, Z0, Z0
-	VMOVUPS          Z0, 2176(DX)
-	VSUBPS           Z9, Z4, Z0
-	VMOVUPS          Z0, 1152(DX)
-	VADDPS           Z9, Z4, Z0
-	VMOVUPS          Z0, 3200(DX)
-	VADDPS           Z10, Z7, Z0
-	VSUBPS           Z10, Z7, Z4
-	VMULPS.BCST      twiddles512<>+268(SB), Z11, Z7
-	VFMADD231PS.BCST twiddles512<>+12(SB), Z6, Z7
-	VMULPS.BCST      twiddles512<>+268(SB), Z6, Z6
-	VFMSUB231PS.BCST twiddles512<>+12(SB), Z11, Z6
-	VADDPS           Z6, Z0, Z9
-	VMOVUPS          Z9, 192(DX)
-	VSUBPS           Z6, Z0, Z0
-	VMOVUPS          Z0, 2240(DX)
-	VSUBPS           Z7, Z4, Z0
-	VMOVUPS          Z0, 1216(DX)
-	VADDPS           Z7, Z4, Z0
+	VADDPS           Z5, Z1, Z1
+	VMOVUPS          Z1, 3136(DX)
+	VADDPS           Z8, Z6, Z1
+	VSUBPS           Z8, Z6, Z5
+	VMULPS.BCST      twiddles512<>+264(SB), Z19, Z6
+	VFMADD231PS.BCST twiddles512<>+8(SB), Z12, Z6
+	VMULPS.BCST      twiddles512<>+264(SB), Z12, Z8
+	VFMSUB231PS.BCST twiddles512<>+8(SB), Z19, Z8
+	VADDPS           Z8, Z1, Z12
+	VMOVUPS          Z12, 128(DX)
+	VSUBPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 2176(DX)
+	VSUBPS           Z6, Z5, Z1
+	VMOVUPS          Z1, 1152(DX)
+	VADDPS           Z6, Z5, Z1
+	VMOVUPS          Z1, 3200(DX)
+	VADDPS           Z13, Z0, Z1
+	VSUBPS           Z13, Z0, Z0
+	VMULPS.BCST      twiddles512<>+268(SB), Z17, Z5
+	VFMADD231PS.BCST twiddles512<>+12(SB), Z11, Z5
+	VMULPS.BCST      twiddles512<>+268(SB), Z11, Z6
+	VFMSUB231PS.BCST twiddles512<>+12(SB), Z17, Z6
+	VADDPS           Z6, Z1, Z8
+	VMOVUPS          Z8, 192(DX)
+	VSUBPS           Z6, Z1, Z1
+	VMOVUPS          Z1, 2240(DX)
+	VSUBPS           Z5, Z0, Z1
+	VMOVUPS          Z1, 1216(DX)
+	VADDPS           Z5, Z0, Z0
 	VMOVUPS          Z0, 3264(DX)
-	VADDPS           Z8, Z27, Z0
-	VSUBPS           Z8, Z27, Z4
-	VMULPS.BCST      twiddles512<>+272(SB), Z30, Z6
-	VMOVUPS          2112(SI), Z7
-	VFMADD231PS.BCST twiddles512<>+16(SB), Z7, Z6
-	VMULPS.BCST      twiddles512<>+272(SB), Z7, Z7
-	VFMSUB231PS.BCST twiddles512<>+16(SB), Z30, Z7
-	VADDPS           Z7, Z0, Z8
+	VADDPS           Z16, Z24, Z0
+	VSUBPS           Z16, Z24, Z1
+	VMULPS.BCST      twiddles512<>+272(SB), Z30, Z5
+	VMOVUPS          2112(SI), Z6
+	VFMADD231PS.BCST twiddles512<>+16(SB), Z6, Z5
+	VMULPS.BCST      twiddles512<>+272(SB), Z6, Z6
+	VFMSUB231PS.BCST twiddles512<>+16(SB), Z30, Z6
+	VADDPS           Z6, Z0, Z8
 	VMOVUPS          Z8, 256(DX)
-	VSUBPS           Z7, Z0, Z0
+	VSUBPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 2304(DX)
-	VSUBPS           Z6, Z4, Z0
+	VSUBPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 1280(DX)
-	VADDPS           Z6, Z4, Z0
+	VADDPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 3328(DX)
 	VMOVUPS          2048(SI), Z0
-	VADDPS           Z0, Z20, Z4
-	VSUBPS           Z0, Z20, Z0
-	VMOVUPS          1984(SI), Z6
-	VMULPS.BCST      twiddles512<>+276(SB), Z6, Z7
+	VADDPS           Z0, Z22, Z1
+	VSUBPS           Z0, Z22, Z0
+	VMOVUPS          1984(SI), Z5
+	VMULPS.BCST      twiddles512<>+276(SB), Z5, Z6
 	VMOVUPS          1920(SI), Z8
-	VFMADD231PS.BCST twiddles512<>+20(SB), Z8, Z7
+	VFMADD231PS.BCST twiddles512<>+20(SB), Z8, Z6
 	VMULPS.BCST      twiddles512<>+276(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+20(SB), Z6, Z8
-	VADDPS           Z8, Z4, Z6
-	VMOVUPS          Z6, 320(DX)
-	VSUBPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 2368(DX)
-	VSUBPS           Z7, Z0, Z4
-	VMOVUPS          Z4, 1344(DX)
-	VADDPS           Z7, Z0, Z0
+	VFMSUB231PS.BCST twiddles512<>+20(SB), Z5, Z8
+	VADDPS           Z8, Z1, Z5
+	VMOVUPS          Z5, 320(DX)
+	VSUBPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 2368(DX)
+	VSUBPS           Z6, Z0, Z1
+	VMOVUPS          Z1, 1344(DX)
+	VADDPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 3392(DX)
 	VMOVUPS          1856(SI), Z0
-	VADDPS           Z0, Z22, Z4
-	VSUBPS           Z0, Z22, Z0
-	VMOVUPS          1280(SI), Z6
-	VMULPS.BCST      twiddles512<>+280(SB), Z6, Z7
+	VADDPS           Z0, Z9, Z1
+	VSUBPS           Z0, Z9, Z0
+	VMOVUPS          1280(SI), Z5
+	VMULPS.BCST      twiddles512<>+280(SB), Z5, Z6
 	VMOVUPS          1152(SI), Z8
-	VFMADD231PS.BCST twiddles512<>+24(SB), Z8, Z7
+	VFMADD231PS.BCST twiddles512<>+24(SB), Z8, Z6
 	VMULPS.BCST      twiddles512<>+280(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+24(SB), Z6, Z8
-	VADDPS           Z8, Z4, Z6
-	VMOVUPS          Z6, 384(DX)
-	VSUBPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 2432(DX)
-	VSUBPS           Z7, Z0, Z4
-	VMOVUPS          Z4, 1408(DX)
-	VADDPS           Z7, Z0, Z0
+	VFMSUB231PS.BCST twiddles512<>+24(SB), Z5, Z8
+	VADDPS           Z8, Z1, Z5
+	VMOVUPS          Z5, 384(DX)
+	VSUBPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 2432(DX)
+	VSUBPS           Z6, Z0, Z1
+	VMOVUPS          Z1, 1408(DX)
+	VADDPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 3456(DX)
 	VMOVUPS          1792(SI), Z0
-	VADDPS           Z0, Z13, Z4
-	VSUBPS           Z0, Z13, Z0
-	VMOVUPS          1088(SI), Z6
-	VMULPS.BCST      twiddles512<>+284(SB), Z6, Z7
+	VADDPS           Z0, Z10, Z1
+	VSUBPS           Z0, Z10, Z0
+	VMOVUPS          1088(SI), Z5
+	VMULPS.BCST      twiddles512<>+284(SB), Z5, Z6
 	VMOVUPS          1024(SI), Z8
-	VFMADD231PS.BCST twiddles512<>+28(SB), Z8, Z7
+	VFMADD231PS.BCST twiddles512<>+28(SB), Z8, Z6
 	VMULPS.BCST      twiddles512<>+284(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+28(SB), Z6, Z8
-	VADDPS           Z8, Z4, Z6
-	VMOVUPS          Z6, 448(DX)
-	VSUBPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 2496(DX)
-	VSUBPS           Z7, Z0, Z4
-	VMOVUPS          Z4, 1472(DX)
-	VADDPS           Z7, Z0, Z0
+	VFMSUB231PS.BCST twiddles512<>+28(SB), Z5, Z8
+	VADDPS           Z8, Z1, Z5
+	VMOVUPS          Z5, 448(DX)
+	VSUBPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 2496(DX)
+	VSUBPS           Z6, Z0, Z1
+	VMOVUPS          Z1, 1472(DX)
+	VADDPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 3520(DX)
 	VMOVUPS          1216(SI), Z0
-	VADDPS           Z0, Z25, Z4
-	VSUBPS           Z0, Z25, Z0
-	VMOVUPS          960(SI), Z6
-	VMULPS.BCST      twiddles512<>+288(SB), Z6, Z7
+	VADDPS           Z0, Z20, Z1
+	VSUBPS           Z0, Z20, Z0
+	VMOVUPS          960(SI), Z5
+	VMULPS.BCST      twiddles512<>+288(SB), Z5, Z6
 	VMOVUPS          896(SI), Z8
-	VFMADD231PS.BCST twiddles512<>+32(SB), Z8, Z7
+	VFMADD231PS.BCST twiddles512<>+32(SB), Z8, Z6
 	VMULPS.BCST      twiddles512<>+288(SB), Z8, Z8
-	VFMSUB231PS.BCST twiddles512<>+32(SB), Z6, Z8
-	VADDPS           Z8, Z0, Z6
-	VMOVUPS          Z6, 512(DX)
+	VFMSUB231PS.BCST twiddles512<>+32(SB), Z5, Z8
+	VADDPS           Z8, Z0, Z5
+	VMOVUPS          Z5, 512(DX)
 	VSUBPS           Z8, Z0, Z0
 	VMOVUPS          Z0, 2560(DX)
-	VSUBPS           Z7, Z4, Z0
+	VSUBPS           Z6, Z1, Z0
 	VMOVUPS          Z0, 1536(DX)
-	VADDPS           Z7, Z4, Z0
+	VADDPS           Z6, Z1, Z0
 	VMOVUPS          Z0, 3584(DX)
 	VMOVUPS          1728(SI), Z0
-	VADDPS           Z0, Z3, Z4
+	VADDPS           Z0, Z3, Z1
 	VSUBPS           Z0, Z3, Z0
 	VMOVUPS          832(SI), Z3
-	VMULPS.BCST      twiddles512<>+292(SB), Z3, Z6
-	VMOVUPS          768(SI), Z7
-	VFMADD231PS.BCST twiddles512<>+36(SB), Z7, Z6
-	VMULPS.BCST      twiddles512<>+292(SB), Z7, Z7
-	VFMSUB231PS.BCST twiddles512<>+36(SB), Z3, Z7
-	VADDPS           Z7, Z0, Z3
+	VMULPS.BCST      twiddles512<>+292(SB), Z3, Z5
+	VMOVUPS          768(SI), Z6
+	VFMADD231PS.BCST twiddles512<>+36(SB), Z6, Z5
+	VMULPS.BCST      twiddles512<>+292(SB), Z6, Z6
+	VFMSUB231PS.BCST twiddles512<>+36(SB), Z3, Z6
+	VADDPS           Z6, Z0, Z3
 	VMOVUPS          Z3, 576(DX)
-	VSUBPS           Z7, Z0, Z0
+	VSUBPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 2624(DX)
-	VSUBPS           Z6, Z4, Z0
+	VSUBPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 1600(DX)
-	VADDPS           Z6, Z4, Z0
+	VADDPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 3648(DX)
 	VMOVUPS          1664(SI), Z0
-	VADDPS           Z0, Z18, Z3
-	VSUBPS           Z0, Z18, Z0
-	VMOVUPS          704(SI), Z4
-	VMULPS.BCST      twiddles512<>+296(SB), Z4, Z6
-	VMOVUPS          640(SI), Z7
-	VFMADD231PS.BCST twiddles512<>+40(SB), Z7, Z6
-	VMULPS.BCST      twiddles512<>+296(SB), Z7, Z7
-	VFMSUB231PS.BCST twiddles512<>+40(SB), Z4, Z7
-	VADDPS           Z7, Z0, Z4
-	VMOVUPS          Z4, 640(DX)
-	VSUBPS           Z7, Z0, Z0
+	VADDPS           Z0, Z7, Z1
+	VSUBPS           Z0, Z7, Z0
+	VMOVUPS          704(SI), Z3
+	VMULPS.BCST      twiddles512<>+296(SB), Z3, Z5
+	VMOVUPS          640(SI), Z6
+	VFMADD231PS.BCST twiddles512<>+40(SB), Z6, Z5
+	VMULPS.BCST      twiddles512<>+296(SB), Z6, Z6
+	VFMSUB231PS.BCST twiddles512<>+40(SB), Z3, Z6
+	VADDPS           Z6, Z0, Z3
+	VMOVUPS          Z3, 640(DX)
+	VSUBPS           Z6, Z0, Z0
 	VMOVUPS          Z0, 2688(DX)
-	VSUBPS           Z6, Z3, Z0
+	VSUBPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 1664(DX)
-	VADDPS           Z6, Z3, Z0
+	VADDPS           Z5, Z1, Z0
 	VMOVUPS          Z0, 3712(DX)
 	VMOVUPS          1600(SI), Z0
-	VADDPS           Z0, Z2, Z3
-	VSUBPS           Z0, Z2, Z0
-	VMOVUPS          576(SI), Z2
-	VMULPS.BCST      twiddles512<>+300(SB), Z2, Z4
-	VMOVUPS          512(SI), Z6
-	VFMADD231PS.BCST twiddles512<>+44(SB), Z6, Z4
-	VMULPS.BCST      twiddles512<>+300(SB), Z6, Z6
-	VFMSUB231PS.BCST twiddles512<>+44(SB), Z2, Z6
-	VADDPS           Z6, Z0, Z2
-	VMOVUPS          Z2, 704(DX)
-	VSUBPS           Z6, Z0, Z0
+	VADDPS           Z0, Z4, Z1
+	VSUBPS           Z0, Z4, Z0
+	VMOVUPS          576(SI), Z3
+	VMULPS.BCST      twiddles512<>+300(SB), Z3, Z4
+	VMOVUPS          512(SI), Z5
+	VFMADD231PS.BCST twiddles512<>+44(SB), Z5, Z4
+	VMULPS.BCST      twiddles512<>+300(SB), Z5, Z5
+	VFMSUB231PS.BCST twiddles512<>+44(SB), Z3, Z5
+	VADDPS           Z5, Z0, Z3
+	VMOVUPS          Z3, 704(DX)
+	VSUBPS           Z5, Z0, Z0
 	VMOVUPS          Z0, 2752(DX)
-	VSUBPS           Z4, Z3, Z0
+	VSUBPS           Z4, Z1, Z0
 	VMOVUPS          Z0, 1728(DX)
-	VADDPS           Z4, Z3, Z0
+	VADDPS           Z4, Z1, Z0
 	VMOVUPS          Z0, 3776(DX)
 	VMOVUPS          1536(SI), Z0
-	VADDPS           Z0, Z5, Z2
-	VSUBPS           Z0, Z5, Z0
-	VMOVUPS          448(SI), Z3
-	VMULPS.BCST      twiddles512<>+304(SB), Z3, Z4
-	VMOVUPS          64(SI), Z5
-	VFMADD231PS.BCST twiddles512<>+48(SB), Z5, Z4
-	VMULPS.BCST      twiddles512<>+304(SB), Z5, Z5
-	VFMSUB231PS.BCST twiddles512<>+48(SB), Z3, Z5
-	VADDPS           Z5, Z0, Z3
-	VMOVUPS          Z3, 768(DX)
-	VSUBPS           Z5, Z0, Z0
+	VADDPS           Z0, Z2, Z1
+	VSUBPS           Z0, Z2, Z0
+	VMOVUPS          448(SI), Z2
+	VMULPS.BCST      twiddles512<>+304(SB), Z2, Z3
+	VMOVUPS          64(SI), Z4
+	VFMADD231PS.BCST twiddles512<>+48(SB), Z4, Z3
+	VMULPS.BCST      twiddles512<>+304(SB), Z4, Z4
+	VFMSUB231PS.BCST twiddles512<>+48(SB), Z2, Z4
+	VADDPS           Z4, Z0, Z2
+	VMOVUPS          Z2, 768(DX)
+	VSUBPS           Z4, Z0, Z0
 	VMOVUPS          Z0, 2816(DX)
-	VSUBPS           Z4, Z2, Z0
+	VSUBPS           Z3, Z1, Z0
 	VMOVUPS          Z0, 1792(DX)
-	VADDPS           Z4, Z2, Z0
+	VADDPS           Z3, Z1, Z0
 	VMOVUPS          Z0, 3840(DX)
 	VMOVUPS          1472(SI), Z0
-	VADDPS           Z0, Z1, Z2
-	VSUBPS           Z0, Z1, Z0
-	VMOVUPS          (SI), Z1
-	VMULPS.BCST      twiddles512<>+308(SB), Z1, Z3
+	VADDPS           Z0, Z14, Z1
+	VSUBPS           Z0, Z14, Z0
+	VMOVUPS          (SI), Z2
+	VMULPS.BCST      twiddles512<>+308(SB), Z2, Z3
 	VMOVUPS          256(SI), Z4
 	VFMADD231PS.BCST twiddles512<>+52(SB), Z4, Z3
 	VMULPS.BCST      twiddles512<>+308(SB), Z4, Z4
-	VFMSUB231PS.BCST twiddles512<>+52(SB), Z1, Z4
-	VADDPS           Z4, Z0, Z1
-	VMOVUPS          Z1, 832(DX)
+	VFMSUB231PS.BCST twiddles512<>+52(SB), Z2, Z4
+	VADDPS           Z4, Z0, Z2
+	VMOVUPS          Z2, 832(DX)
 	VSUBPS           Z4, Z0, Z0
 	VMOVUPS          Z0, 2880(DX)
-	VSUBPS           Z3, Z2, Z0
+	VSUBPS           Z3, Z1, Z0
 	VMOVUPS          Z0, 1856(DX)
-	VADDPS           Z3, Z2, Z0
+	VADDPS           Z3, Z1, Z0
 	VMOVUPS          Z0, 3904(DX)
 	VMOVUPS          1408(SI), Z0
 	VADDPS           Z0, Z26, Z1
@@ -5138,8 +5630,8 @@ line:
 	VADDPS           Z3, Z1, Z0
 	VMOVUPS          Z0, 3968(DX)
 	VMOVUPS          1344(SI), Z0
-	VADDPS           Z0, Z17, Z1
-	VSUBPS           Z0, Z17, Z0
+	VADDPS           Z0, Z18, Z1
+	VSUBPS           Z0, Z18, Z0
 	VMOVUPS          384(SI), Z2
 	VMULPS.BCST      twiddles512<>+316(SB), Z2, Z3
 	VMOVUPS          320(SI), Z4
@@ -10018,9 +10510,349 @@ line:
 	VZEROUPPER
 	RET
 
-// func fourierLoad512(t *tile)
+// func fourierLoad512x8(t *tile)
 // Requires: AVX, AVX512F
-TEXT ·fourierLoad512(SB), NOSPLIT, $0-8
+TEXT ·fourierLoad512x8(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	MOVQ 72(DI), R9
+	MOVQ 104(DI), R10
+	SHLQ $0x02, R10
+	MOVQ 136(DI), R11
+	SHLQ $0x02, R11
+
+row:
+	MOVQ       (R8), AX
+	VMOVUPS    (DX)(AX*4), Y0
+	MOVQ       8(R8), AX
+	VMOVUPS    (DX)(AX*4), Y1
+	MOVQ       16(R8), AX
+	VMOVUPS    (DX)(AX*4), Y2
+	MOVQ       24(R8), AX
+	VMOVUPS    (DX)(AX*4), Y3
+	MOVQ       32(R8), AX
+	VMOVUPS    (DX)(AX*4), Y4
+	MOVQ       40(R8), AX
+	VMOVUPS    (DX)(AX*4), Y5
+	MOVQ       48(R8), AX
+	VMOVUPS    (DX)(AX*4), Y6
+	MOVQ       56(R8), AX
+	VMOVUPS    (DX)(AX*4), Y7
+	MOVQ       64(R8), AX
+	VMOVUPS    (DX)(AX*4), Y8
+	MOVQ       72(R8), AX
+	VMOVUPS    (DX)(AX*4), Y9
+	MOVQ       80(R8), AX
+	VMOVUPS    (DX)(AX*4), Y10
+	MOVQ       88(R8), AX
+	VMOVUPS    (DX)(AX*4), Y11
+	MOVQ       96(R8), AX
+	VMOVUPS    (DX)(AX*4), Y12
+	MOVQ       104(R8), AX
+	VMOVUPS    (DX)(AX*4), Y13
+	MOVQ       112(R8), AX
+	VMOVUPS    (DX)(AX*4), Y14
+	MOVQ       120(R8), AX
+	VMOVUPS    (DX)(AX*4), Y15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z20
+	VSHUFF32X4 $0x88, Z5, Z1, Z17
+	VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z6, Z2, Z18
+	VSHUFF32X4 $0xdd, Z6, Z2, Z22
+	VSHUFF32X4 $0x88, Z7, Z3, Z19
+	VSHUFF32X4 $0xdd, Z7, Z3, Z23
+	VSHUFF32X4 $0x88, Z12, Z8, Z24
+	VSHUFF32X4 $0xdd, Z12, Z8, Z28
+	VSHUFF32X4 $0x88, Z13, Z9, Z25
+	VSHUFF32X4 $0xdd, Z13, Z9, Z29
+	VSHUFF32X4 $0x88, Z14, Z10, Z26
+	VSHUFF32X4 $0xdd, Z14, Z10, Z30
+	VSHUFF32X4 $0x88, Z15, Z11, Z27
+	VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z24, Z16, Z0
+	VSHUFF32X4 $0xdd, Z24, Z16, Z8
+	VSHUFF32X4 $0x88, Z25, Z17, Z1
+	VSHUFF32X4 $0xdd, Z25, Z17, Z9
+	VSHUFF32X4 $0x88, Z26, Z18, Z2
+	VSHUFF32X4 $0xdd, Z26, Z18, Z10
+	VSHUFF32X4 $0x88, Z27, Z19, Z3
+	VSHUFF32X4 $0xdd, Z27, Z19, Z11
+	VSHUFF32X4 $0x88, Z28, Z20, Z4
+	VSHUFF32X4 $0xdd, Z28, Z20, Z12
+	VSHUFF32X4 $0x88, Z29, Z21, Z5
+	VSHUFF32X4 $0xdd, Z29, Z21, Z13
+	VSHUFF32X4 $0x88, Z30, Z22, Z6
+	VSHUFF32X4 $0xdd, Z30, Z22, Z14
+	VSHUFF32X4 $0x88, Z31, Z23, Z7
+	VSHUFF32X4 $0xdd, Z31, Z23, Z15
+	VMOVUPS    Z0, (R9)
+	VMOVUPS    Z1, 64(R9)
+	VMOVUPS    Z2, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z4, 256(R9)
+	VMOVUPS    Z5, 320(R9)
+	VMOVUPS    Z6, 384(R9)
+	VMOVUPS    Z7, 448(R9)
+	ADDQ       R11, DX
+	ADDQ       R10, R9
+	DECQ       CX
+	JNZ        row
+	VZEROUPPER
+	RET
+
+// func fourierStore512x8(t *tile)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·fourierStore512x8(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), DI
+	MOVQ      (DI), SI
+	MOVQ      24(DI), DX
+	MOVQ      48(DI), R8
+	MOVQ      96(DI), CX
+	MOVQ      168(DI), AX
+	MOVQ      112(DI), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	MOVQ      8(R8), R11
+	MOVQ      $0x00000001, R9
+	SHLXQ     R11, R9, R9
+	DECQ      R9
+	KMOVW     R9, K2
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS   Z0, 64(SI)
+	MOVQ      (R8), BX
+	SHLQ      $0x02, BX
+	MOVQ      72(DI), R9
+	MOVQ      104(DI), R10
+	SHLQ      $0x02, R10
+	MOVQ      136(DI), R11
+	SHLQ      $0x02, R11
+	MOVQ      128(DI), R13
+	MOVQ      112(DI), R12
+
+row:
+	VMOVUPS      (DX), Z0
+	VMOVUPS      64(DX), Z1
+	VMOVUPS      128(DX), Z2
+	VMOVUPS      192(DX), Z3
+	VMOVUPS      256(DX), Z4
+	VMOVUPS      320(DX), Z5
+	VMOVUPS      384(DX), Z6
+	VMOVUPS      448(DX), Z7
+	VMOVUPS      (SI), Z16
+	VPXORD       Z17, Z17, Z17
+	VMOVUPS      64(SI), Z18
+	VFMADD231PS  Z17, Z0, Z16
+	VADDPS       Z18, Z0, Z0
+	VFMADD231PS  Z17, Z1, Z16
+	VADDPS       Z18, Z1, Z1
+	VFMADD231PS  Z17, Z2, Z16
+	VADDPS       Z18, Z2, Z2
+	VFMADD231PS  Z17, Z3, Z16
+	VADDPS       Z18, Z3, Z3
+	VFMADD231PS  Z17, Z4, Z16
+	VADDPS       Z18, Z4, Z4
+	VFMADD231PS  Z17, Z5, Z16
+	VADDPS       Z18, Z5, Z5
+	VFMADD231PS  Z17, Z6, Z16
+	VADDPS       Z18, Z6, Z6
+	VFMADD231PS  Z17, Z7, Z16
+	VADDPS       Z18, Z7, Z7
+	VMOVUPS      Z16, (SI)
+	VBROADCASTSS 192(DI), Z16
+	VMAXPS       Z0, Z16, Z0
+	VMAXPS       Z1, Z16, Z1
+	VMAXPS       Z2, Z16, Z2
+	VMAXPS       Z3, Z16, Z3
+	VMAXPS       Z4, Z16, Z4
+	VMAXPS       Z5, Z16, Z5
+	VMAXPS       Z6, Z16, Z6
+	VMAXPS       Z7, Z16, Z7
+	VBROADCASTSS 196(DI), Z16
+	VMINPS       Z0, Z16, Z0
+	VMINPS       Z1, Z16, Z1
+	VMINPS       Z2, Z16, Z2
+	VMINPS       Z3, Z16, Z3
+	VMINPS       Z4, Z16, Z4
+	VMINPS       Z5, Z16, Z5
+	VMINPS       Z6, Z16, Z6
+	VMINPS       Z7, Z16, Z7
+	VUNPCKLPS    Z1, Z0, Z16
+	VUNPCKHPS    Z1, Z0, Z17
+	VUNPCKLPS    Z3, Z2, Z18
+	VUNPCKHPS    Z3, Z2, Z19
+	VUNPCKLPS    Z5, Z4, Z20
+	VUNPCKHPS    Z5, Z4, Z21
+	VUNPCKLPS    Z7, Z6, Z22
+	VUNPCKHPS    Z7, Z6, Z23
+	VUNPCKLPS    Z9, Z8, Z24
+	VUNPCKHPS    Z9, Z8, Z25
+	VUNPCKLPS    Z11, Z10, Z26
+	VUNPCKHPS    Z11, Z10, Z27
+	VUNPCKLPS    Z13, Z12, Z28
+	VUNPCKHPS    Z13, Z12, Z29
+	VUNPCKLPS    Z15, Z14, Z30
+	VUNPCKHPS    Z15, Z14, Z31
+	VUNPCKLPD    Z18, Z16, Z0
+	VUNPCKHPD    Z18, Z16, Z1
+	VUNPCKLPD    Z19, Z17, Z2
+	VUNPCKHPD    Z19, Z17, Z3
+	VUNPCKLPD    Z22, Z20, Z4
+	VUNPCKHPD    Z22, Z20, Z5
+	VUNPCKLPD    Z23, Z21, Z6
+	VUNPCKHPD    Z23, Z21, Z7
+	VUNPCKLPD    Z26, Z24, Z8
+	VUNPCKHPD    Z26, Z24, Z9
+	VUNPCKLPD    Z27, Z25, Z10
+	VUNPCKHPD    Z27, Z25, Z11
+	VUNPCKLPD    Z30, Z28, Z12
+	VUNPCKHPD    Z30, Z28, Z13
+	VUNPCKLPD    Z31, Z29, Z14
+	VUNPCKHPD    Z31, Z29, Z15
+	VSHUFF32X4   $0x88, Z4, Z0, Z16
+	VSHUFF32X4   $0xdd, Z4, Z0, Z20
+	VSHUFF32X4   $0x88, Z5, Z1, Z17
+	VSHUFF32X4   $0xdd, Z5, Z1, Z21
+	VSHUFF32X4   $0x88, Z6, Z2, Z18
+	VSHUFF32X4   $0xdd, Z6, Z2, Z22
+	VSHUFF32X4   $0x88, Z7, Z3, Z19
+	VSHUFF32X4   $0xdd, Z7, Z3, Z23
+	VSHUFF32X4   $0x88, Z12, Z8, Z24
+	VSHUFF32X4   $0xdd, Z12, Z8, Z28
+	VSHUFF32X4   $0x88, Z13, Z9, Z25
+	VSHUFF32X4   $0xdd, Z13, Z9, Z29
+	VSHUFF32X4   $0x88, Z14, Z10, Z26
+	VSHUFF32X4   $0xdd, Z14, Z10, Z30
+	VSHUFF32X4   $0x88, Z15, Z11, Z27
+	VSHUFF32X4   $0xdd, Z15, Z11, Z31
+	VSHUFF32X4   $0x88, Z24, Z16, Z0
+	VSHUFF32X4   $0xdd, Z24, Z16, Z8
+	VSHUFF32X4   $0x88, Z25, Z17, Z1
+	VSHUFF32X4   $0xdd, Z25, Z17, Z9
+	VSHUFF32X4   $0x88, Z26, Z18, Z2
+	VSHUFF32X4   $0xdd, Z26, Z18, Z10
+	VSHUFF32X4   $0x88, Z27, Z19, Z3
+	VSHUFF32X4   $0xdd, Z27, Z19, Z11
+	VSHUFF32X4   $0x88, Z28, Z20, Z4
+	VSHUFF32X4   $0xdd, Z28, Z20, Z12
+	VSHUFF32X4   $0x88, Z29, Z21, Z5
+	VSHUFF32X4   $0xdd, Z29, Z21, Z13
+	VSHUFF32X4   $0x88, Z30, Z22, Z6
+	VSHUFF32X4   $0xdd, Z30, Z22, Z14
+	VSHUFF32X4   $0x88, Z31, Z23, Z7
+	VSHUFF32X4   $0xdd, Z31, Z23, Z15
+	MOVQ         R9, AX
+	VMOVUPS      Z0, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x01
+	JLE          stored
+	VMOVUPS      Z1, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x02
+	JLE          stored
+	VMOVUPS      Z2, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x03
+	JLE          stored
+	VMOVUPS      Z3, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x04
+	JLE          stored
+	VMOVUPS      Z4, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x05
+	JLE          stored
+	VMOVUPS      Z5, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x06
+	JLE          stored
+	VMOVUPS      Z6, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x07
+	JLE          stored
+	VMOVUPS      Z7, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x08
+	JLE          stored
+	VMOVUPS      Z8, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x09
+	JLE          stored
+	VMOVUPS      Z9, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0a
+	JLE          stored
+	VMOVUPS      Z10, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0b
+	JLE          stored
+	VMOVUPS      Z11, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0c
+	JLE          stored
+	VMOVUPS      Z12, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0d
+	JLE          stored
+	VMOVUPS      Z13, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0e
+	JLE          stored
+	VMOVUPS      Z14, K2, (AX)
+	ADDQ         BX, AX
+	CMPQ         R12, $0x0f
+	JLE          stored
+	VMOVUPS      Z15, K2, (AX)
+	ADDQ         BX, AX
+
+stored:
+	ADDQ R11, DX
+	ADDQ R10, R9
+	DECQ R13
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func fourierLoad512x16(t *tile)
+// Requires: AVX, AVX512F
+TEXT ·fourierLoad512x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ (DI), SI
 	MOVQ 24(DI), DX
@@ -10152,9 +10984,9 @@ row:
 	VZEROUPPER
 	RET
 
-// func fourierStore512(t *tile)
+// func fourierStore512x16(t *tile)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·fourierStore512(SB), NOSPLIT, $0-8
+TEXT ·fourierStore512x16(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), DI
 	MOVQ      (DI), SI
 	MOVQ      24(DI), DX
@@ -14112,6 +14944,518 @@ DATA twiddles256<>+4088(SB)/4, $0xbdc8bd36
 DATA twiddles256<>+4092(SB)/4, $0xbdc8bd36
 GLOBL twiddles256<>(SB), RODATA|NOPTR, $4096
 
+// func fourierRows256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierRows256x8(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	LEAQ 192(DX), R12
+
+line:
+	VMOVUPS     (DX), Y0
+	VMOVUPS     128(DX), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     64(DX), Y1
+	VMOVUPS     192(DX), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y1, Y3, Y1
+	VADDPS      Y4, Y2, Y3
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     32(DX), Y4
+	VMOVUPS     160(DX), Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     96(DX), Y5
+	VMOVUPS     224(DX), Y7
+	VADDPS      Y7, Y5, Y8
+	VSUBPS      Y5, Y7, Y5
+	VMULPS      twiddles256<>+2304(SB), Y5, Y7
+	VFMADD231PS twiddles256<>+256(SB), Y4, Y7
+	VMULPS      twiddles256<>+2304(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+256(SB), Y5, Y4
+	VADDPS      Y8, Y6, Y5
+	VSUBPS      Y6, Y8, Y6
+	VADDPS      Y7, Y0, Y8
+	VADDPS      Y4, Y1, Y9
+	VSUBPS      Y7, Y0, Y0
+	VSUBPS      Y4, Y1, Y1
+	VMOVUPS     Y8, 32(DX)
+	VMOVUPS     Y9, 224(DX)
+	VMOVUPS     Y0, 96(DX)
+	VMOVUPS     Y1, 160(DX)
+	VMOVUPS     Y2, 64(DX)
+	VMOVUPS     Y6, 192(DX)
+	VADDPS      Y5, Y3, Y0
+	VSUBPS      Y5, Y3, Y1
+	VMOVUPS     Y0, (DX)
+	VMOVUPS     Y1, 128(DX)
+	ADDQ        $0x00000120, DX
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
+// func fourierRowsBack256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierRowsBack256x8(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ (DI), SI
+	MOVQ 24(DI), DX
+	MOVQ 48(DI), R8
+	MOVQ 96(DI), CX
+	LEAQ 192(DX), R12
+
+line:
+	VMOVUPS     32(DX), Y0
+	VMOVUPS     224(DX), Y1
+	VMOVUPS     96(DX), Y2
+	VMOVUPS     160(DX), Y3
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     64(DX), Y2
+	VMOVUPS     192(DX), Y3
+	VMOVUPS     (DX), Y6
+	VMOVUPS     128(DX), Y7
+	VADDPS      Y7, Y6, Y8
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y2, Y8, Y7
+	VSUBPS      Y2, Y8, Y2
+	VADDPS      Y4, Y7, Y8
+	VMOVUPS     Y8, (DX)
+	VSUBPS      Y4, Y7, Y4
+	VMOVUPS     Y4, 128(DX)
+	VSUBPS      Y5, Y2, Y4
+	VMOVUPS     Y4, 64(DX)
+	VADDPS      Y5, Y2, Y2
+	VMOVUPS     Y2, 192(DX)
+	VADDPS      Y3, Y6, Y2
+	VSUBPS      Y3, Y6, Y3
+	VMULPS      twiddles256<>+2304(SB), Y0, Y4
+	VFMADD231PS twiddles256<>+256(SB), Y1, Y4
+	VMULPS      twiddles256<>+2304(SB), Y1, Y1
+	VFMSUB231PS twiddles256<>+256(SB), Y0, Y1
+	VADDPS      Y1, Y3, Y0
+	VMOVUPS     Y0, 32(DX)
+	VSUBPS      Y1, Y3, Y0
+	VMOVUPS     Y0, 160(DX)
+	VSUBPS      Y4, Y2, Y0
+	VMOVUPS     Y0, 96(DX)
+	VADDPS      Y4, Y2, Y0
+	VMOVUPS     Y0, 224(DX)
+	ADDQ        $0x00000120, DX
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
+// func fourierReal256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierReal256x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VXORPS Y15, Y15, Y15
+	LEAQ   192(DX), R12
+
+line:
+	VMOVUPS     (DX), Y0
+	VMOVUPS     1152(DX), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     576(DX), Y1
+	VMOVUPS     1728(DX), Y3
+	VADDPS      Y3, Y1, Y4
+	VSUBPS      Y1, Y3, Y1
+	VADDPS      Y4, Y2, Y3
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     288(DX), Y4
+	VMOVUPS     1440(DX), Y5
+	VADDPS      Y5, Y4, Y6
+	VSUBPS      Y5, Y4, Y4
+	VMOVUPS     864(DX), Y5
+	VMOVUPS     2016(DX), Y7
+	VADDPS      Y7, Y5, Y8
+	VSUBPS      Y5, Y7, Y5
+	VMULPS      twiddles256<>+2304(SB), Y5, Y7
+	VFMADD231PS twiddles256<>+256(SB), Y4, Y7
+	VMULPS      twiddles256<>+2304(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+256(SB), Y5, Y4
+	VADDPS      Y8, Y6, Y5
+	VSUBPS      Y6, Y8, Y6
+	VADDPS      Y7, Y0, Y8
+	VADDPS      Y4, Y1, Y9
+	VSUBPS      Y7, Y0, Y0
+	VSUBPS      Y4, Y1, Y1
+	VMOVUPS     Y8, (R9)
+	VMOVUPS     Y9, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y0, (R9)
+	VMOVUPS     Y1, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     Y6, (R9)(R10*1)
+	ADDQ        R11, R9
+	VADDPS      Y5, Y3, Y0
+	VSUBPS      Y5, Y3, Y1
+	VMOVUPS     Y0, (R9)
+	VMOVUPS     Y15, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     Y15, (R9)(R10*1)
+	ADDQ        R11, R9
+	ADDQ        $0x00000080, DX
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
+// func fourierRealBack256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierRealBack256x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VXORPS Y15, Y15, Y15
+	LEAQ   192(DX), R12
+
+line:
+	VMOVUPS     (R9), Y0
+	VMOVUPS     (R9)(R10*1), Y1
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y2
+	VMOVUPS     (R9)(R10*1), Y3
+	ADDQ        R11, R9
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     (R9), Y2
+	VMOVUPS     (R9)(R10*1), Y3
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y6
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y7
+	ADDQ        R11, R9
+	VADDPS      Y7, Y6, Y8
+	VSUBPS      Y7, Y6, Y6
+	VADDPS      Y2, Y8, Y7
+	VSUBPS      Y2, Y8, Y2
+	VADDPS      Y4, Y7, Y8
+	VMOVUPS     Y8, (DX)
+	VSUBPS      Y4, Y7, Y4
+	VMOVUPS     Y4, 1152(DX)
+	VSUBPS      Y5, Y2, Y4
+	VMOVUPS     Y4, 576(DX)
+	VADDPS      Y5, Y2, Y2
+	VMOVUPS     Y2, 1728(DX)
+	VADDPS      Y3, Y6, Y2
+	VSUBPS      Y3, Y6, Y3
+	VMULPS      twiddles256<>+2304(SB), Y0, Y4
+	VFMADD231PS twiddles256<>+256(SB), Y1, Y4
+	VMULPS      twiddles256<>+2304(SB), Y1, Y1
+	VFMSUB231PS twiddles256<>+256(SB), Y0, Y1
+	VADDPS      Y1, Y3, Y0
+	VMOVUPS     Y0, 288(DX)
+	VSUBPS      Y1, Y3, Y0
+	VMOVUPS     Y0, 1440(DX)
+	VSUBPS      Y4, Y2, Y0
+	VMOVUPS     Y0, 864(DX)
+	VADDPS      Y4, Y2, Y0
+	VMOVUPS     Y0, 2016(DX)
+	ADDQ        $0x00000080, DX
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
+// func fourierColumns256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierColumns256x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VXORPS Y15, Y15, Y15
+	LEAQ   192(DX), R12
+
+line:
+	VMOVUPS     (DX), Y0
+	VMOVUPS     1152(DX), Y1
+	VADDPS      Y1, Y0, Y2
+	VMOVUPS     (R12), Y3
+	VMOVUPS     1152(R12), Y4
+	VADDPS      Y4, Y3, Y5
+	VSUBPS      Y1, Y0, Y0
+	VSUBPS      Y4, Y3, Y1
+	VMOVUPS     576(DX), Y3
+	VMOVUPS     1728(DX), Y4
+	VADDPS      Y4, Y3, Y6
+	VMOVUPS     576(R12), Y7
+	VMOVUPS     1728(R12), Y8
+	VADDPS      Y8, Y7, Y9
+	VSUBPS      Y4, Y3, Y3
+	VSUBPS      Y8, Y7, Y4
+	VADDPS      Y6, Y2, Y7
+	VADDPS      Y9, Y5, Y8
+	VADDPS      Y4, Y0, Y10
+	VSUBPS      Y3, Y1, Y11
+	VSUBPS      Y6, Y2, Y2
+	VSUBPS      Y9, Y5, Y5
+	VSUBPS      Y4, Y0, Y0
+	VADDPS      Y3, Y1, Y1
+	VMOVUPS     288(DX), Y3
+	VMOVUPS     1440(DX), Y4
+	VADDPS      Y4, Y3, Y6
+	VMOVUPS     288(R12), Y9
+	VMOVUPS     1440(R12), Y12
+	VADDPS      Y12, Y9, Y13
+	VSUBPS      Y4, Y3, Y3
+	VSUBPS      Y12, Y9, Y4
+	VMOVUPS     864(DX), Y9
+	VMOVUPS     2016(DX), Y12
+	VADDPS      Y12, Y9, Y14
+	VMOVUPS     Y1, (SI)
+	VMOVUPS     864(R12), Y1
+	VMOVUPS     Y0, 32(SI)
+	VMOVUPS     2016(R12), Y0
+	VMOVUPS     Y5, 64(SI)
+	VADDPS      Y0, Y1, Y5
+	VSUBPS      Y12, Y9, Y9
+	VSUBPS      Y0, Y1, Y0
+	VADDPS      Y14, Y6, Y1
+	VADDPS      Y5, Y13, Y12
+	VMOVUPS     Y2, 96(SI)
+	VADDPS      Y0, Y3, Y2
+	VMOVUPS     Y11, 128(SI)
+	VSUBPS      Y9, Y4, Y11
+	VSUBPS      Y14, Y6, Y6
+	VSUBPS      Y5, Y13, Y5
+	VSUBPS      Y0, Y3, Y0
+	VADDPS      Y9, Y4, Y3
+	VMULPS      twiddles256<>+2304(SB), Y11, Y4
+	VFMADD231PS twiddles256<>+256(SB), Y2, Y4
+	VMULPS      twiddles256<>+2304(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+256(SB), Y11, Y2
+	VMULPS      twiddles256<>+2560(SB), Y5, Y9
+	VFMADD231PS twiddles256<>+512(SB), Y6, Y9
+	VMULPS      twiddles256<>+2560(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+512(SB), Y5, Y6
+	VMULPS      twiddles256<>+2816(SB), Y3, Y5
+	VFMADD231PS twiddles256<>+768(SB), Y0, Y5
+	VMULPS      twiddles256<>+2816(SB), Y0, Y0
+	VFMSUB231PS twiddles256<>+768(SB), Y3, Y0
+	VADDPS      Y1, Y7, Y3
+	VADDPS      Y12, Y8, Y11
+	VSUBPS      Y1, Y7, Y1
+	VSUBPS      Y12, Y8, Y7
+	VMOVUPS     Y3, (R9)
+	VMOVUPS     Y11, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     Y7, (R9)(R10*1)
+	ADDQ        R11, R9
+	VADDPS      Y4, Y10, Y1
+	VMOVUPS     128(SI), Y3
+	VADDPS      Y2, Y3, Y7
+	VSUBPS      Y4, Y10, Y4
+	VSUBPS      Y2, Y3, Y2
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     Y7, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y4, (R9)
+	VMOVUPS     Y2, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     96(SI), Y1
+	VADDPS      Y9, Y1, Y2
+	VMOVUPS     64(SI), Y3
+	VADDPS      Y6, Y3, Y4
+	VSUBPS      Y9, Y1, Y1
+	VSUBPS      Y6, Y3, Y3
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     Y4, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     Y3, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     32(SI), Y1
+	VADDPS      Y5, Y1, Y2
+	VMOVUPS     (SI), Y3
+	VADDPS      Y0, Y3, Y4
+	VSUBPS      Y5, Y1, Y1
+	VSUBPS      Y0, Y3, Y0
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     Y4, (R9)(R10*1)
+	ADDQ        R11, R9
+	VMOVUPS     Y1, (R9)
+	VMOVUPS     Y0, (R9)(R10*1)
+	ADDQ        R11, R9
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000020, R12
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
+// func fourierColumnsBack256x8(t *tile)
+// Requires: AVX, FMA3
+TEXT ·fourierColumnsBack256x8(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), DI
+	MOVQ   (DI), SI
+	MOVQ   24(DI), DX
+	MOVQ   48(DI), R8
+	MOVQ   96(DI), CX
+	MOVQ   72(DI), R9
+	MOVQ   104(DI), R10
+	SHLQ   $0x02, R10
+	MOVQ   136(DI), R11
+	SHLQ   $0x02, R11
+	VXORPS Y15, Y15, Y15
+	LEAQ   192(DX), R12
+
+line:
+	VMOVUPS     (R9), Y0
+	VMOVUPS     (R9)(R10*1), Y1
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y2
+	VMOVUPS     (R9)(R10*1), Y3
+	ADDQ        R11, R9
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     (R9), Y2
+	VMOVUPS     (R9)(R10*1), Y3
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y6
+	VMOVUPS     (R9)(R10*1), Y7
+	ADDQ        R11, R9
+	VADDPS      Y6, Y2, Y8
+	VADDPS      Y7, Y3, Y9
+	VSUBPS      Y6, Y2, Y2
+	VSUBPS      Y7, Y3, Y3
+	VMOVUPS     (R9), Y6
+	VMOVUPS     (R9)(R10*1), Y7
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y10
+	VMOVUPS     (R9)(R10*1), Y11
+	ADDQ        R11, R9
+	VADDPS      Y10, Y6, Y12
+	VADDPS      Y11, Y7, Y13
+	VSUBPS      Y10, Y6, Y6
+	VSUBPS      Y11, Y7, Y7
+	VMOVUPS     (R9), Y10
+	VMOVUPS     (R9)(R10*1), Y11
+	ADDQ        R11, R9
+	VMOVUPS     (R9), Y14
+	VMOVUPS     Y0, (SI)
+	VMOVUPS     (R9)(R10*1), Y0
+	ADDQ        R11, R9
+	VMOVUPS     Y1, 32(SI)
+	VADDPS      Y14, Y10, Y1
+	VMOVUPS     Y7, 64(SI)
+	VADDPS      Y0, Y11, Y7
+	VSUBPS      Y14, Y10, Y10
+	VSUBPS      Y0, Y11, Y0
+	VADDPS      Y13, Y5, Y11
+	VADDPS      Y12, Y4, Y14
+	VSUBPS      Y13, Y5, Y5
+	VSUBPS      Y12, Y4, Y4
+	VADDPS      Y7, Y9, Y12
+	VADDPS      Y1, Y8, Y13
+	VSUBPS      Y7, Y9, Y7
+	VSUBPS      Y1, Y8, Y1
+	VADDPS      Y12, Y11, Y8
+	VADDPS      Y13, Y14, Y9
+	VMOVUPS     Y0, 96(SI)
+	VADDPS      Y1, Y5, Y0
+	VMOVUPS     Y10, 128(SI)
+	VSUBPS      Y7, Y4, Y10
+	VSUBPS      Y12, Y11, Y11
+	VSUBPS      Y13, Y14, Y12
+	VSUBPS      Y1, Y5, Y1
+	VADDPS      Y7, Y4, Y4
+	VMOVUPS     Y9, (DX)
+	VMOVUPS     Y8, (R12)
+	VMOVUPS     Y10, 576(DX)
+	VMOVUPS     Y0, 576(R12)
+	VMOVUPS     Y12, 1152(DX)
+	VMOVUPS     Y11, 1152(R12)
+	VMOVUPS     Y4, 1728(DX)
+	VMOVUPS     Y1, 1728(R12)
+	VMULPS      twiddles256<>+2304(SB), Y2, Y0
+	VFMADD231PS twiddles256<>+256(SB), Y3, Y0
+	VMULPS      twiddles256<>+2304(SB), Y3, Y1
+	VFMSUB231PS twiddles256<>+256(SB), Y2, Y1
+	VMULPS      twiddles256<>+2560(SB), Y6, Y2
+	VMOVUPS     64(SI), Y3
+	VFMADD231PS twiddles256<>+512(SB), Y3, Y2
+	VMULPS      twiddles256<>+2560(SB), Y3, Y3
+	VFMSUB231PS twiddles256<>+512(SB), Y6, Y3
+	VMOVUPS     128(SI), Y4
+	VMULPS      twiddles256<>+2816(SB), Y4, Y5
+	VMOVUPS     96(SI), Y6
+	VFMADD231PS twiddles256<>+768(SB), Y6, Y5
+	VMULPS      twiddles256<>+2816(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+768(SB), Y4, Y6
+	VMOVUPS     32(SI), Y4
+	VADDPS      Y2, Y4, Y7
+	VMOVUPS     (SI), Y8
+	VADDPS      Y3, Y8, Y9
+	VSUBPS      Y2, Y4, Y2
+	VSUBPS      Y3, Y8, Y3
+	VADDPS      Y5, Y0, Y4
+	VADDPS      Y6, Y1, Y8
+	VSUBPS      Y5, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VADDPS      Y4, Y7, Y5
+	VADDPS      Y8, Y9, Y6
+	VADDPS      Y1, Y2, Y10
+	VSUBPS      Y0, Y3, Y11
+	VSUBPS      Y4, Y7, Y4
+	VSUBPS      Y8, Y9, Y7
+	VSUBPS      Y1, Y2, Y1
+	VADDPS      Y0, Y3, Y0
+	VMOVUPS     Y6, 288(DX)
+	VMOVUPS     Y5, 288(R12)
+	VMOVUPS     Y11, 864(DX)
+	VMOVUPS     Y10, 864(R12)
+	VMOVUPS     Y7, 1440(DX)
+	VMOVUPS     Y4, 1440(R12)
+	VMOVUPS     Y0, 2016(DX)
+	VMOVUPS     Y1, 2016(R12)
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000020, R12
+	DECQ        CX
+	JNZ         line
+	VZEROUPPER
+	RET
+
 // func fourierRows256x16(t *tile)
 // Requires: AVX, FMA3
 TEXT ·fourierRows256x16(SB), NOSPLIT, $0-8
@@ -14248,94 +15592,94 @@ TEXT ·fourierRowsBack256x16(SB), NOSPLIT, $0-8
 	LEAQ 448(DX), R12
 
 line:
-	VMOVUPS     480(DX), Y0
-	VMOVUPS     288(DX), Y1
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     32(DX), Y3
-	VMOVUPS     224(DX), Y4
-	VADDPS      Y4, Y3, Y5
-	VSUBPS      Y1, Y0, Y0
-	VSUBPS      Y4, Y3, Y1
+	VMOVUPS     32(DX), Y0
+	VMOVUPS     480(DX), Y1
+	VMOVUPS     160(DX), Y2
 	VMOVUPS     352(DX), Y3
-	VMOVUPS     416(DX), Y4
-	VADDPS      Y4, Y3, Y6
-	VMOVUPS     160(DX), Y7
-	VMOVUPS     96(DX), Y8
-	VADDPS      Y8, Y7, Y9
-	VSUBPS      Y4, Y3, Y3
-	VSUBPS      Y8, Y7, Y4
-	VADDPS      Y6, Y2, Y7
-	VADDPS      Y9, Y5, Y8
-	VADDPS      Y4, Y0, Y10
-	VSUBPS      Y3, Y1, Y11
-	VSUBPS      Y6, Y2, Y2
-	VSUBPS      Y9, Y5, Y5
+	VMOVUPS     224(DX), Y4
+	VMOVUPS     288(DX), Y5
+	VMOVUPS     96(DX), Y6
+	VMOVUPS     416(DX), Y7
+	VADDPS      Y5, Y1, Y8
+	VADDPS      Y4, Y0, Y9
+	VSUBPS      Y5, Y1, Y1
 	VSUBPS      Y4, Y0, Y0
-	VADDPS      Y3, Y1, Y1
-	VMOVUPS     64(DX), Y3
-	VMOVUPS     192(DX), Y4
-	VADDPS      Y4, Y3, Y6
-	VMOVUPS     448(DX), Y9
-	VMOVUPS     320(DX), Y12
-	VADDPS      Y12, Y9, Y13
-	VSUBPS      Y4, Y3, Y3
-	VSUBPS      Y12, Y9, Y4
-	VMULPS      twiddles256<>+2304(SB), Y3, Y9
-	VFMADD231PS twiddles256<>+256(SB), Y4, Y9
-	VMULPS      twiddles256<>+2304(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+256(SB), Y3, Y4
-	VMOVUPS     (DX), Y3
-	VMOVUPS     256(DX), Y12
-	VADDPS      Y12, Y3, Y14
-	VSUBPS      Y12, Y3, Y3
-	VMOVUPS     128(DX), Y12
-	VMOVUPS     Y0, (SI)
-	VADDPS      Y12, Y14, Y0
-	VSUBPS      Y12, Y14, Y12
-	VMOVUPS     384(DX), Y14
-	VMOVUPS     Y1, 32(SI)
-	VSUBPS      Y14, Y3, Y1
-	VADDPS      Y14, Y3, Y3
-	VADDPS      Y6, Y0, Y14
-	VSUBPS      Y6, Y0, Y0
-	VADDPS      Y8, Y14, Y6
-	VMOVUPS     Y6, (DX)
-	VSUBPS      Y8, Y14, Y6
-	VMOVUPS     Y6, 256(DX)
-	VSUBPS      Y7, Y0, Y6
-	VMOVUPS     Y6, 128(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 384(DX)
-	VADDPS      Y4, Y1, Y0
-	VSUBPS      Y4, Y1, Y1
-	VMULPS      twiddles256<>+2176(SB), Y11, Y4
-	VFMADD231PS twiddles256<>+128(SB), Y10, Y4
-	VMULPS      twiddles256<>+2176(SB), Y10, Y6
-	VFMSUB231PS twiddles256<>+128(SB), Y11, Y6
-	VADDPS      Y6, Y0, Y7
-	VMOVUPS     Y7, 32(DX)
-	VSUBPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 288(DX)
-	VSUBPS      Y4, Y1, Y0
-	VMOVUPS     Y0, 160(DX)
-	VADDPS      Y4, Y1, Y0
-	VMOVUPS     Y0, 416(DX)
-	VADDPS      Y13, Y12, Y0
-	VSUBPS      Y13, Y12, Y1
-	VMULPS      twiddles256<>+2304(SB), Y5, Y4
-	VFMADD231PS twiddles256<>+256(SB), Y2, Y4
-	VMULPS      twiddles256<>+2304(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+256(SB), Y5, Y2
-	VADDPS      Y2, Y1, Y5
-	VMOVUPS     Y5, 64(DX)
+	VADDPS      Y7, Y3, Y4
+	VADDPS      Y6, Y2, Y5
+	VSUBPS      Y7, Y3, Y3
+	VSUBPS      Y6, Y2, Y2
+	VADDPS      Y4, Y8, Y6
+	VADDPS      Y5, Y9, Y7
+	VADDPS      Y2, Y1, Y10
+	VSUBPS      Y3, Y0, Y11
+	VSUBPS      Y4, Y8, Y4
+	VSUBPS      Y5, Y9, Y5
 	VSUBPS      Y2, Y1, Y1
-	VMOVUPS     Y1, 320(DX)
-	VSUBPS      Y4, Y0, Y1
-	VMOVUPS     Y1, 192(DX)
-	VADDPS      Y4, Y0, Y0
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     64(DX), Y2
+	VMOVUPS     448(DX), Y3
+	VMOVUPS     192(DX), Y8
+	VMOVUPS     320(DX), Y9
+	VADDPS      Y8, Y2, Y12
+	VADDPS      Y9, Y3, Y13
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y9, Y3, Y3
+	VMULPS      twiddles256<>+2304(SB), Y2, Y8
+	VFMADD231PS twiddles256<>+256(SB), Y3, Y8
+	VMULPS      twiddles256<>+2304(SB), Y3, Y3
+	VFMSUB231PS twiddles256<>+256(SB), Y2, Y3
+	VMOVUPS     128(DX), Y2
+	VMOVUPS     384(DX), Y9
+	VMOVUPS     256(DX), Y14
+	VMOVUPS     Y1, (SI)
+	VMOVUPS     (DX), Y1
+	VMOVUPS     Y0, 32(SI)
+	VADDPS      Y14, Y1, Y0
+	VSUBPS      Y14, Y1, Y1
+	VADDPS      Y2, Y0, Y14
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y9, Y1, Y2
+	VADDPS      Y9, Y1, Y1
+	VADDPS      Y12, Y14, Y9
+	VSUBPS      Y12, Y14, Y12
+	VADDPS      Y7, Y9, Y14
+	VMOVUPS     Y14, (DX)
+	VSUBPS      Y7, Y9, Y7
+	VMOVUPS     Y7, 256(DX)
+	VSUBPS      Y6, Y12, Y7
+	VMOVUPS     Y7, 128(DX)
+	VADDPS      Y6, Y12, Y6
+	VMOVUPS     Y6, 384(DX)
+	VADDPS      Y3, Y2, Y6
+	VSUBPS      Y3, Y2, Y2
+	VMULPS      twiddles256<>+2176(SB), Y11, Y3
+	VFMADD231PS twiddles256<>+128(SB), Y10, Y3
+	VMULPS      twiddles256<>+2176(SB), Y10, Y7
+	VFMSUB231PS twiddles256<>+128(SB), Y11, Y7
+	VADDPS      Y7, Y6, Y9
+	VMOVUPS     Y9, 32(DX)
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, 288(DX)
+	VSUBPS      Y3, Y2, Y6
+	VMOVUPS     Y6, 160(DX)
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     Y2, 416(DX)
+	VADDPS      Y13, Y0, Y2
+	VSUBPS      Y13, Y0, Y0
+	VMULPS      twiddles256<>+2304(SB), Y5, Y3
+	VFMADD231PS twiddles256<>+256(SB), Y4, Y3
+	VMULPS      twiddles256<>+2304(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+256(SB), Y5, Y4
+	VADDPS      Y4, Y0, Y5
+	VMOVUPS     Y5, 64(DX)
+	VSUBPS      Y4, Y0, Y0
+	VMOVUPS     Y0, 320(DX)
+	VSUBPS      Y3, Y2, Y0
+	VMOVUPS     Y0, 192(DX)
+	VADDPS      Y3, Y2, Y0
 	VMOVUPS     Y0, 448(DX)
-	VADDPS      Y9, Y3, Y0
-	VSUBPS      Y9, Y3, Y1
+	VADDPS      Y8, Y1, Y0
+	VSUBPS      Y8, Y1, Y1
 	VMOVUPS     32(SI), Y2
 	VMULPS      twiddles256<>+2432(SB), Y2, Y3
 	VMOVUPS     (SI), Y4
@@ -15591,296 +16935,296 @@ TEXT ·fourierRowsBack256x32(SB), NOSPLIT, $0-8
 
 line:
 	VMOVUPS     32(DX), Y0
-	VMOVUPS     480(DX), Y1
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     992(DX), Y3
-	VMOVUPS     544(DX), Y4
-	VADDPS      Y4, Y3, Y5
-	VSUBPS      Y1, Y0, Y0
-	VSUBPS      Y4, Y3, Y1
-	VMOVUPS     160(DX), Y3
-	VMOVUPS     352(DX), Y4
-	VADDPS      Y4, Y3, Y6
-	VMOVUPS     864(DX), Y7
-	VMOVUPS     672(DX), Y8
-	VADDPS      Y8, Y7, Y9
-	VSUBPS      Y4, Y3, Y3
-	VSUBPS      Y8, Y7, Y4
-	VMOVUPS     288(DX), Y7
-	VMOVUPS     224(DX), Y8
-	VADDPS      Y8, Y7, Y10
-	VMOVUPS     736(DX), Y11
-	VMOVUPS     800(DX), Y12
-	VADDPS      Y12, Y11, Y13
-	VSUBPS      Y8, Y7, Y7
-	VSUBPS      Y12, Y11, Y8
-	VMOVUPS     416(DX), Y11
-	VMOVUPS     96(DX), Y12
-	VADDPS      Y12, Y11, Y14
+	VMOVUPS     992(DX), Y1
+	VMOVUPS     480(DX), Y2
+	VMOVUPS     544(DX), Y3
+	VADDPS      Y2, Y0, Y4
+	VADDPS      Y3, Y1, Y5
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y3, Y1, Y1
+	VMOVUPS     160(DX), Y2
+	VMOVUPS     864(DX), Y3
+	VMOVUPS     352(DX), Y6
+	VMOVUPS     672(DX), Y7
+	VADDPS      Y6, Y2, Y8
+	VADDPS      Y7, Y3, Y9
+	VSUBPS      Y6, Y2, Y2
+	VSUBPS      Y7, Y3, Y3
+	VMOVUPS     288(DX), Y6
+	VMOVUPS     736(DX), Y7
+	VMOVUPS     224(DX), Y10
+	VMOVUPS     800(DX), Y11
+	VADDPS      Y10, Y6, Y12
+	VADDPS      Y11, Y7, Y13
+	VSUBPS      Y10, Y6, Y6
+	VSUBPS      Y11, Y7, Y7
+	VMOVUPS     416(DX), Y10
+	VMOVUPS     608(DX), Y11
+	VMOVUPS     96(DX), Y14
 	VMOVUPS     Y0, (SI)
-	VMOVUPS     608(DX), Y0
+	VMOVUPS     928(DX), Y0
 	VMOVUPS     Y1, 32(SI)
-	VMOVUPS     928(DX), Y1
-	VMOVUPS     Y8, 64(SI)
-	VADDPS      Y1, Y0, Y8
+	VADDPS      Y14, Y10, Y1
+	VMOVUPS     Y7, 64(SI)
+	VADDPS      Y0, Y11, Y7
+	VSUBPS      Y14, Y10, Y10
+	VSUBPS      Y0, Y11, Y0
+	VADDPS      Y13, Y5, Y11
+	VADDPS      Y12, Y4, Y14
+	VSUBPS      Y13, Y5, Y5
+	VSUBPS      Y12, Y4, Y4
+	VADDPS      Y7, Y9, Y12
+	VADDPS      Y1, Y8, Y13
+	VSUBPS      Y7, Y9, Y7
+	VSUBPS      Y1, Y8, Y1
+	VADDPS      Y12, Y11, Y8
+	VADDPS      Y13, Y14, Y9
+	VMOVUPS     Y8, 96(SI)
+	VADDPS      Y1, Y5, Y8
+	VMOVUPS     Y8, 128(SI)
+	VSUBPS      Y7, Y4, Y8
 	VSUBPS      Y12, Y11, Y11
-	VSUBPS      Y1, Y0, Y0
-	VADDPS      Y13, Y5, Y1
-	VADDPS      Y10, Y2, Y12
-	VSUBPS      Y13, Y5, Y5
-	VSUBPS      Y10, Y2, Y2
-	VADDPS      Y8, Y9, Y10
-	VADDPS      Y14, Y6, Y13
-	VSUBPS      Y8, Y9, Y8
-	VSUBPS      Y14, Y6, Y6
-	VADDPS      Y10, Y1, Y9
-	VADDPS      Y13, Y12, Y14
-	VMOVUPS     Y9, 96(SI)
-	VADDPS      Y6, Y5, Y9
-	VMOVUPS     Y9, 128(SI)
-	VSUBPS      Y8, Y2, Y9
-	VSUBPS      Y10, Y1, Y1
-	VSUBPS      Y13, Y12, Y10
-	VSUBPS      Y6, Y5, Y5
-	VADDPS      Y8, Y2, Y2
-	VMULPS      twiddles256<>+2304(SB), Y3, Y6
-	VFMADD231PS twiddles256<>+256(SB), Y4, Y6
-	VMULPS      twiddles256<>+2304(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+256(SB), Y3, Y4
-	VMULPS      twiddles256<>+2560(SB), Y7, Y3
-	VMOVUPS     64(SI), Y8
-	VFMADD231PS twiddles256<>+512(SB), Y8, Y3
-	VMULPS      twiddles256<>+2560(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+512(SB), Y7, Y8
-	VMULPS      twiddles256<>+2816(SB), Y11, Y7
-	VFMADD231PS twiddles256<>+768(SB), Y0, Y7
+	VSUBPS      Y13, Y14, Y12
+	VSUBPS      Y1, Y5, Y1
+	VADDPS      Y7, Y4, Y4
+	VMULPS      twiddles256<>+2304(SB), Y2, Y5
+	VFMADD231PS twiddles256<>+256(SB), Y3, Y5
+	VMULPS      twiddles256<>+2304(SB), Y3, Y3
+	VFMSUB231PS twiddles256<>+256(SB), Y2, Y3
+	VMULPS      twiddles256<>+2560(SB), Y6, Y2
+	VMOVUPS     64(SI), Y7
+	VFMADD231PS twiddles256<>+512(SB), Y7, Y2
+	VMULPS      twiddles256<>+2560(SB), Y7, Y7
+	VFMSUB231PS twiddles256<>+512(SB), Y6, Y7
+	VMULPS      twiddles256<>+2816(SB), Y10, Y6
+	VFMADD231PS twiddles256<>+768(SB), Y0, Y6
 	VMULPS      twiddles256<>+2816(SB), Y0, Y0
-	VFMSUB231PS twiddles256<>+768(SB), Y11, Y0
-	VMOVUPS     32(SI), Y11
-	VADDPS      Y3, Y11, Y12
-	VMOVUPS     (SI), Y13
-	VMOVUPS     Y5, 64(SI)
-	VADDPS      Y8, Y13, Y5
-	VSUBPS      Y3, Y11, Y3
-	VSUBPS      Y8, Y13, Y8
-	VADDPS      Y7, Y6, Y11
-	VADDPS      Y0, Y4, Y13
-	VSUBPS      Y7, Y6, Y6
-	VSUBPS      Y0, Y4, Y0
-	VADDPS      Y11, Y12, Y4
-	VADDPS      Y13, Y5, Y7
-	VMOVUPS     Y2, (SI)
-	VADDPS      Y0, Y3, Y2
-	VMOVUPS     Y1, 32(SI)
-	VSUBPS      Y6, Y8, Y1
-	VSUBPS      Y11, Y12, Y11
-	VSUBPS      Y13, Y5, Y5
+	VFMSUB231PS twiddles256<>+768(SB), Y10, Y0
+	VMOVUPS     32(SI), Y10
+	VADDPS      Y2, Y10, Y13
+	VMOVUPS     (SI), Y14
+	VMOVUPS     Y1, 64(SI)
+	VADDPS      Y7, Y14, Y1
+	VSUBPS      Y2, Y10, Y2
+	VSUBPS      Y7, Y14, Y7
+	VADDPS      Y6, Y5, Y10
+	VADDPS      Y0, Y3, Y14
+	VSUBPS      Y6, Y5, Y5
 	VSUBPS      Y0, Y3, Y0
-	VADDPS      Y6, Y8, Y3
-	VMOVUPS     960(DX), Y6
-	VMOVUPS     576(DX), Y8
-	VADDPS      Y8, Y6, Y12
-	VMOVUPS     64(DX), Y13
+	VADDPS      Y10, Y13, Y3
+	VADDPS      Y14, Y1, Y6
+	VMOVUPS     Y4, (SI)
+	VADDPS      Y0, Y2, Y4
+	VMOVUPS     Y11, 32(SI)
+	VSUBPS      Y5, Y7, Y11
+	VSUBPS      Y10, Y13, Y10
+	VSUBPS      Y14, Y1, Y1
+	VSUBPS      Y0, Y2, Y0
+	VADDPS      Y5, Y7, Y2
+	VMOVUPS     64(DX), Y5
+	VMOVUPS     960(DX), Y7
+	VMOVUPS     320(DX), Y13
+	VMOVUPS     704(DX), Y14
 	VMOVUPS     Y0, 160(SI)
 	VMOVUPS     448(DX), Y0
-	VMOVUPS     Y3, 192(SI)
-	VADDPS      Y0, Y13, Y3
-	VSUBPS      Y8, Y6, Y6
-	VSUBPS      Y0, Y13, Y0
-	VMOVUPS     704(DX), Y8
-	VMOVUPS     832(DX), Y13
-	VMOVUPS     Y11, 224(SI)
-	VADDPS      Y13, Y8, Y11
-	VMOVUPS     Y5, 256(SI)
-	VMOVUPS     320(DX), Y5
-	VMOVUPS     Y10, 288(SI)
+	VMOVUPS     Y2, 192(SI)
+	VMOVUPS     576(DX), Y2
+	VMOVUPS     Y10, 224(SI)
 	VMOVUPS     192(DX), Y10
-	VMOVUPS     Y2, 320(SI)
-	VADDPS      Y10, Y5, Y2
-	VSUBPS      Y13, Y8, Y8
-	VSUBPS      Y10, Y5, Y5
-	VADDPS      Y11, Y12, Y10
-	VADDPS      Y2, Y3, Y13
-	VMOVUPS     Y10, 352(SI)
-	VADDPS      Y5, Y6, Y10
-	VMOVUPS     Y1, 384(SI)
-	VSUBPS      Y8, Y0, Y1
-	VSUBPS      Y11, Y12, Y11
-	VSUBPS      Y2, Y3, Y2
-	VSUBPS      Y5, Y6, Y3
-	VADDPS      Y8, Y0, Y0
-	VMULPS      twiddles256<>+2176(SB), Y1, Y5
-	VFMADD231PS twiddles256<>+128(SB), Y10, Y5
-	VMULPS      twiddles256<>+2176(SB), Y10, Y6
-	VFMSUB231PS twiddles256<>+128(SB), Y1, Y6
-	VMULPS      twiddles256<>+2304(SB), Y2, Y1
-	VFMADD231PS twiddles256<>+256(SB), Y11, Y1
-	VMULPS      twiddles256<>+2304(SB), Y11, Y8
-	VFMSUB231PS twiddles256<>+256(SB), Y2, Y8
-	VMULPS      twiddles256<>+2432(SB), Y0, Y2
-	VFMADD231PS twiddles256<>+384(SB), Y3, Y2
-	VMULPS      twiddles256<>+2432(SB), Y3, Y3
-	VFMSUB231PS twiddles256<>+384(SB), Y0, Y3
+	VMOVUPS     Y1, 256(SI)
+	VMOVUPS     832(DX), Y1
+	VMOVUPS     Y12, 288(SI)
+	VADDPS      Y2, Y7, Y12
+	VMOVUPS     Y4, 320(SI)
+	VADDPS      Y0, Y5, Y4
+	VSUBPS      Y2, Y7, Y2
+	VSUBPS      Y0, Y5, Y0
+	VADDPS      Y1, Y14, Y5
+	VADDPS      Y10, Y13, Y7
+	VSUBPS      Y1, Y14, Y1
+	VSUBPS      Y10, Y13, Y10
+	VADDPS      Y5, Y12, Y13
+	VADDPS      Y7, Y4, Y14
+	VMOVUPS     Y13, 352(SI)
+	VADDPS      Y10, Y2, Y13
+	VMOVUPS     Y11, 384(SI)
+	VSUBPS      Y1, Y0, Y11
+	VSUBPS      Y5, Y12, Y5
+	VSUBPS      Y7, Y4, Y4
+	VSUBPS      Y10, Y2, Y2
+	VADDPS      Y1, Y0, Y0
+	VMULPS      twiddles256<>+2176(SB), Y11, Y1
+	VFMADD231PS twiddles256<>+128(SB), Y13, Y1
+	VMULPS      twiddles256<>+2176(SB), Y13, Y7
+	VFMSUB231PS twiddles256<>+128(SB), Y11, Y7
+	VMULPS      twiddles256<>+2304(SB), Y4, Y10
+	VFMADD231PS twiddles256<>+256(SB), Y5, Y10
+	VMULPS      twiddles256<>+2304(SB), Y5, Y5
+	VFMSUB231PS twiddles256<>+256(SB), Y4, Y5
+	VMULPS      twiddles256<>+2432(SB), Y0, Y4
+	VFMADD231PS twiddles256<>+384(SB), Y2, Y4
+	VMULPS      twiddles256<>+2432(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+384(SB), Y0, Y2
 	VMOVUPS     128(DX), Y0
-	VMOVUPS     384(DX), Y10
-	VADDPS      Y10, Y0, Y11
-	VMOVUPS     896(DX), Y12
-	VMOVUPS     Y2, 416(SI)
-	VMOVUPS     640(DX), Y2
-	VMOVUPS     Y1, 448(SI)
-	VADDPS      Y2, Y12, Y1
-	VSUBPS      Y10, Y0, Y0
-	VSUBPS      Y2, Y12, Y2
-	VMOVUPS     (DX), Y10
-	VMOVUPS     512(DX), Y12
-	VMOVUPS     Y5, 480(SI)
-	VADDPS      Y12, Y10, Y5
-	VSUBPS      Y12, Y10, Y10
+	VMOVUPS     896(DX), Y11
+	VMOVUPS     384(DX), Y12
+	VMOVUPS     640(DX), Y13
+	VMOVUPS     Y4, 416(SI)
+	VADDPS      Y12, Y0, Y4
+	VMOVUPS     Y10, 448(SI)
+	VADDPS      Y13, Y11, Y10
+	VSUBPS      Y12, Y0, Y0
+	VSUBPS      Y13, Y11, Y11
 	VMOVUPS     256(DX), Y12
-	VMOVUPS     Y3, 512(SI)
-	VADDPS      Y12, Y5, Y3
-	VSUBPS      Y12, Y5, Y5
-	VADDPS      Y11, Y3, Y12
-	VSUBPS      Y11, Y3, Y3
-	VSUBPS      Y1, Y5, Y11
-	VADDPS      Y1, Y5, Y1
-	VMOVUPS     768(DX), Y5
-	VMOVUPS     Y1, 544(SI)
-	VADDPS      Y5, Y10, Y1
-	VSUBPS      Y5, Y10, Y5
-	VMULPS      twiddles256<>+2304(SB), Y0, Y10
-	VFMADD231PS twiddles256<>+256(SB), Y2, Y10
-	VMULPS      twiddles256<>+2304(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+256(SB), Y0, Y2
-	VADDPS      Y2, Y5, Y0
-	VSUBPS      Y2, Y5, Y2
-	VSUBPS      Y10, Y1, Y5
-	VADDPS      Y10, Y1, Y1
-	VADDPS      Y13, Y12, Y10
-	VSUBPS      Y13, Y12, Y12
-	VADDPS      Y14, Y10, Y13
-	VMOVUPS     Y13, (DX)
-	VSUBPS      Y14, Y10, Y10
-	VMOVUPS     Y10, 512(DX)
-	VMOVUPS     96(SI), Y10
-	VSUBPS      Y10, Y12, Y13
+	VMOVUPS     768(DX), Y13
+	VMOVUPS     Y1, 480(SI)
+	VMOVUPS     (DX), Y1
+	VMOVUPS     Y2, 512(SI)
+	VMOVUPS     512(DX), Y2
+	VMOVUPS     Y8, 544(SI)
+	VADDPS      Y2, Y1, Y8
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y12, Y8, Y2
+	VSUBPS      Y12, Y8, Y8
+	VADDPS      Y4, Y2, Y12
+	VSUBPS      Y4, Y2, Y2
+	VSUBPS      Y10, Y8, Y4
+	VADDPS      Y10, Y8, Y8
+	VADDPS      Y13, Y1, Y10
+	VSUBPS      Y13, Y1, Y1
+	VMULPS      twiddles256<>+2304(SB), Y0, Y13
+	VFMADD231PS twiddles256<>+256(SB), Y11, Y13
+	VMULPS      twiddles256<>+2304(SB), Y11, Y11
+	VFMSUB231PS twiddles256<>+256(SB), Y0, Y11
+	VADDPS      Y11, Y1, Y0
+	VSUBPS      Y11, Y1, Y1
+	VSUBPS      Y13, Y10, Y11
+	VADDPS      Y13, Y10, Y10
+	VADDPS      Y14, Y12, Y13
+	VSUBPS      Y14, Y12, Y12
+	VADDPS      Y9, Y13, Y14
+	VMOVUPS     Y14, (DX)
+	VSUBPS      Y9, Y13, Y9
+	VMOVUPS     Y9, 512(DX)
+	VMOVUPS     96(SI), Y9
+	VSUBPS      Y9, Y12, Y13
 	VMOVUPS     Y13, 256(DX)
-	VADDPS      Y10, Y12, Y10
-	VMOVUPS     Y10, 768(DX)
-	VADDPS      Y6, Y0, Y10
-	VSUBPS      Y6, Y0, Y0
-	VMULPS      twiddles256<>+2112(SB), Y7, Y6
-	VFMADD231PS twiddles256<>+64(SB), Y4, Y6
-	VMULPS      twiddles256<>+2112(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+64(SB), Y7, Y4
-	VADDPS      Y4, Y10, Y7
-	VMOVUPS     Y7, 32(DX)
-	VSUBPS      Y4, Y10, Y4
-	VMOVUPS     Y4, 544(DX)
-	VSUBPS      Y6, Y0, Y4
-	VMOVUPS     Y4, 288(DX)
-	VADDPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 800(DX)
-	VADDPS      Y8, Y11, Y0
-	VSUBPS      Y8, Y11, Y4
-	VMULPS      twiddles256<>+2176(SB), Y9, Y6
-	VMOVUPS     128(SI), Y7
-	VFMADD231PS twiddles256<>+128(SB), Y7, Y6
-	VMULPS      twiddles256<>+2176(SB), Y7, Y7
-	VFMSUB231PS twiddles256<>+128(SB), Y9, Y7
-	VADDPS      Y7, Y0, Y8
-	VMOVUPS     Y8, 64(DX)
+	VADDPS      Y9, Y12, Y9
+	VMOVUPS     Y9, 768(DX)
+	VADDPS      Y7, Y0, Y9
 	VSUBPS      Y7, Y0, Y0
+	VMULPS      twiddles256<>+2112(SB), Y6, Y7
+	VFMADD231PS twiddles256<>+64(SB), Y3, Y7
+	VMULPS      twiddles256<>+2112(SB), Y3, Y3
+	VFMSUB231PS twiddles256<>+64(SB), Y6, Y3
+	VADDPS      Y3, Y9, Y6
+	VMOVUPS     Y6, 32(DX)
+	VSUBPS      Y3, Y9, Y3
+	VMOVUPS     Y3, 544(DX)
+	VSUBPS      Y7, Y0, Y3
+	VMOVUPS     Y3, 288(DX)
+	VADDPS      Y7, Y0, Y0
+	VMOVUPS     Y0, 800(DX)
+	VADDPS      Y5, Y4, Y0
+	VSUBPS      Y5, Y4, Y3
+	VMOVUPS     544(SI), Y4
+	VMULPS      twiddles256<>+2176(SB), Y4, Y5
+	VMOVUPS     128(SI), Y6
+	VFMADD231PS twiddles256<>+128(SB), Y6, Y5
+	VMULPS      twiddles256<>+2176(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+128(SB), Y4, Y6
+	VADDPS      Y6, Y0, Y4
+	VMOVUPS     Y4, 64(DX)
+	VSUBPS      Y6, Y0, Y0
 	VMOVUPS     Y0, 576(DX)
-	VSUBPS      Y6, Y4, Y0
+	VSUBPS      Y5, Y3, Y0
 	VMOVUPS     Y0, 320(DX)
-	VADDPS      Y6, Y4, Y0
+	VADDPS      Y5, Y3, Y0
 	VMOVUPS     Y0, 832(DX)
 	VMOVUPS     512(SI), Y0
-	VADDPS      Y0, Y5, Y4
-	VSUBPS      Y0, Y5, Y0
-	VMOVUPS     384(SI), Y5
-	VMULPS      twiddles256<>+2240(SB), Y5, Y6
-	VMOVUPS     320(SI), Y7
-	VFMADD231PS twiddles256<>+192(SB), Y7, Y6
-	VMULPS      twiddles256<>+2240(SB), Y7, Y7
-	VFMSUB231PS twiddles256<>+192(SB), Y5, Y7
-	VADDPS      Y7, Y4, Y5
-	VMOVUPS     Y5, 96(DX)
-	VSUBPS      Y7, Y4, Y4
-	VMOVUPS     Y4, 608(DX)
-	VSUBPS      Y6, Y0, Y4
-	VMOVUPS     Y4, 352(DX)
-	VADDPS      Y6, Y0, Y0
+	VADDPS      Y0, Y11, Y3
+	VSUBPS      Y0, Y11, Y0
+	VMOVUPS     384(SI), Y4
+	VMULPS      twiddles256<>+2240(SB), Y4, Y5
+	VMOVUPS     320(SI), Y6
+	VFMADD231PS twiddles256<>+192(SB), Y6, Y5
+	VMULPS      twiddles256<>+2240(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+192(SB), Y4, Y6
+	VADDPS      Y6, Y3, Y4
+	VMOVUPS     Y4, 96(DX)
+	VSUBPS      Y6, Y3, Y3
+	VMOVUPS     Y3, 608(DX)
+	VSUBPS      Y5, Y0, Y3
+	VMOVUPS     Y3, 352(DX)
+	VADDPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 864(DX)
 	VMOVUPS     352(SI), Y0
-	VADDPS      Y0, Y3, Y4
-	VSUBPS      Y0, Y3, Y0
-	VMOVUPS     288(SI), Y3
-	VMULPS      twiddles256<>+2304(SB), Y3, Y5
-	VMOVUPS     32(SI), Y6
-	VFMADD231PS twiddles256<>+256(SB), Y6, Y5
-	VMULPS      twiddles256<>+2304(SB), Y6, Y6
-	VFMSUB231PS twiddles256<>+256(SB), Y3, Y6
-	VADDPS      Y6, Y0, Y3
-	VMOVUPS     Y3, 128(DX)
-	VSUBPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 640(DX)
-	VSUBPS      Y5, Y4, Y0
-	VMOVUPS     Y0, 384(DX)
-	VADDPS      Y5, Y4, Y0
-	VMOVUPS     Y0, 896(DX)
-	VMOVUPS     480(SI), Y0
 	VADDPS      Y0, Y2, Y3
 	VSUBPS      Y0, Y2, Y0
-	VMOVUPS     256(SI), Y2
-	VMULPS      twiddles256<>+2368(SB), Y2, Y4
-	VMOVUPS     224(SI), Y5
-	VFMADD231PS twiddles256<>+320(SB), Y5, Y4
-	VMULPS      twiddles256<>+2368(SB), Y5, Y5
-	VFMSUB231PS twiddles256<>+320(SB), Y2, Y5
+	VMOVUPS     288(SI), Y2
+	VMULPS      twiddles256<>+2304(SB), Y2, Y4
+	VMOVUPS     32(SI), Y5
+	VFMADD231PS twiddles256<>+256(SB), Y5, Y4
+	VMULPS      twiddles256<>+2304(SB), Y5, Y5
+	VFMSUB231PS twiddles256<>+256(SB), Y2, Y5
 	VADDPS      Y5, Y0, Y2
-	VMOVUPS     Y2, 160(DX)
+	VMOVUPS     Y2, 128(DX)
 	VSUBPS      Y5, Y0, Y0
-	VMOVUPS     Y0, 672(DX)
+	VMOVUPS     Y0, 640(DX)
 	VSUBPS      Y4, Y3, Y0
-	VMOVUPS     Y0, 416(DX)
+	VMOVUPS     Y0, 384(DX)
 	VADDPS      Y4, Y3, Y0
-	VMOVUPS     Y0, 928(DX)
-	VMOVUPS     544(SI), Y0
-	VMOVUPS     448(SI), Y2
-	VADDPS      Y2, Y0, Y3
-	VSUBPS      Y2, Y0, Y0
-	VMOVUPS     (SI), Y2
-	VMULPS      twiddles256<>+2432(SB), Y2, Y4
-	VMOVUPS     64(SI), Y5
-	VFMADD231PS twiddles256<>+384(SB), Y5, Y4
-	VMULPS      twiddles256<>+2432(SB), Y5, Y5
-	VFMSUB231PS twiddles256<>+384(SB), Y2, Y5
-	VADDPS      Y5, Y0, Y2
-	VMOVUPS     Y2, 192(DX)
-	VSUBPS      Y5, Y0, Y0
-	VMOVUPS     Y0, 704(DX)
-	VSUBPS      Y4, Y3, Y0
-	VMOVUPS     Y0, 448(DX)
-	VADDPS      Y4, Y3, Y0
-	VMOVUPS     Y0, 960(DX)
-	VMOVUPS     416(SI), Y0
+	VMOVUPS     Y0, 896(DX)
+	VMOVUPS     480(SI), Y0
 	VADDPS      Y0, Y1, Y2
 	VSUBPS      Y0, Y1, Y0
-	VMOVUPS     192(SI), Y1
-	VMULPS      twiddles256<>+2496(SB), Y1, Y3
+	VMOVUPS     256(SI), Y1
+	VMULPS      twiddles256<>+2368(SB), Y1, Y3
+	VMOVUPS     224(SI), Y4
+	VFMADD231PS twiddles256<>+320(SB), Y4, Y3
+	VMULPS      twiddles256<>+2368(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+320(SB), Y1, Y4
+	VADDPS      Y4, Y0, Y1
+	VMOVUPS     Y1, 160(DX)
+	VSUBPS      Y4, Y0, Y0
+	VMOVUPS     Y0, 672(DX)
+	VSUBPS      Y3, Y2, Y0
+	VMOVUPS     Y0, 416(DX)
+	VADDPS      Y3, Y2, Y0
+	VMOVUPS     Y0, 928(DX)
+	VMOVUPS     448(SI), Y0
+	VADDPS      Y0, Y8, Y1
+	VSUBPS      Y0, Y8, Y0
+	VMOVUPS     (SI), Y2
+	VMULPS      twiddles256<>+2432(SB), Y2, Y3
+	VMOVUPS     64(SI), Y4
+	VFMADD231PS twiddles256<>+384(SB), Y4, Y3
+	VMULPS      twiddles256<>+2432(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+384(SB), Y2, Y4
+	VADDPS      Y4, Y0, Y2
+	VMOVUPS     Y2, 192(DX)
+	VSUBPS      Y4, Y0, Y0
+	VMOVUPS     Y0, 704(DX)
+	VSUBPS      Y3, Y1, Y0
+	VMOVUPS     Y0, 448(DX)
+	VADDPS      Y3, Y1, Y0
+	VMOVUPS     Y0, 960(DX)
+	VMOVUPS     416(SI), Y0
+	VADDPS      Y0, Y10, Y1
+	VSUBPS      Y0, Y10, Y0
+	VMOVUPS     192(SI), Y2
+	VMULPS      twiddles256<>+2496(SB), Y2, Y3
 	VMOVUPS     160(SI), Y4
 	VFMADD231PS twiddles256<>+448(SB), Y4, Y3
 	VMULPS      twiddles256<>+2496(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+448(SB), Y1, Y4
-	VADDPS      Y4, Y0, Y1
-	VMOVUPS     Y1, 224(DX)
+	VFMSUB231PS twiddles256<>+448(SB), Y2, Y4
+	VADDPS      Y4, Y0, Y2
+	VMOVUPS     Y2, 224(DX)
 	VSUBPS      Y4, Y0, Y0
 	VMOVUPS     Y0, 736(DX)
-	VSUBPS      Y3, Y2, Y0
+	VSUBPS      Y3, Y1, Y0
 	VMOVUPS     Y0, 480(DX)
-	VADDPS      Y3, Y2, Y0
+	VADDPS      Y3, Y1, Y0
 	VMOVUPS     Y0, 992(DX)
 	ADDQ        $0x00000420, DX
 	DECQ        CX
@@ -18944,678 +20288,678 @@ TEXT ·fourierRowsBack256x64(SB), NOSPLIT, $0-8
 	LEAQ 1984(DX), R12
 
 line:
-	VMOVUPS     2016(DX), Y0
-	VMOVUPS     1056(DX), Y1
-	VADDPS      Y1, Y0, Y2
-	VMOVUPS     32(DX), Y3
-	VMOVUPS     992(DX), Y4
-	VADDPS      Y4, Y3, Y5
-	VSUBPS      Y1, Y0, Y0
-	VSUBPS      Y4, Y3, Y1
+	VMOVUPS     32(DX), Y0
+	VMOVUPS     2016(DX), Y1
+	VMOVUPS     544(DX), Y2
 	VMOVUPS     1504(DX), Y3
-	VMOVUPS     1568(DX), Y4
-	VADDPS      Y4, Y3, Y6
-	VMOVUPS     544(DX), Y7
-	VMOVUPS     480(DX), Y8
-	VADDPS      Y8, Y7, Y9
-	VSUBPS      Y4, Y3, Y3
-	VSUBPS      Y8, Y7, Y4
-	VADDPS      Y6, Y2, Y7
-	VADDPS      Y9, Y5, Y8
-	VADDPS      Y4, Y0, Y10
-	VSUBPS      Y3, Y1, Y11
-	VSUBPS      Y6, Y2, Y2
-	VSUBPS      Y9, Y5, Y5
+	VMOVUPS     992(DX), Y4
+	VMOVUPS     1056(DX), Y5
+	VMOVUPS     480(DX), Y6
+	VMOVUPS     1568(DX), Y7
+	VADDPS      Y5, Y1, Y8
+	VADDPS      Y4, Y0, Y9
+	VSUBPS      Y5, Y1, Y1
 	VSUBPS      Y4, Y0, Y0
-	VADDPS      Y3, Y1, Y1
+	VADDPS      Y7, Y3, Y4
+	VADDPS      Y6, Y2, Y5
+	VSUBPS      Y7, Y3, Y3
+	VSUBPS      Y6, Y2, Y2
+	VADDPS      Y4, Y8, Y6
+	VADDPS      Y5, Y9, Y7
+	VADDPS      Y2, Y1, Y10
+	VSUBPS      Y3, Y0, Y11
+	VSUBPS      Y4, Y8, Y4
+	VSUBPS      Y5, Y9, Y5
+	VSUBPS      Y2, Y1, Y1
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     160(DX), Y2
 	VMOVUPS     1888(DX), Y3
-	VMOVUPS     1184(DX), Y4
-	VADDPS      Y4, Y3, Y6
-	VMOVUPS     160(DX), Y9
-	VMOVUPS     864(DX), Y12
-	VADDPS      Y12, Y9, Y13
-	VSUBPS      Y4, Y3, Y3
-	VSUBPS      Y12, Y9, Y4
+	VMOVUPS     672(DX), Y8
 	VMOVUPS     1376(DX), Y9
-	VMOVUPS     1696(DX), Y12
-	VADDPS      Y12, Y9, Y14
-	VMOVUPS     Y1, (SI)
-	VMOVUPS     672(DX), Y1
-	VMOVUPS     Y0, 32(SI)
-	VMOVUPS     352(DX), Y0
+	VMOVUPS     864(DX), Y12
+	VMOVUPS     1184(DX), Y13
+	VMOVUPS     352(DX), Y14
+	VMOVUPS     Y0, (SI)
+	VMOVUPS     1696(DX), Y0
+	VMOVUPS     Y1, 32(SI)
+	VADDPS      Y13, Y3, Y1
 	VMOVUPS     Y5, 64(SI)
-	VADDPS      Y0, Y1, Y5
-	VSUBPS      Y12, Y9, Y9
-	VSUBPS      Y0, Y1, Y0
-	VADDPS      Y14, Y6, Y1
-	VADDPS      Y5, Y13, Y12
-	VMOVUPS     Y2, 96(SI)
-	VADDPS      Y0, Y3, Y2
-	VMOVUPS     Y11, 128(SI)
-	VSUBPS      Y9, Y4, Y11
-	VSUBPS      Y14, Y6, Y6
-	VSUBPS      Y5, Y13, Y5
-	VSUBPS      Y0, Y3, Y0
-	VADDPS      Y9, Y4, Y3
-	VMOVUPS     1760(DX), Y4
-	VMOVUPS     1312(DX), Y9
-	VADDPS      Y9, Y4, Y13
-	VMOVUPS     288(DX), Y14
-	VMOVUPS     Y0, 160(SI)
-	VMOVUPS     736(DX), Y0
-	VMOVUPS     Y3, 192(SI)
-	VADDPS      Y0, Y14, Y3
-	VSUBPS      Y9, Y4, Y4
-	VSUBPS      Y0, Y14, Y0
-	VMOVUPS     1248(DX), Y9
-	VMOVUPS     1824(DX), Y14
-	VMOVUPS     Y6, 224(SI)
-	VADDPS      Y14, Y9, Y6
-	VMOVUPS     Y5, 256(SI)
-	VMOVUPS     800(DX), Y5
-	VMOVUPS     Y10, 288(SI)
-	VMOVUPS     224(DX), Y10
-	VMOVUPS     Y2, 320(SI)
-	VADDPS      Y10, Y5, Y2
-	VSUBPS      Y14, Y9, Y9
-	VSUBPS      Y10, Y5, Y5
-	VADDPS      Y6, Y13, Y10
-	VADDPS      Y2, Y3, Y14
-	VMOVUPS     Y11, 352(SI)
-	VADDPS      Y5, Y4, Y11
-	VMOVUPS     Y11, 384(SI)
-	VSUBPS      Y9, Y0, Y11
-	VSUBPS      Y6, Y13, Y6
-	VSUBPS      Y2, Y3, Y2
-	VSUBPS      Y5, Y4, Y3
-	VADDPS      Y9, Y0, Y0
-	VMOVUPS     1632(DX), Y4
-	VMOVUPS     1440(DX), Y5
-	VADDPS      Y5, Y4, Y9
-	VMOVUPS     416(DX), Y13
-	VMOVUPS     Y3, 416(SI)
-	VMOVUPS     608(DX), Y3
-	VMOVUPS     Y0, 448(SI)
-	VADDPS      Y3, Y13, Y0
-	VSUBPS      Y5, Y4, Y4
-	VSUBPS      Y3, Y13, Y3
-	VMOVUPS     1120(DX), Y5
-	VMOVUPS     1952(DX), Y13
-	VMOVUPS     Y6, 480(SI)
-	VADDPS      Y13, Y5, Y6
-	VMOVUPS     Y2, 512(SI)
-	VMOVUPS     928(DX), Y2
-	VMOVUPS     Y11, 544(SI)
-	VMOVUPS     96(DX), Y11
-	VMOVUPS     Y12, 576(SI)
-	VADDPS      Y11, Y2, Y12
-	VSUBPS      Y13, Y5, Y5
-	VSUBPS      Y11, Y2, Y2
-	VADDPS      Y6, Y9, Y11
-	VADDPS      Y12, Y0, Y13
-	VMOVUPS     Y13, 608(SI)
-	VADDPS      Y2, Y4, Y13
-	VMOVUPS     Y13, 640(SI)
-	VSUBPS      Y5, Y3, Y13
-	VSUBPS      Y6, Y9, Y6
-	VSUBPS      Y12, Y0, Y0
-	VSUBPS      Y2, Y4, Y2
-	VADDPS      Y5, Y3, Y3
-	VADDPS      Y10, Y7, Y4
-	VADDPS      Y14, Y8, Y5
-	VSUBPS      Y10, Y7, Y7
+	VADDPS      Y12, Y2, Y5
+	VSUBPS      Y13, Y3, Y3
+	VSUBPS      Y12, Y2, Y2
+	VADDPS      Y0, Y9, Y12
+	VADDPS      Y14, Y8, Y13
+	VSUBPS      Y0, Y9, Y0
 	VSUBPS      Y14, Y8, Y8
-	VADDPS      Y11, Y1, Y9
-	VMOVUPS     576(SI), Y10
-	VMOVUPS     608(SI), Y12
-	VADDPS      Y12, Y10, Y14
-	VSUBPS      Y11, Y1, Y1
-	VSUBPS      Y12, Y10, Y10
-	VADDPS      Y9, Y4, Y11
-	VADDPS      Y14, Y5, Y12
-	VMOVUPS     Y11, 576(SI)
-	VADDPS      Y10, Y7, Y11
-	VMOVUPS     Y11, 608(SI)
-	VSUBPS      Y1, Y8, Y11
-	VSUBPS      Y9, Y4, Y4
-	VSUBPS      Y14, Y5, Y5
-	VSUBPS      Y10, Y7, Y7
-	VADDPS      Y1, Y8, Y1
+	VADDPS      Y12, Y1, Y9
+	VADDPS      Y13, Y5, Y14
+	VMOVUPS     Y4, 96(SI)
+	VADDPS      Y8, Y3, Y4
+	VMOVUPS     Y11, 128(SI)
+	VSUBPS      Y0, Y2, Y11
+	VSUBPS      Y12, Y1, Y1
+	VSUBPS      Y13, Y5, Y5
+	VSUBPS      Y8, Y3, Y3
+	VADDPS      Y0, Y2, Y0
+	VMOVUPS     288(DX), Y2
+	VMOVUPS     1760(DX), Y8
+	VMOVUPS     800(DX), Y12
+	VMOVUPS     1248(DX), Y13
+	VMOVUPS     Y3, 160(SI)
+	VMOVUPS     736(DX), Y3
+	VMOVUPS     Y0, 192(SI)
+	VMOVUPS     1312(DX), Y0
+	VMOVUPS     Y1, 224(SI)
+	VMOVUPS     224(DX), Y1
+	VMOVUPS     Y5, 256(SI)
+	VMOVUPS     1824(DX), Y5
+	VMOVUPS     Y10, 288(SI)
+	VADDPS      Y0, Y8, Y10
+	VMOVUPS     Y4, 320(SI)
+	VADDPS      Y3, Y2, Y4
+	VSUBPS      Y0, Y8, Y0
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y13, Y3
+	VADDPS      Y1, Y12, Y8
+	VSUBPS      Y5, Y13, Y5
+	VSUBPS      Y1, Y12, Y1
+	VADDPS      Y3, Y10, Y12
+	VADDPS      Y8, Y4, Y13
+	VMOVUPS     Y11, 352(SI)
+	VADDPS      Y1, Y0, Y11
+	VMOVUPS     Y11, 384(SI)
+	VSUBPS      Y5, Y2, Y11
+	VSUBPS      Y3, Y10, Y3
+	VSUBPS      Y8, Y4, Y4
+	VSUBPS      Y1, Y0, Y0
+	VADDPS      Y5, Y2, Y1
+	VMOVUPS     416(DX), Y2
+	VMOVUPS     1632(DX), Y5
+	VMOVUPS     928(DX), Y8
+	VMOVUPS     1120(DX), Y10
+	VMOVUPS     Y0, 416(SI)
+	VMOVUPS     608(DX), Y0
+	VMOVUPS     Y1, 448(SI)
+	VMOVUPS     1440(DX), Y1
+	VMOVUPS     Y3, 480(SI)
+	VMOVUPS     96(DX), Y3
+	VMOVUPS     Y4, 512(SI)
+	VMOVUPS     1952(DX), Y4
+	VMOVUPS     Y11, 544(SI)
+	VADDPS      Y1, Y5, Y11
+	VMOVUPS     Y14, 576(SI)
+	VADDPS      Y0, Y2, Y14
+	VSUBPS      Y1, Y5, Y1
+	VSUBPS      Y0, Y2, Y0
+	VADDPS      Y4, Y10, Y2
+	VADDPS      Y3, Y8, Y5
+	VSUBPS      Y4, Y10, Y4
+	VSUBPS      Y3, Y8, Y3
+	VADDPS      Y2, Y11, Y8
+	VADDPS      Y5, Y14, Y10
+	VMOVUPS     Y10, 608(SI)
+	VADDPS      Y3, Y1, Y10
+	VMOVUPS     Y10, 640(SI)
+	VSUBPS      Y4, Y0, Y10
+	VSUBPS      Y2, Y11, Y2
+	VSUBPS      Y5, Y14, Y5
+	VSUBPS      Y3, Y1, Y1
+	VADDPS      Y4, Y0, Y0
+	VADDPS      Y12, Y6, Y3
+	VADDPS      Y13, Y7, Y4
+	VSUBPS      Y12, Y6, Y6
+	VSUBPS      Y13, Y7, Y7
+	VADDPS      Y8, Y9, Y11
+	VMOVUPS     576(SI), Y12
+	VMOVUPS     608(SI), Y13
+	VADDPS      Y13, Y12, Y14
+	VSUBPS      Y8, Y9, Y8
+	VSUBPS      Y13, Y12, Y9
+	VADDPS      Y11, Y3, Y12
+	VADDPS      Y14, Y4, Y13
+	VMOVUPS     Y12, 576(SI)
+	VADDPS      Y9, Y6, Y12
+	VMOVUPS     Y12, 608(SI)
+	VSUBPS      Y8, Y7, Y12
+	VSUBPS      Y11, Y3, Y3
+	VSUBPS      Y14, Y4, Y4
+	VSUBPS      Y9, Y6, Y6
+	VADDPS      Y8, Y7, Y7
 	VMOVUPS     352(SI), Y8
 	VMULPS      twiddles256<>+2176(SB), Y8, Y9
-	VMOVUPS     320(SI), Y10
-	VFMADD231PS twiddles256<>+128(SB), Y10, Y9
-	VMULPS      twiddles256<>+2176(SB), Y10, Y10
-	VFMSUB231PS twiddles256<>+128(SB), Y8, Y10
+	VMOVUPS     320(SI), Y11
+	VFMADD231PS twiddles256<>+128(SB), Y11, Y9
+	VMULPS      twiddles256<>+2176(SB), Y11, Y11
+	VFMSUB231PS twiddles256<>+128(SB), Y8, Y11
 	VMOVUPS     544(SI), Y8
 	VMULPS      twiddles256<>+2304(SB), Y8, Y14
-	VMOVUPS     Y7, 320(SI)
-	VMOVUPS     384(SI), Y7
-	VFMADD231PS twiddles256<>+256(SB), Y7, Y14
-	VMULPS      twiddles256<>+2304(SB), Y7, Y7
-	VFMSUB231PS twiddles256<>+256(SB), Y8, Y7
-	VMULPS      twiddles256<>+2432(SB), Y13, Y8
-	VMOVUPS     Y1, 352(SI)
-	VMOVUPS     640(SI), Y1
-	VFMADD231PS twiddles256<>+384(SB), Y1, Y8
-	VMULPS      twiddles256<>+2432(SB), Y1, Y1
-	VFMSUB231PS twiddles256<>+384(SB), Y13, Y1
-	VMOVUPS     288(SI), Y13
-	VMOVUPS     Y4, 384(SI)
-	VADDPS      Y14, Y13, Y4
-	VMOVUPS     Y5, 544(SI)
-	VMOVUPS     128(SI), Y5
-	VMOVUPS     Y11, 640(SI)
-	VADDPS      Y7, Y5, Y11
-	VSUBPS      Y14, Y13, Y13
-	VSUBPS      Y7, Y5, Y5
-	VADDPS      Y8, Y9, Y7
-	VADDPS      Y1, Y10, Y14
+	VMOVUPS     Y6, 320(SI)
+	VMOVUPS     384(SI), Y6
+	VFMADD231PS twiddles256<>+256(SB), Y6, Y14
+	VMULPS      twiddles256<>+2304(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+256(SB), Y8, Y6
+	VMULPS      twiddles256<>+2432(SB), Y10, Y8
+	VMOVUPS     Y7, 352(SI)
+	VMOVUPS     640(SI), Y7
+	VFMADD231PS twiddles256<>+384(SB), Y7, Y8
+	VMULPS      twiddles256<>+2432(SB), Y7, Y7
+	VFMSUB231PS twiddles256<>+384(SB), Y10, Y7
+	VMOVUPS     288(SI), Y10
+	VMOVUPS     Y3, 384(SI)
+	VADDPS      Y14, Y10, Y3
+	VMOVUPS     Y4, 544(SI)
+	VMOVUPS     128(SI), Y4
+	VMOVUPS     Y12, 640(SI)
+	VADDPS      Y6, Y4, Y12
+	VSUBPS      Y14, Y10, Y10
+	VSUBPS      Y6, Y4, Y4
+	VADDPS      Y8, Y9, Y6
+	VADDPS      Y7, Y11, Y14
 	VSUBPS      Y8, Y9, Y8
-	VSUBPS      Y1, Y10, Y1
-	VADDPS      Y7, Y4, Y9
-	VADDPS      Y14, Y11, Y10
+	VSUBPS      Y7, Y11, Y7
+	VADDPS      Y6, Y3, Y9
+	VADDPS      Y14, Y12, Y11
 	VMOVUPS     Y9, 128(SI)
-	VADDPS      Y1, Y13, Y9
+	VADDPS      Y7, Y10, Y9
 	VMOVUPS     Y9, 288(SI)
-	VSUBPS      Y8, Y5, Y9
-	VSUBPS      Y7, Y4, Y4
-	VSUBPS      Y14, Y11, Y7
-	VSUBPS      Y1, Y13, Y1
-	VADDPS      Y8, Y5, Y5
+	VSUBPS      Y8, Y4, Y9
+	VSUBPS      Y6, Y3, Y3
+	VSUBPS      Y14, Y12, Y6
+	VSUBPS      Y7, Y10, Y7
+	VADDPS      Y8, Y4, Y4
 	VMOVUPS     256(SI), Y8
-	VMULPS      twiddles256<>+2304(SB), Y8, Y11
-	VMOVUPS     224(SI), Y13
-	VFMADD231PS twiddles256<>+256(SB), Y13, Y11
-	VMULPS      twiddles256<>+2304(SB), Y13, Y13
-	VFMSUB231PS twiddles256<>+256(SB), Y8, Y13
+	VMULPS      twiddles256<>+2304(SB), Y8, Y10
+	VMOVUPS     224(SI), Y12
+	VFMADD231PS twiddles256<>+256(SB), Y12, Y10
+	VMULPS      twiddles256<>+2304(SB), Y12, Y12
+	VFMSUB231PS twiddles256<>+256(SB), Y8, Y12
 	VMOVUPS     512(SI), Y8
 	VMULPS      twiddles256<>+2560(SB), Y8, Y14
-	VMOVUPS     Y1, 224(SI)
-	VMOVUPS     480(SI), Y1
-	VFMADD231PS twiddles256<>+512(SB), Y1, Y14
-	VMULPS      twiddles256<>+2560(SB), Y1, Y1
-	VFMSUB231PS twiddles256<>+512(SB), Y8, Y1
-	VMULPS      twiddles256<>+2816(SB), Y0, Y8
-	VFMADD231PS twiddles256<>+768(SB), Y6, Y8
-	VMULPS      twiddles256<>+2816(SB), Y6, Y6
-	VFMSUB231PS twiddles256<>+768(SB), Y0, Y6
-	VMOVUPS     96(SI), Y0
-	VMOVUPS     Y5, 256(SI)
-	VADDPS      Y14, Y0, Y5
-	VMOVUPS     Y4, 480(SI)
-	VMOVUPS     64(SI), Y4
-	VMOVUPS     Y7, 512(SI)
-	VADDPS      Y1, Y4, Y7
-	VSUBPS      Y14, Y0, Y0
-	VSUBPS      Y1, Y4, Y1
-	VADDPS      Y8, Y11, Y4
-	VADDPS      Y6, Y13, Y14
-	VSUBPS      Y8, Y11, Y8
-	VSUBPS      Y6, Y13, Y6
-	VADDPS      Y4, Y5, Y11
-	VADDPS      Y14, Y7, Y13
+	VMOVUPS     Y7, 224(SI)
+	VMOVUPS     480(SI), Y7
+	VFMADD231PS twiddles256<>+512(SB), Y7, Y14
+	VMULPS      twiddles256<>+2560(SB), Y7, Y7
+	VFMSUB231PS twiddles256<>+512(SB), Y8, Y7
+	VMULPS      twiddles256<>+2816(SB), Y5, Y8
+	VFMADD231PS twiddles256<>+768(SB), Y2, Y8
+	VMULPS      twiddles256<>+2816(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+768(SB), Y5, Y2
+	VMOVUPS     96(SI), Y5
+	VMOVUPS     Y4, 256(SI)
+	VADDPS      Y14, Y5, Y4
+	VMOVUPS     Y3, 480(SI)
+	VMOVUPS     64(SI), Y3
+	VMOVUPS     Y6, 512(SI)
+	VADDPS      Y7, Y3, Y6
+	VSUBPS      Y14, Y5, Y5
+	VSUBPS      Y7, Y3, Y3
+	VADDPS      Y8, Y10, Y7
+	VADDPS      Y2, Y12, Y14
+	VSUBPS      Y8, Y10, Y8
+	VSUBPS      Y2, Y12, Y2
+	VADDPS      Y7, Y4, Y10
+	VADDPS      Y14, Y6, Y12
 	VMOVUPS     Y9, 64(SI)
-	VADDPS      Y6, Y0, Y9
+	VADDPS      Y2, Y5, Y9
 	VMOVUPS     Y9, 96(SI)
-	VSUBPS      Y8, Y1, Y9
-	VSUBPS      Y4, Y5, Y4
-	VSUBPS      Y14, Y7, Y5
-	VSUBPS      Y6, Y0, Y0
-	VADDPS      Y8, Y1, Y1
-	VMOVUPS     192(SI), Y6
-	VMULPS      twiddles256<>+2432(SB), Y6, Y7
+	VSUBPS      Y8, Y3, Y9
+	VSUBPS      Y7, Y4, Y4
+	VSUBPS      Y14, Y6, Y6
+	VSUBPS      Y2, Y5, Y2
+	VADDPS      Y8, Y3, Y3
+	VMOVUPS     192(SI), Y5
+	VMULPS      twiddles256<>+2432(SB), Y5, Y7
 	VMOVUPS     160(SI), Y8
 	VFMADD231PS twiddles256<>+384(SB), Y8, Y7
 	VMULPS      twiddles256<>+2432(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+384(SB), Y6, Y8
-	VMOVUPS     448(SI), Y6
-	VMULPS      twiddles256<>+2816(SB), Y6, Y14
-	VMOVUPS     Y0, 160(SI)
-	VMOVUPS     416(SI), Y0
-	VFMADD231PS twiddles256<>+768(SB), Y0, Y14
-	VMULPS      twiddles256<>+2816(SB), Y0, Y0
-	VFMSUB231PS twiddles256<>+768(SB), Y6, Y0
-	VMULPS      twiddles256<>+3200(SB), Y3, Y6
-	VFMADD231PS twiddles256<>+1152(SB), Y2, Y6
-	VMULPS      twiddles256<>+3200(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+1152(SB), Y3, Y2
-	VMOVUPS     32(SI), Y3
-	VMOVUPS     Y1, 192(SI)
-	VADDPS      Y14, Y3, Y1
+	VFMSUB231PS twiddles256<>+384(SB), Y5, Y8
+	VMOVUPS     448(SI), Y5
+	VMULPS      twiddles256<>+2816(SB), Y5, Y14
+	VMOVUPS     Y2, 160(SI)
+	VMOVUPS     416(SI), Y2
+	VFMADD231PS twiddles256<>+768(SB), Y2, Y14
+	VMULPS      twiddles256<>+2816(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+768(SB), Y5, Y2
+	VMULPS      twiddles256<>+3200(SB), Y0, Y5
+	VFMADD231PS twiddles256<>+1152(SB), Y1, Y5
+	VMULPS      twiddles256<>+3200(SB), Y1, Y1
+	VFMSUB231PS twiddles256<>+1152(SB), Y0, Y1
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     Y3, 192(SI)
+	VADDPS      Y14, Y0, Y3
 	VMOVUPS     Y4, 416(SI)
 	VMOVUPS     (SI), Y4
-	VMOVUPS     Y5, 448(SI)
-	VADDPS      Y0, Y4, Y5
-	VSUBPS      Y14, Y3, Y3
-	VSUBPS      Y0, Y4, Y0
-	VADDPS      Y6, Y7, Y4
-	VADDPS      Y2, Y8, Y14
-	VSUBPS      Y6, Y7, Y6
-	VSUBPS      Y2, Y8, Y2
-	VADDPS      Y4, Y1, Y7
-	VADDPS      Y14, Y5, Y8
+	VMOVUPS     Y6, 448(SI)
+	VADDPS      Y2, Y4, Y6
+	VSUBPS      Y14, Y0, Y0
+	VSUBPS      Y2, Y4, Y2
+	VADDPS      Y5, Y7, Y4
+	VADDPS      Y1, Y8, Y14
+	VSUBPS      Y5, Y7, Y5
+	VSUBPS      Y1, Y8, Y1
+	VADDPS      Y4, Y3, Y7
+	VADDPS      Y14, Y6, Y8
 	VMOVUPS     Y9, (SI)
-	VADDPS      Y2, Y3, Y9
+	VADDPS      Y1, Y0, Y9
 	VMOVUPS     Y9, 32(SI)
-	VSUBPS      Y6, Y0, Y9
-	VSUBPS      Y4, Y1, Y1
-	VSUBPS      Y14, Y5, Y4
-	VSUBPS      Y2, Y3, Y2
-	VADDPS      Y6, Y0, Y0
-	VMOVUPS     64(DX), Y3
-	VMOVUPS     960(DX), Y5
-	VADDPS      Y5, Y3, Y6
-	VMOVUPS     1984(DX), Y14
-	VMOVUPS     Y2, 672(SI)
-	VMOVUPS     1088(DX), Y2
-	VMOVUPS     Y0, 704(SI)
-	VADDPS      Y2, Y14, Y0
-	VSUBPS      Y5, Y3, Y3
-	VSUBPS      Y2, Y14, Y2
-	VMOVUPS     320(DX), Y5
-	VMOVUPS     704(DX), Y14
-	VMOVUPS     Y1, 736(SI)
-	VADDPS      Y14, Y5, Y1
-	VMOVUPS     Y4, 768(SI)
-	VMOVUPS     1728(DX), Y4
-	VMOVUPS     Y9, 800(SI)
-	VMOVUPS     1344(DX), Y9
-	VMOVUPS     Y7, 832(SI)
-	VADDPS      Y9, Y4, Y7
-	VSUBPS      Y14, Y5, Y5
-	VSUBPS      Y9, Y4, Y4
-	VMOVUPS     576(DX), Y9
-	VMOVUPS     448(DX), Y14
-	VMOVUPS     Y8, 864(SI)
-	VADDPS      Y14, Y9, Y8
-	VMOVUPS     Y11, 896(SI)
-	VMOVUPS     1472(DX), Y11
-	VMOVUPS     Y13, 928(SI)
-	VMOVUPS     1600(DX), Y13
-	VMOVUPS     Y10, 960(SI)
-	VADDPS      Y13, Y11, Y10
-	VSUBPS      Y14, Y9, Y9
-	VSUBPS      Y13, Y11, Y11
-	VMOVUPS     832(DX), Y13
-	VMOVUPS     192(DX), Y14
-	VMOVUPS     Y12, 992(SI)
-	VADDPS      Y14, Y13, Y12
-	VMOVUPS     Y3, 1024(SI)
-	VMOVUPS     1216(DX), Y3
-	VMOVUPS     Y2, 1056(SI)
-	VMOVUPS     1856(DX), Y2
-	VMOVUPS     Y11, 1088(SI)
-	VADDPS      Y2, Y3, Y11
-	VSUBPS      Y14, Y13, Y13
-	VSUBPS      Y2, Y3, Y2
-	VADDPS      Y10, Y0, Y3
-	VADDPS      Y8, Y6, Y14
-	VSUBPS      Y10, Y0, Y0
-	VSUBPS      Y8, Y6, Y6
-	VADDPS      Y11, Y7, Y8
-	VADDPS      Y12, Y1, Y10
-	VSUBPS      Y11, Y7, Y7
-	VSUBPS      Y12, Y1, Y1
-	VADDPS      Y8, Y3, Y11
-	VADDPS      Y10, Y14, Y12
-	VMOVUPS     Y11, 1120(SI)
-	VADDPS      Y1, Y0, Y11
-	VMOVUPS     Y12, 1152(SI)
-	VSUBPS      Y7, Y6, Y12
-	VSUBPS      Y8, Y3, Y3
-	VSUBPS      Y10, Y14, Y8
+	VSUBPS      Y5, Y2, Y9
+	VSUBPS      Y4, Y3, Y3
+	VSUBPS      Y14, Y6, Y4
 	VSUBPS      Y1, Y0, Y0
-	VADDPS      Y7, Y6, Y1
-	VMULPS      twiddles256<>+2176(SB), Y12, Y6
-	VFMADD231PS twiddles256<>+128(SB), Y11, Y6
-	VMULPS      twiddles256<>+2176(SB), Y11, Y7
-	VFMSUB231PS twiddles256<>+128(SB), Y12, Y7
-	VMULPS      twiddles256<>+2304(SB), Y8, Y10
-	VFMADD231PS twiddles256<>+256(SB), Y3, Y10
-	VMULPS      twiddles256<>+2304(SB), Y3, Y3
-	VFMSUB231PS twiddles256<>+256(SB), Y8, Y3
-	VMULPS      twiddles256<>+2432(SB), Y1, Y8
-	VFMADD231PS twiddles256<>+384(SB), Y0, Y8
-	VMULPS      twiddles256<>+2432(SB), Y0, Y0
-	VFMSUB231PS twiddles256<>+384(SB), Y1, Y0
-	VMULPS      twiddles256<>+2304(SB), Y5, Y1
-	VFMADD231PS twiddles256<>+256(SB), Y4, Y1
-	VMULPS      twiddles256<>+2304(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+256(SB), Y5, Y4
-	VMULPS      twiddles256<>+2560(SB), Y9, Y5
-	VMOVUPS     1088(SI), Y11
-	VFMADD231PS twiddles256<>+512(SB), Y11, Y5
-	VMULPS      twiddles256<>+2560(SB), Y11, Y11
-	VFMSUB231PS twiddles256<>+512(SB), Y9, Y11
-	VMULPS      twiddles256<>+2816(SB), Y13, Y9
-	VFMADD231PS twiddles256<>+768(SB), Y2, Y9
-	VMULPS      twiddles256<>+2816(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+768(SB), Y13, Y2
-	VMOVUPS     1056(SI), Y12
-	VADDPS      Y5, Y12, Y13
-	VMOVUPS     1024(SI), Y14
+	VADDPS      Y5, Y2, Y1
+	VMOVUPS     64(DX), Y2
+	VMOVUPS     1984(DX), Y5
+	VMOVUPS     960(DX), Y6
+	VMOVUPS     1088(DX), Y14
+	VMOVUPS     Y0, 672(SI)
+	VADDPS      Y6, Y2, Y0
+	VMOVUPS     Y1, 704(SI)
+	VADDPS      Y14, Y5, Y1
+	VSUBPS      Y6, Y2, Y2
+	VSUBPS      Y14, Y5, Y5
+	VMOVUPS     320(DX), Y6
+	VMOVUPS     1728(DX), Y14
+	VMOVUPS     Y3, 736(SI)
+	VMOVUPS     704(DX), Y3
+	VMOVUPS     Y4, 768(SI)
+	VMOVUPS     1344(DX), Y4
+	VMOVUPS     Y9, 800(SI)
+	VADDPS      Y3, Y6, Y9
+	VMOVUPS     Y7, 832(SI)
+	VADDPS      Y4, Y14, Y7
+	VSUBPS      Y3, Y6, Y3
+	VSUBPS      Y4, Y14, Y4
+	VMOVUPS     576(DX), Y6
+	VMOVUPS     1472(DX), Y14
+	VMOVUPS     Y8, 864(SI)
+	VMOVUPS     448(DX), Y8
+	VMOVUPS     Y10, 896(SI)
+	VMOVUPS     1600(DX), Y10
+	VMOVUPS     Y12, 928(SI)
+	VADDPS      Y8, Y6, Y12
+	VMOVUPS     Y11, 960(SI)
+	VADDPS      Y10, Y14, Y11
+	VSUBPS      Y8, Y6, Y6
+	VSUBPS      Y10, Y14, Y8
+	VMOVUPS     832(DX), Y10
+	VMOVUPS     1216(DX), Y14
+	VMOVUPS     Y13, 992(SI)
+	VMOVUPS     192(DX), Y13
+	VMOVUPS     Y2, 1024(SI)
+	VMOVUPS     1856(DX), Y2
+	VMOVUPS     Y5, 1056(SI)
+	VADDPS      Y13, Y10, Y5
 	VMOVUPS     Y8, 1088(SI)
-	VADDPS      Y11, Y14, Y8
-	VSUBPS      Y5, Y12, Y5
-	VSUBPS      Y11, Y14, Y11
-	VADDPS      Y9, Y1, Y12
+	VADDPS      Y2, Y14, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y2, Y14, Y2
+	VADDPS      Y11, Y1, Y13
+	VADDPS      Y12, Y0, Y14
+	VSUBPS      Y11, Y1, Y1
+	VSUBPS      Y12, Y0, Y0
+	VADDPS      Y8, Y7, Y11
+	VADDPS      Y5, Y9, Y12
+	VSUBPS      Y8, Y7, Y7
+	VSUBPS      Y5, Y9, Y5
+	VADDPS      Y11, Y13, Y8
+	VADDPS      Y12, Y14, Y9
+	VMOVUPS     Y8, 1120(SI)
+	VADDPS      Y5, Y1, Y8
+	VMOVUPS     Y9, 1152(SI)
+	VSUBPS      Y7, Y0, Y9
+	VSUBPS      Y11, Y13, Y11
+	VSUBPS      Y12, Y14, Y12
+	VSUBPS      Y5, Y1, Y1
+	VADDPS      Y7, Y0, Y0
+	VMULPS      twiddles256<>+2176(SB), Y9, Y5
+	VFMADD231PS twiddles256<>+128(SB), Y8, Y5
+	VMULPS      twiddles256<>+2176(SB), Y8, Y7
+	VFMSUB231PS twiddles256<>+128(SB), Y9, Y7
+	VMULPS      twiddles256<>+2304(SB), Y12, Y8
+	VFMADD231PS twiddles256<>+256(SB), Y11, Y8
+	VMULPS      twiddles256<>+2304(SB), Y11, Y9
+	VFMSUB231PS twiddles256<>+256(SB), Y12, Y9
+	VMULPS      twiddles256<>+2432(SB), Y0, Y11
+	VFMADD231PS twiddles256<>+384(SB), Y1, Y11
+	VMULPS      twiddles256<>+2432(SB), Y1, Y1
+	VFMSUB231PS twiddles256<>+384(SB), Y0, Y1
+	VMULPS      twiddles256<>+2304(SB), Y3, Y0
+	VFMADD231PS twiddles256<>+256(SB), Y4, Y0
+	VMULPS      twiddles256<>+2304(SB), Y4, Y4
+	VFMSUB231PS twiddles256<>+256(SB), Y3, Y4
+	VMULPS      twiddles256<>+2560(SB), Y6, Y3
+	VMOVUPS     1088(SI), Y12
+	VFMADD231PS twiddles256<>+512(SB), Y12, Y3
+	VMULPS      twiddles256<>+2560(SB), Y12, Y12
+	VFMSUB231PS twiddles256<>+512(SB), Y6, Y12
+	VMULPS      twiddles256<>+2816(SB), Y10, Y6
+	VFMADD231PS twiddles256<>+768(SB), Y2, Y6
+	VMULPS      twiddles256<>+2816(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+768(SB), Y10, Y2
+	VMOVUPS     1056(SI), Y10
+	VADDPS      Y3, Y10, Y13
+	VMOVUPS     1024(SI), Y14
+	VMOVUPS     Y11, 1088(SI)
+	VADDPS      Y12, Y14, Y11
+	VSUBPS      Y3, Y10, Y3
+	VSUBPS      Y12, Y14, Y10
+	VADDPS      Y6, Y0, Y12
 	VADDPS      Y2, Y4, Y14
-	VSUBPS      Y9, Y1, Y1
+	VSUBPS      Y6, Y0, Y0
 	VSUBPS      Y2, Y4, Y2
 	VADDPS      Y12, Y13, Y4
-	VADDPS      Y14, Y8, Y9
-	VMOVUPS     Y10, 1024(SI)
-	VADDPS      Y2, Y5, Y10
-	VMOVUPS     Y6, 1056(SI)
-	VSUBPS      Y1, Y11, Y6
+	VADDPS      Y14, Y11, Y6
+	VMOVUPS     Y8, 1024(SI)
+	VADDPS      Y2, Y3, Y8
+	VMOVUPS     Y5, 1056(SI)
+	VSUBPS      Y0, Y10, Y5
 	VSUBPS      Y12, Y13, Y12
-	VSUBPS      Y14, Y8, Y8
-	VSUBPS      Y2, Y5, Y2
-	VADDPS      Y1, Y11, Y1
-	VMULPS      twiddles256<>+2112(SB), Y9, Y5
-	VFMADD231PS twiddles256<>+64(SB), Y4, Y5
+	VSUBPS      Y14, Y11, Y11
+	VSUBPS      Y2, Y3, Y2
+	VADDPS      Y0, Y10, Y0
+	VMULPS      twiddles256<>+2112(SB), Y6, Y3
+	VFMADD231PS twiddles256<>+64(SB), Y4, Y3
 	VMULPS      twiddles256<>+2112(SB), Y4, Y4
-	VFMSUB231PS twiddles256<>+64(SB), Y9, Y4
-	VMULPS      twiddles256<>+2240(SB), Y6, Y9
-	VFMADD231PS twiddles256<>+192(SB), Y10, Y9
-	VMULPS      twiddles256<>+2240(SB), Y10, Y10
-	VFMSUB231PS twiddles256<>+192(SB), Y6, Y10
-	VMULPS      twiddles256<>+2368(SB), Y8, Y6
-	VFMADD231PS twiddles256<>+320(SB), Y12, Y6
-	VMULPS      twiddles256<>+2368(SB), Y12, Y11
-	VFMSUB231PS twiddles256<>+320(SB), Y8, Y11
-	VMULPS      twiddles256<>+2496(SB), Y1, Y8
-	VFMADD231PS twiddles256<>+448(SB), Y2, Y8
+	VFMSUB231PS twiddles256<>+64(SB), Y6, Y4
+	VMULPS      twiddles256<>+2240(SB), Y5, Y6
+	VFMADD231PS twiddles256<>+192(SB), Y8, Y6
+	VMULPS      twiddles256<>+2240(SB), Y8, Y8
+	VFMSUB231PS twiddles256<>+192(SB), Y5, Y8
+	VMULPS      twiddles256<>+2368(SB), Y11, Y5
+	VFMADD231PS twiddles256<>+320(SB), Y12, Y5
+	VMULPS      twiddles256<>+2368(SB), Y12, Y10
+	VFMSUB231PS twiddles256<>+320(SB), Y11, Y10
+	VMULPS      twiddles256<>+2496(SB), Y0, Y11
+	VFMADD231PS twiddles256<>+448(SB), Y2, Y11
 	VMULPS      twiddles256<>+2496(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+448(SB), Y1, Y2
-	VMOVUPS     1920(DX), Y1
-	VMOVUPS     1152(DX), Y12
-	VADDPS      Y12, Y1, Y13
-	VMOVUPS     128(DX), Y14
-	VMOVUPS     Y8, 1184(SI)
-	VMOVUPS     896(DX), Y8
-	VMOVUPS     Y6, 1216(SI)
-	VADDPS      Y8, Y14, Y6
-	VSUBPS      Y12, Y1, Y1
-	VSUBPS      Y8, Y14, Y8
-	VMOVUPS     1408(DX), Y12
-	VMOVUPS     1664(DX), Y14
-	VMOVUPS     Y9, 1248(SI)
-	VADDPS      Y14, Y12, Y9
-	VMOVUPS     Y5, 1280(SI)
-	VMOVUPS     640(DX), Y5
+	VFMSUB231PS twiddles256<>+448(SB), Y0, Y2
+	VMOVUPS     128(DX), Y0
+	VMOVUPS     1920(DX), Y12
+	VMOVUPS     640(DX), Y13
+	VMOVUPS     1408(DX), Y14
+	VMOVUPS     Y11, 1184(SI)
+	VMOVUPS     896(DX), Y11
+	VMOVUPS     Y5, 1216(SI)
+	VMOVUPS     1152(DX), Y5
+	VMOVUPS     Y6, 1248(SI)
+	VMOVUPS     384(DX), Y6
+	VMOVUPS     Y3, 1280(SI)
+	VMOVUPS     1664(DX), Y3
 	VMOVUPS     Y2, 1312(SI)
-	VMOVUPS     384(DX), Y2
-	VMOVUPS     Y0, 1344(SI)
-	VADDPS      Y2, Y5, Y0
-	VSUBPS      Y14, Y12, Y12
-	VSUBPS      Y2, Y5, Y2
-	VADDPS      Y9, Y13, Y5
-	VADDPS      Y0, Y6, Y14
-	VMOVUPS     Y11, 1376(SI)
-	VADDPS      Y2, Y1, Y11
-	VMOVUPS     Y3, 1408(SI)
-	VSUBPS      Y12, Y8, Y3
-	VSUBPS      Y9, Y13, Y9
-	VSUBPS      Y0, Y6, Y0
-	VSUBPS      Y2, Y1, Y1
-	VADDPS      Y12, Y8, Y2
-	VMOVUPS     256(DX), Y6
-	VMOVUPS     768(DX), Y8
-	VADDPS      Y8, Y6, Y12
-	VMOVUPS     1792(DX), Y13
-	VMOVUPS     Y10, 1440(SI)
-	VMOVUPS     1280(DX), Y10
-	VMOVUPS     Y7, 1472(SI)
-	VADDPS      Y10, Y13, Y7
-	VSUBPS      Y8, Y6, Y6
-	VSUBPS      Y10, Y13, Y8
-	VMULPS      twiddles256<>+2304(SB), Y6, Y10
-	VFMADD231PS twiddles256<>+256(SB), Y8, Y10
-	VMULPS      twiddles256<>+2304(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+256(SB), Y6, Y8
-	VMOVUPS     (DX), Y6
-	VMOVUPS     1024(DX), Y13
-	VMOVUPS     Y4, 1504(SI)
-	VADDPS      Y13, Y6, Y4
-	VSUBPS      Y13, Y6, Y6
-	VMOVUPS     512(DX), Y13
-	VMOVUPS     Y1, 1536(SI)
-	VADDPS      Y13, Y4, Y1
-	VSUBPS      Y13, Y4, Y4
-	VMOVUPS     1536(DX), Y13
-	VMOVUPS     Y2, 1568(SI)
-	VSUBPS      Y13, Y6, Y2
-	VADDPS      Y13, Y6, Y6
-	VADDPS      Y12, Y1, Y13
+	VADDPS      Y5, Y12, Y2
+	VMOVUPS     Y1, 1344(SI)
+	VADDPS      Y11, Y0, Y1
+	VSUBPS      Y5, Y12, Y5
+	VSUBPS      Y11, Y0, Y0
+	VADDPS      Y3, Y14, Y11
+	VADDPS      Y6, Y13, Y12
+	VSUBPS      Y3, Y14, Y3
+	VSUBPS      Y6, Y13, Y6
+	VADDPS      Y11, Y2, Y13
+	VADDPS      Y12, Y1, Y14
+	VMOVUPS     Y10, 1376(SI)
+	VADDPS      Y6, Y5, Y10
+	VMOVUPS     Y9, 1408(SI)
+	VSUBPS      Y3, Y0, Y9
+	VSUBPS      Y11, Y2, Y2
 	VSUBPS      Y12, Y1, Y1
-	VADDPS      Y14, Y13, Y12
-	VSUBPS      Y14, Y13, Y13
-	VSUBPS      Y5, Y1, Y14
-	VADDPS      Y5, Y1, Y1
-	VADDPS      Y8, Y2, Y5
-	VSUBPS      Y8, Y2, Y2
-	VMULPS      twiddles256<>+2176(SB), Y3, Y8
-	VFMADD231PS twiddles256<>+128(SB), Y11, Y8
-	VMULPS      twiddles256<>+2176(SB), Y11, Y11
-	VFMSUB231PS twiddles256<>+128(SB), Y3, Y11
-	VADDPS      Y11, Y5, Y3
-	VSUBPS      Y11, Y5, Y5
-	VSUBPS      Y8, Y2, Y11
-	VADDPS      Y8, Y2, Y2
-	VADDPS      Y7, Y4, Y8
-	VSUBPS      Y7, Y4, Y4
-	VMULPS      twiddles256<>+2304(SB), Y0, Y7
-	VFMADD231PS twiddles256<>+256(SB), Y9, Y7
-	VMULPS      twiddles256<>+2304(SB), Y9, Y9
-	VFMSUB231PS twiddles256<>+256(SB), Y0, Y9
-	VADDPS      Y9, Y4, Y0
-	VSUBPS      Y9, Y4, Y4
-	VSUBPS      Y7, Y8, Y9
-	VADDPS      Y7, Y8, Y7
-	VADDPS      Y10, Y6, Y8
-	VSUBPS      Y10, Y6, Y6
-	VMOVUPS     1568(SI), Y10
-	VMOVUPS     Y7, 1600(SI)
-	VMULPS      twiddles256<>+2432(SB), Y10, Y7
-	VMOVUPS     Y2, 1632(SI)
-	VMOVUPS     1536(SI), Y2
-	VFMADD231PS twiddles256<>+384(SB), Y2, Y7
-	VMULPS      twiddles256<>+2432(SB), Y2, Y2
-	VFMSUB231PS twiddles256<>+384(SB), Y10, Y2
-	VADDPS      Y2, Y6, Y10
-	VSUBPS      Y2, Y6, Y2
-	VSUBPS      Y7, Y8, Y6
-	VADDPS      Y7, Y8, Y7
-	VMOVUPS     1152(SI), Y8
-	VMOVUPS     Y7, 1536(SI)
-	VADDPS      Y8, Y12, Y7
-	VSUBPS      Y8, Y12, Y8
-	VMOVUPS     992(SI), Y12
-	VMOVUPS     Y1, 1152(SI)
-	VADDPS      Y12, Y7, Y1
-	VMOVUPS     Y1, (DX)
-	VSUBPS      Y12, Y7, Y1
-	VMOVUPS     Y1, 1024(DX)
-	VMOVUPS     576(SI), Y1
-	VSUBPS      Y1, Y8, Y7
-	VMOVUPS     Y7, 512(DX)
-	VADDPS      Y1, Y8, Y1
-	VMOVUPS     Y1, 1536(DX)
-	VMOVUPS     1504(SI), Y1
-	VADDPS      Y1, Y3, Y7
-	VSUBPS      Y1, Y3, Y1
-	VMOVUPS     960(SI), Y3
-	VMULPS      twiddles256<>+2080(SB), Y3, Y8
-	VMOVUPS     128(SI), Y12
-	VFMADD231PS twiddles256<>+32(SB), Y12, Y8
-	VMULPS      twiddles256<>+2080(SB), Y12, Y12
-	VFMSUB231PS twiddles256<>+32(SB), Y3, Y12
-	VADDPS      Y12, Y7, Y3
-	VMOVUPS     Y3, 32(DX)
-	VSUBPS      Y12, Y7, Y3
-	VMOVUPS     Y3, 1056(DX)
-	VSUBPS      Y8, Y1, Y3
-	VMOVUPS     Y3, 544(DX)
-	VADDPS      Y8, Y1, Y1
-	VMOVUPS     Y1, 1568(DX)
-	VMOVUPS     1472(SI), Y1
-	VADDPS      Y1, Y0, Y3
-	VSUBPS      Y1, Y0, Y0
-	VMOVUPS     928(SI), Y1
-	VMULPS      twiddles256<>+2112(SB), Y1, Y7
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y3, Y0, Y0
+	VMOVUPS     256(DX), Y3
+	VMOVUPS     1792(DX), Y6
+	VMOVUPS     768(DX), Y11
+	VMOVUPS     1280(DX), Y12
+	VMOVUPS     Y8, 1440(SI)
+	VADDPS      Y11, Y3, Y8
+	VMOVUPS     Y7, 1472(SI)
+	VADDPS      Y12, Y6, Y7
+	VSUBPS      Y11, Y3, Y3
+	VSUBPS      Y12, Y6, Y6
+	VMULPS      twiddles256<>+2304(SB), Y3, Y11
+	VFMADD231PS twiddles256<>+256(SB), Y6, Y11
+	VMULPS      twiddles256<>+2304(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+256(SB), Y3, Y6
+	VMOVUPS     512(DX), Y3
+	VMOVUPS     1536(DX), Y12
+	VMOVUPS     Y4, 1504(SI)
+	VMOVUPS     1024(DX), Y4
+	VMOVUPS     Y5, 1536(SI)
+	VMOVUPS     (DX), Y5
+	VMOVUPS     Y0, 1568(SI)
+	VADDPS      Y4, Y5, Y0
+	VSUBPS      Y4, Y5, Y4
+	VADDPS      Y3, Y0, Y5
+	VSUBPS      Y3, Y0, Y0
+	VSUBPS      Y12, Y4, Y3
+	VADDPS      Y12, Y4, Y4
+	VADDPS      Y8, Y5, Y12
+	VSUBPS      Y8, Y5, Y5
+	VADDPS      Y14, Y12, Y8
+	VSUBPS      Y14, Y12, Y12
+	VSUBPS      Y13, Y5, Y14
+	VADDPS      Y13, Y5, Y5
+	VADDPS      Y6, Y3, Y13
+	VSUBPS      Y6, Y3, Y3
+	VMULPS      twiddles256<>+2176(SB), Y9, Y6
+	VFMADD231PS twiddles256<>+128(SB), Y10, Y6
+	VMULPS      twiddles256<>+2176(SB), Y10, Y10
+	VFMSUB231PS twiddles256<>+128(SB), Y9, Y10
+	VADDPS      Y10, Y13, Y9
+	VSUBPS      Y10, Y13, Y10
+	VSUBPS      Y6, Y3, Y13
+	VADDPS      Y6, Y3, Y3
+	VADDPS      Y7, Y0, Y6
+	VSUBPS      Y7, Y0, Y0
+	VMULPS      twiddles256<>+2304(SB), Y1, Y7
+	VFMADD231PS twiddles256<>+256(SB), Y2, Y7
+	VMULPS      twiddles256<>+2304(SB), Y2, Y2
+	VFMSUB231PS twiddles256<>+256(SB), Y1, Y2
+	VADDPS      Y2, Y0, Y1
+	VSUBPS      Y2, Y0, Y0
+	VSUBPS      Y7, Y6, Y2
+	VADDPS      Y7, Y6, Y6
+	VADDPS      Y11, Y4, Y7
+	VSUBPS      Y11, Y4, Y4
+	VMOVUPS     1568(SI), Y11
+	VMOVUPS     Y6, 1600(SI)
+	VMULPS      twiddles256<>+2432(SB), Y11, Y6
+	VMOVUPS     Y3, 1632(SI)
+	VMOVUPS     1536(SI), Y3
+	VFMADD231PS twiddles256<>+384(SB), Y3, Y6
+	VMULPS      twiddles256<>+2432(SB), Y3, Y3
+	VFMSUB231PS twiddles256<>+384(SB), Y11, Y3
+	VADDPS      Y3, Y4, Y11
+	VSUBPS      Y3, Y4, Y3
+	VSUBPS      Y6, Y7, Y4
+	VADDPS      Y6, Y7, Y6
+	VMOVUPS     1152(SI), Y7
+	VMOVUPS     Y6, 1536(SI)
+	VADDPS      Y7, Y8, Y6
+	VSUBPS      Y7, Y8, Y7
+	VMOVUPS     992(SI), Y8
+	VMOVUPS     Y5, 1152(SI)
+	VADDPS      Y8, Y6, Y5
+	VMOVUPS     Y5, (DX)
+	VSUBPS      Y8, Y6, Y5
+	VMOVUPS     Y5, 1024(DX)
+	VMOVUPS     576(SI), Y5
+	VSUBPS      Y5, Y7, Y6
+	VMOVUPS     Y6, 512(DX)
+	VADDPS      Y5, Y7, Y5
+	VMOVUPS     Y5, 1536(DX)
+	VMOVUPS     1504(SI), Y5
+	VADDPS      Y5, Y9, Y6
+	VSUBPS      Y5, Y9, Y5
+	VMOVUPS     960(SI), Y7
+	VMULPS      twiddles256<>+2080(SB), Y7, Y8
+	VMOVUPS     128(SI), Y9
+	VFMADD231PS twiddles256<>+32(SB), Y9, Y8
+	VMULPS      twiddles256<>+2080(SB), Y9, Y9
+	VFMSUB231PS twiddles256<>+32(SB), Y7, Y9
+	VADDPS      Y9, Y6, Y7
+	VMOVUPS     Y7, 32(DX)
+	VSUBPS      Y9, Y6, Y6
+	VMOVUPS     Y6, 1056(DX)
+	VSUBPS      Y8, Y5, Y6
+	VMOVUPS     Y6, 544(DX)
+	VADDPS      Y8, Y5, Y5
+	VMOVUPS     Y5, 1568(DX)
+	VMOVUPS     1472(SI), Y5
+	VADDPS      Y5, Y1, Y6
+	VSUBPS      Y5, Y1, Y1
+	VMOVUPS     928(SI), Y5
+	VMULPS      twiddles256<>+2112(SB), Y5, Y7
 	VMOVUPS     896(SI), Y8
 	VFMADD231PS twiddles256<>+64(SB), Y8, Y7
 	VMULPS      twiddles256<>+2112(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+64(SB), Y1, Y8
-	VADDPS      Y8, Y3, Y1
-	VMOVUPS     Y1, 64(DX)
-	VSUBPS      Y8, Y3, Y1
-	VMOVUPS     Y1, 1088(DX)
-	VSUBPS      Y7, Y0, Y1
-	VMOVUPS     Y1, 576(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1600(DX)
-	VMOVUPS     1440(SI), Y0
-	VADDPS      Y0, Y10, Y1
-	VSUBPS      Y0, Y10, Y0
-	VMOVUPS     864(SI), Y3
-	VMULPS      twiddles256<>+2144(SB), Y3, Y7
+	VFMSUB231PS twiddles256<>+64(SB), Y5, Y8
+	VADDPS      Y8, Y6, Y5
+	VMOVUPS     Y5, 64(DX)
+	VSUBPS      Y8, Y6, Y5
+	VMOVUPS     Y5, 1088(DX)
+	VSUBPS      Y7, Y1, Y5
+	VMOVUPS     Y5, 576(DX)
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     Y1, 1600(DX)
+	VMOVUPS     1440(SI), Y1
+	VADDPS      Y1, Y11, Y5
+	VSUBPS      Y1, Y11, Y1
+	VMOVUPS     864(SI), Y6
+	VMULPS      twiddles256<>+2144(SB), Y6, Y7
 	VMOVUPS     832(SI), Y8
 	VFMADD231PS twiddles256<>+96(SB), Y8, Y7
 	VMULPS      twiddles256<>+2144(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+96(SB), Y3, Y8
-	VADDPS      Y8, Y1, Y3
-	VMOVUPS     Y3, 96(DX)
-	VSUBPS      Y8, Y1, Y1
-	VMOVUPS     Y1, 1120(DX)
-	VSUBPS      Y7, Y0, Y1
-	VMOVUPS     Y1, 608(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1632(DX)
-	VMOVUPS     1408(SI), Y0
-	VADDPS      Y0, Y14, Y1
-	VSUBPS      Y0, Y14, Y0
-	VMOVUPS     640(SI), Y3
-	VMULPS      twiddles256<>+2176(SB), Y3, Y7
+	VFMSUB231PS twiddles256<>+96(SB), Y6, Y8
+	VADDPS      Y8, Y5, Y6
+	VMOVUPS     Y6, 96(DX)
+	VSUBPS      Y8, Y5, Y5
+	VMOVUPS     Y5, 1120(DX)
+	VSUBPS      Y7, Y1, Y5
+	VMOVUPS     Y5, 608(DX)
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     Y1, 1632(DX)
+	VMOVUPS     1408(SI), Y1
+	VADDPS      Y1, Y14, Y5
+	VSUBPS      Y1, Y14, Y1
+	VMOVUPS     640(SI), Y6
+	VMULPS      twiddles256<>+2176(SB), Y6, Y7
 	VMOVUPS     608(SI), Y8
 	VFMADD231PS twiddles256<>+128(SB), Y8, Y7
 	VMULPS      twiddles256<>+2176(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+128(SB), Y3, Y8
-	VADDPS      Y8, Y1, Y3
-	VMOVUPS     Y3, 128(DX)
-	VSUBPS      Y8, Y1, Y1
-	VMOVUPS     Y1, 1152(DX)
-	VSUBPS      Y7, Y0, Y1
-	VMOVUPS     Y1, 640(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1664(DX)
-	VMOVUPS     1376(SI), Y0
-	VADDPS      Y0, Y11, Y1
-	VSUBPS      Y0, Y11, Y0
-	VMOVUPS     64(SI), Y3
-	VMULPS      twiddles256<>+2208(SB), Y3, Y7
+	VFMSUB231PS twiddles256<>+128(SB), Y6, Y8
+	VADDPS      Y8, Y5, Y6
+	VMOVUPS     Y6, 128(DX)
+	VSUBPS      Y8, Y5, Y5
+	VMOVUPS     Y5, 1152(DX)
+	VSUBPS      Y7, Y1, Y5
+	VMOVUPS     Y5, 640(DX)
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     Y1, 1664(DX)
+	VMOVUPS     1376(SI), Y1
+	VADDPS      Y1, Y13, Y5
+	VSUBPS      Y1, Y13, Y1
+	VMOVUPS     64(SI), Y6
+	VMULPS      twiddles256<>+2208(SB), Y6, Y7
 	VMOVUPS     288(SI), Y8
 	VFMADD231PS twiddles256<>+160(SB), Y8, Y7
 	VMULPS      twiddles256<>+2208(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+160(SB), Y3, Y8
-	VADDPS      Y8, Y1, Y3
-	VMOVUPS     Y3, 160(DX)
-	VSUBPS      Y8, Y1, Y1
-	VMOVUPS     Y1, 1184(DX)
-	VSUBPS      Y7, Y0, Y1
-	VMOVUPS     Y1, 672(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1696(DX)
-	VMOVUPS     1344(SI), Y0
-	VADDPS      Y0, Y9, Y1
-	VSUBPS      Y0, Y9, Y0
-	VMOVUPS     (SI), Y3
-	VMULPS      twiddles256<>+2240(SB), Y3, Y7
-	VMOVUPS     96(SI), Y8
-	VFMADD231PS twiddles256<>+192(SB), Y8, Y7
-	VMULPS      twiddles256<>+2240(SB), Y8, Y8
-	VFMSUB231PS twiddles256<>+192(SB), Y3, Y8
-	VADDPS      Y8, Y1, Y3
-	VMOVUPS     Y3, 192(DX)
-	VSUBPS      Y8, Y1, Y1
-	VMOVUPS     Y1, 1216(DX)
-	VSUBPS      Y7, Y0, Y1
-	VMOVUPS     Y1, 704(DX)
-	VADDPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1728(DX)
-	VMOVUPS     1312(SI), Y0
-	VADDPS      Y0, Y6, Y1
-	VSUBPS      Y0, Y6, Y0
-	VMOVUPS     800(SI), Y3
-	VMULPS      twiddles256<>+2272(SB), Y3, Y6
-	VMOVUPS     32(SI), Y7
-	VFMADD231PS twiddles256<>+224(SB), Y7, Y6
-	VMULPS      twiddles256<>+2272(SB), Y7, Y7
-	VFMSUB231PS twiddles256<>+224(SB), Y3, Y7
-	VADDPS      Y7, Y1, Y3
-	VMOVUPS     Y3, 224(DX)
-	VSUBPS      Y7, Y1, Y1
-	VMOVUPS     Y1, 1248(DX)
-	VSUBPS      Y6, Y0, Y1
-	VMOVUPS     Y1, 736(DX)
-	VADDPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 1760(DX)
-	VMOVUPS     1120(SI), Y0
-	VADDPS      Y0, Y13, Y1
-	VSUBPS      Y0, Y13, Y0
-	VMOVUPS     544(SI), Y3
-	VMULPS      twiddles256<>+2304(SB), Y3, Y6
-	VMOVUPS     384(SI), Y7
-	VFMADD231PS twiddles256<>+256(SB), Y7, Y6
-	VMULPS      twiddles256<>+2304(SB), Y7, Y7
-	VFMSUB231PS twiddles256<>+256(SB), Y3, Y7
-	VADDPS      Y7, Y0, Y3
-	VMOVUPS     Y3, 256(DX)
-	VSUBPS      Y7, Y0, Y0
-	VMOVUPS     Y0, 1280(DX)
-	VSUBPS      Y6, Y1, Y0
-	VMOVUPS     Y0, 768(DX)
-	VADDPS      Y6, Y1, Y0
-	VMOVUPS     Y0, 1792(DX)
-	VMOVUPS     1280(SI), Y0
-	VADDPS      Y0, Y5, Y1
-	VSUBPS      Y0, Y5, Y0
-	VMOVUPS     512(SI), Y3
-	VMULPS      twiddles256<>+2336(SB), Y3, Y5
+	VFMSUB231PS twiddles256<>+160(SB), Y6, Y8
+	VADDPS      Y8, Y5, Y6
+	VMOVUPS     Y6, 160(DX)
+	VSUBPS      Y8, Y5, Y5
+	VMOVUPS     Y5, 1184(DX)
+	VSUBPS      Y7, Y1, Y5
+	VMOVUPS     Y5, 672(DX)
+	VADDPS      Y7, Y1, Y1
+	VMOVUPS     Y1, 1696(DX)
+	VMOVUPS     1344(SI), Y1
+	VADDPS      Y1, Y2, Y5
+	VSUBPS      Y1, Y2, Y1
+	VMOVUPS     (SI), Y2
+	VMULPS      twiddles256<>+2240(SB), Y2, Y6
+	VMOVUPS     96(SI), Y7
+	VFMADD231PS twiddles256<>+192(SB), Y7, Y6
+	VMULPS      twiddles256<>+2240(SB), Y7, Y7
+	VFMSUB231PS twiddles256<>+192(SB), Y2, Y7
+	VADDPS      Y7, Y5, Y2
+	VMOVUPS     Y2, 192(DX)
+	VSUBPS      Y7, Y5, Y2
+	VMOVUPS     Y2, 1216(DX)
+	VSUBPS      Y6, Y1, Y2
+	VMOVUPS     Y2, 704(DX)
+	VADDPS      Y6, Y1, Y1
+	VMOVUPS     Y1, 1728(DX)
+	VMOVUPS     1312(SI), Y1
+	VADDPS      Y1, Y4, Y2
+	VSUBPS      Y1, Y4, Y1
+	VMOVUPS     800(SI), Y4
+	VMULPS      twiddles256<>+2272(SB), Y4, Y5
+	VMOVUPS     32(SI), Y6
+	VFMADD231PS twiddles256<>+224(SB), Y6, Y5
+	VMULPS      twiddles256<>+2272(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+224(SB), Y4, Y6
+	VADDPS      Y6, Y2, Y4
+	VMOVUPS     Y4, 224(DX)
+	VSUBPS      Y6, Y2, Y2
+	VMOVUPS     Y2, 1248(DX)
+	VSUBPS      Y5, Y1, Y2
+	VMOVUPS     Y2, 736(DX)
+	VADDPS      Y5, Y1, Y1
+	VMOVUPS     Y1, 1760(DX)
+	VMOVUPS     1120(SI), Y1
+	VADDPS      Y1, Y12, Y2
+	VSUBPS      Y1, Y12, Y1
+	VMOVUPS     544(SI), Y4
+	VMULPS      twiddles256<>+2304(SB), Y4, Y5
+	VMOVUPS     384(SI), Y6
+	VFMADD231PS twiddles256<>+256(SB), Y6, Y5
+	VMULPS      twiddles256<>+2304(SB), Y6, Y6
+	VFMSUB231PS twiddles256<>+256(SB), Y4, Y6
+	VADDPS      Y6, Y1, Y4
+	VMOVUPS     Y4, 256(DX)
+	VSUBPS      Y6, Y1, Y1
+	VMOVUPS     Y1, 1280(DX)
+	VSUBPS      Y5, Y2, Y1
+	VMOVUPS     Y1, 768(DX)
+	VADDPS      Y5, Y2, Y1
+	VMOVUPS     Y1, 1792(DX)
+	VMOVUPS     1280(SI), Y1
+	VADDPS      Y1, Y10, Y2
+	VSUBPS      Y1, Y10, Y1
+	VMOVUPS     512(SI), Y4
+	VMULPS      twiddles256<>+2336(SB), Y4, Y5
 	VMOVUPS     480(SI), Y6
 	VFMADD231PS twiddles256<>+288(SB), Y6, Y5
 	VMULPS      twiddles256<>+2336(SB), Y6, Y6
-	VFMSUB231PS twiddles256<>+288(SB), Y3, Y6
-	VADDPS      Y6, Y0, Y3
-	VMOVUPS     Y3, 288(DX)
-	VSUBPS      Y6, Y0, Y0
-	VMOVUPS     Y0, 1312(DX)
-	VSUBPS      Y5, Y1, Y0
-	VMOVUPS     Y0, 800(DX)
-	VADDPS      Y5, Y1, Y0
-	VMOVUPS     Y0, 1824(DX)
-	VMOVUPS     1056(SI), Y0
-	VADDPS      Y0, Y4, Y1
-	VSUBPS      Y0, Y4, Y0
-	VMOVUPS     448(SI), Y3
-	VMULPS      twiddles256<>+2368(SB), Y3, Y4
+	VFMSUB231PS twiddles256<>+288(SB), Y4, Y6
+	VADDPS      Y6, Y1, Y4
+	VMOVUPS     Y4, 288(DX)
+	VSUBPS      Y6, Y1, Y1
+	VMOVUPS     Y1, 1312(DX)
+	VSUBPS      Y5, Y2, Y1
+	VMOVUPS     Y1, 800(DX)
+	VADDPS      Y5, Y2, Y1
+	VMOVUPS     Y1, 1824(DX)
+	VMOVUPS     1056(SI), Y1
+	VADDPS      Y1, Y0, Y2
+	VSUBPS      Y1, Y0, Y0
+	VMOVUPS     448(SI), Y1
+	VMULPS      twiddles256<>+2368(SB), Y1, Y4
 	VMOVUPS     416(SI), Y5
 	VFMADD231PS twiddles256<>+320(SB), Y5, Y4
 	VMULPS      twiddles256<>+2368(SB), Y5, Y5
-	VFMSUB231PS twiddles256<>+320(SB), Y3, Y5
-	VADDPS      Y5, Y0, Y3
-	VMOVUPS     Y3, 320(DX)
+	VFMSUB231PS twiddles256<>+320(SB), Y1, Y5
+	VADDPS      Y5, Y0, Y1
+	VMOVUPS     Y1, 320(DX)
 	VSUBPS      Y5, Y0, Y0
 	VMOVUPS     Y0, 1344(DX)
-	VSUBPS      Y4, Y1, Y0
+	VSUBPS      Y4, Y2, Y0
 	VMOVUPS     Y0, 832(DX)
-	VADDPS      Y4, Y1, Y0
+	VADDPS      Y4, Y2, Y0
 	VMOVUPS     Y0, 1856(DX)
 	VMOVUPS     1248(SI), Y0
-	VADDPS      Y0, Y2, Y1
-	VSUBPS      Y0, Y2, Y0
+	VADDPS      Y0, Y3, Y1
+	VSUBPS      Y0, Y3, Y0
 	VMOVUPS     768(SI), Y2
 	VMULPS      twiddles256<>+2400(SB), Y2, Y3
 	VMOVUPS     736(SI), Y4
@@ -25086,9 +26430,9 @@ line:
 	VZEROUPPER
 	RET
 
-// func fourierLoad256(t *tile)
+// func fourierLoad256x8(t *tile)
 // Requires: AVX
-TEXT ·fourierLoad256(SB), NOSPLIT, $0-8
+TEXT ·fourierLoad256x8(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ (DI), SI
 	MOVQ 24(DI), DX
@@ -25156,9 +26500,9 @@ row:
 	VZEROUPPER
 	RET
 
-// func fourierStore256(t *tile)
+// func fourierStore256x8(t *tile)
 // Requires: AVX, FMA3
-TEXT ·fourierStore256(SB), NOSPLIT, $0-8
+TEXT ·fourierStore256x8(SB), NOSPLIT, $0-8
 	MOVQ       t+0(FP), DI
 	MOVQ       (DI), SI
 	MOVQ       24(DI), DX

@@ -187,7 +187,7 @@ func fourierGo(n int) fourierKernels {
 	vector := func(v []float32) *fourierVector { return (*fourierVector)(v) }
 	// Where a row has the number k of its transform.
 	slots := func(k int) (re, im int) { return min(k, n-k) * lanesGo, max(k, n-k) * lanesGo }
-	return fourierKernels{
+	return fourierKernels{load: fourierLoadGo, store: fourierStoreGo,
 		rows: func(t *tile) {
 			var x [64]fourierVector
 			var to [33]fourierNumber

@@ -76,9 +76,8 @@ type kernels struct {
 	winograd [len(WinogradSizes)]transforms // by m/2 − 1
 	whole    bool                           // stores of whole vectors are faster, even if they write more than is there
 	// The transforms of fourier.go, by FourierSizes, and their products by number of vectors and of tiles, both less one.
-	fourier                   []fourierKernels
-	fourierLoad, fourierStore kernel
-	fourierProduct            [][]kernel
+	fourier        []fourierKernels
+	fourierProduct [][]kernel
 	// The passes of post.go: by row and by lane.
 	bias, scale, divide, leak [2]kernel
 	clip, residual, quantize  kernel

@@ -22,7 +22,7 @@ import (
 )
 
 // Sizes are the t of the tiles that there are.
-var Sizes = []int{16, 32, 64}
+var Sizes = []int{8, 16, 32, 64}
 
 // Applies returns nil for a problem that tiles of t×t compute, or some of Sizes if t is 0, else why they do not:
 // convolutions and transposed ones, forward and by their source, in two dimensions and without strides.

@@ -284,8 +284,8 @@ func (a asm) fourierKernels(s isa, n int) {
 	line("RowsBack", "transforms rows back, in place.", false, func(f *fourierLine) {
 		f.realBack(n, func(k int) complexValue {
 			re, im := slots(k)
-			return complexValue{f.placed(f.vector(regB, re)), f.placed(f.vector(regB, im))}
-		}, func(k int) value { return f.placed(f.vector(regB, k)) }, func(i int, v value) { f.store(v, f.vector(regB, i)) })
+			return complexValue{f.load(f.vector(regB, re)), f.load(f.vector(regB, im))}
+		}, func(k int) value { return f.load(f.vector(regB, k)) }, func(i int, v value) { f.store(v, f.vector(regB, i)) })
 	}, nextRow)
 	// Columns 0 and n/2 are real.
 	nextReal := func(f *fourierLine) { a.ADDQ(operand.U32(uint64(n/2)*vector), regB) }
@@ -318,11 +318,11 @@ func (a asm) fourierKernels(s isa, n int) {
 	}, nextColumn)
 }
 
-// fourierLoad takes squares of tile.k rows, a lane each, apart: c[r·ldc + x·lanes + i] = b[off[i] + r·ldb + x], for i and x
-// below the lanes of a vector.
-func (a asm) fourierLoad(s isa) {
-	name := fmt.Sprintf("fourierLoad%d", s.bits)
-	a.tileFunc(name, name+" loads a vector of columns of as many tiles.")
+// fourierLoad takes squares of tile.k rows, a lane each, apart: c[r·ldc + x·lanes + i] = b[off[i] + r·ldb + x], for i below
+// the lanes of a vector and x < columns, which are all of them or half.
+func (a asm) fourierLoad(s isa, columns int) {
+	name := fmt.Sprintf("fourierLoad%dx%d", s.bits, columns)
+	a.tileFunc(name, fmt.Sprintf("%s loads %d columns of a vector of tiles.", name, columns))
 	a.strides()
 	turned := 0
 	if s.bits == 256 {
@@ -331,10 +331,14 @@ func (a asm) fourierLoad(s isa) {
 	a.Label("row")
 	for i := range s.lanes {
 		a.MOVQ(at(regOff, 8*i), regTmp)
-		a.VMOVUPS(row(regB, regTmp, 0), s.vec(i))
+		to := s.vec(i)
+		if columns < s.lanes {
+			to = ymm(i)
+		}
+		a.VMOVUPS(row(regB, regTmp, 0), to)
 	}
 	a.square(s)
-	for x := range s.lanes {
+	for x := range columns {
 		a.VMOVUPS(s.vec(turned+x), at(regC, x*s.bits/8))
 	}
 	a.ADDQ(regRow, regB)
@@ -356,13 +360,13 @@ func (a asm) square(s isa) {
 
 // fourierStore stores tile.rows rows of a vector of results of tile.lanes channels:
 //
-//	c[i·off[0] + r·ldc + x] = clip(b[r·ldb + x·lanes + i] + bias[i]),  x < off[1] ≤ lanes
+//	c[i·off[0] + r·ldc + x] = clip(b[r·ldb + x·lanes + i] + bias[i]),  x < off[1] ≤ columns
 //
 // What is not finite before bias and limits leaves NaN in the channel's lane of the vector at a; lanes beyond the channels
 // may have it as well.
-func (a asm) fourierStore(s isa) {
-	name := fmt.Sprintf("fourierStore%d", s.bits)
-	a.tileFunc(name, name+" stores a vector of columns of results.")
+func (a asm) fourierStore(s isa, columns int) {
+	name := fmt.Sprintf("fourierStore%dx%d", s.bits, columns)
+	a.tileFunc(name, fmt.Sprintf("%s stores %d columns of results.", name, columns))
 	bytes := s.bits / 8
 	a.MOVQ(at(regTile, tileBias), regTmp)
 	bias, mark := at(regA, bytes), at(regA, 0)
@@ -375,7 +379,7 @@ func (a asm) fourierStore(s isa) {
 		a.VMASKMOVPS(at(regTmp, 0), s.vec(1), s.vec(0))
 	}
 	a.VMOVUPS(s.vec(0), bias)
-	columns, rows, channel, to := reg.R12, reg.R13, reg.RBX, regTmp
+	channels, rows, channel, to := reg.R12, reg.R13, reg.RBX, regTmp
 	if s.bits == 256 {
 		a.mask8(at(regOff, 8), s.vec(0))
 		a.VMOVUPS(s.vec(0), at(regA, 2*bytes))
@@ -384,27 +388,27 @@ func (a asm) fourierStore(s isa) {
 	a.SHLQ(operand.Imm(2), channel)
 	a.strides()
 	a.MOVQ(at(regTile, tileRows), rows)
-	a.MOVQ(at(regTile, tileLanes), columns)
+	a.MOVQ(at(regTile, tileLanes), channels)
 	turned, spare := 0, 16
 	if s.bits == 256 {
 		turned, spare = 8, 8
 	}
 	v := s.vec
 	a.Label("row")
-	for x := range s.lanes {
+	for x := range columns {
 		a.VMOVUPS(at(regB, x*bytes), v(x))
 	}
 	a.VMOVUPS(mark, v(spare))
 	a.zero(s, spare+1)
 	a.VMOVUPS(bias, v(spare+2))
-	for x := range s.lanes {
+	for x := range columns {
 		a.VFMADD231PS(v(spare+1), v(x), v(spare))
 		a.VADDPS(v(spare+2), v(x), v(x))
 	}
 	a.VMOVUPS(v(spare), mark)
 	for i, limit := range []func(...operand.Op){a.VMAXPS, a.VMINPS} { // as in finish
 		a.VBROADCASTSS(at(regTile, tileLimit+4*i), v(spare))
-		for x := range s.lanes {
+		for x := range columns {
 			limit(v(x), v(spare), v(x))
 		}
 	}
@@ -415,7 +419,7 @@ func (a asm) fourierStore(s isa) {
 	a.MOVQ(regC, to)
 	for i := range s.lanes {
 		if i > 0 {
-			a.CMPQ(columns, operand.Imm(uint64(i)))
+			a.CMPQ(channels, operand.Imm(uint64(i)))
 			a.JLE(operand.LabelRef("stored"))
 		}
 		if s.bits == 512 {
@@ -509,11 +513,13 @@ func fouriers(a asm) {
 	a.laneMasks()
 	for _, s := range []isa{isa512, isa256} {
 		a.twiddles(s)
-		for _, n := range []int{16, 32, 64} {
+		for _, n := range []int{8, 16, 32, 64} {
 			a.fourierKernels(s, n)
 		}
-		a.fourierLoad(s)
-		a.fourierStore(s)
+		for columns := 8; columns <= s.lanes; columns += 8 {
+			a.fourierLoad(s, columns)
+			a.fourierStore(s, columns)
+		}
 		registers := 32
 		if s.bits == 256 {
 			registers = 16

@@ -110,6 +110,11 @@ func (n *network) write(registers int) (slots int) {
 		case netStore:
 			n.VMOVUPS(h.get(o.x), o.mem)
 			h.done(o.x)
+			for v, m := range h.kept {
+				if m == o.mem {
+					panic(fmt.Sprintf("value %d is stored over", v))
+				}
+			}
 		case netAdd, netSub:
 			x, y := h.get(o.x), h.get(o.y, o.x)
 			h.done(o.x)
