@@ -387,7 +387,7 @@ var fftTransform = []float64{60, 250, 1100, 9000}
 func fftTile(p *problem.Problem) (best int, least float64) {
 	from, to := read(p), made(p)
 	for i, t := range fft.Sizes {
-		if fft.Applies(p, t) != nil {
+		if fft.Applies(p, t) != nil || best != 0 && float64(t*t)*float64(p.OC)*float64(p.IC/p.Groups) > fftWeights {
 			continue
 		}
 		tiles := p.N
