@@ -143,7 +143,7 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 		prefer("winograd")
 	case p.Dir == problem.BackwardWeights || worthShifting(p):
 		prefer("depthwise")
-	case worthFourier(p):
+	case worthFourier(isa, p, processors()):
 		prefer("fft")
 	}
 	if list[0].name == "igemm" && isa == simd.Portable && vectorsOfGonum {

@@ -66,7 +66,7 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	total := n * w.tiles[0] * w.tiles[1]
 	w.strips = fftStrips(w.f.Bins(), total, from, to)
 	w.columns = (total + w.strips - 1) / w.strips
-	w.chunk = max(1, min((from+w.pool.Workers()-1)/w.pool.Workers(), fftLanes/max(1, w.columns)))
+	w.chunk = fftChunk(from, w.columns, w.pool.Workers())
 	w.line = (min(w.columns, w.tiles[1])-1)*w.step[1] + t
 	w.runs = 2 + w.columns/max(1, w.tiles[1])
 	w.products = simd.NewFourierProducts(d.isa, from, to, w.columns)
@@ -339,7 +339,7 @@ func fourierTiles(p *problem.Problem) (tiles []string) {
 
 // newBestFourier plans a problem by tiles of the size that should be fastest.
 func newBestFourier(d *Device, p *problem.Problem) *igemm {
-	t, _ := fftTile(p)
+	t, _ := fftTile(d.isa, p, processors())
 	return newFourier(d, p, t)
 }
 
@@ -355,79 +355,4 @@ func newFourier(d *Device, p *problem.Problem, t int) *igemm {
 	})
 	ig.transform, ig.tile, ig.arithmetic.FFT = true, fourierText(t), t
 	return ig
-}
-
-// fftStrips is how many strips to take tiles in: their transforms and products stay in the caches, or take no more memory than
-// the weights, which are read again for each strip.
-func fftStrips(bins, tiles, from, to int) int {
-	each := bins * 2 * (from + to)
-	most := max(1, fftStrip/max(1, each), bins*2*from*to/max(1, each))
-	return max(1, (tiles+most-1)/most)
-}
-
-// Costs in cycles of a core with vectors of 16 lanes, fitted to measurements of 16 to 256 channels on planes of 14×14 to
-// 112×112 by kernels of 5×5 to 31×31: of what a fused multiply-add of a vector takes beside its share of the peak, of bytes of
-// weights, which come from the last cache, of each strip, and of each number of the spectrum there.
-const (
-	fftMultiply  = 1.25
-	fftByte      = 1. / 14
-	fftStripCost = 40e3
-	fftNumber    = 500
-	igemmLosses  = 1.15
-)
-
-// fftWeights is the most elements of transformed weights that are worth their memory: those of 5×5 taps take ten times as much
-// as the taps.
-const fftWeights = 1 << 26
-
-// fftTransform is what a tile of a channel takes to be transformed, by fft.Sizes.
-var fftTransform = []float64{60, 250, 1100, 9000}
-
-// fftTile is the best size of tiles for a problem, and the cycles that it is expected to take; 0 if there is none.
-func fftTile(p *problem.Problem) (best int, least float64) {
-	from, to := read(p), made(p)
-	for i, t := range fft.Sizes {
-		if fft.Applies(p, t) != nil || best != 0 && float64(t*t)*float64(p.OC)*float64(p.IC/p.Groups) > fftWeights {
-			continue
-		}
-		tiles := p.N
-		for _, a := range p.Axes[1:] {
-			step := t - a.Extent() + 1
-			tiles *= (results(p, a) + step - 1) / step
-		}
-		bins := t*t/2 + 2
-		strips := fftStrips(bins, tiles, from, to)
-		lanes := (to + 15) &^ 15
-		cycles := float64(bins*tiles) * float64(4*from*lanes) / 32 * fftMultiply
-		cycles += float64(bins*2*from*4) * float64(lanes*strips) * fftByte
-		cycles += float64(tiles*(from+lanes))*fftTransform[i] + float64(strips)*(fftStripCost+float64(bins)*fftNumber)
-		if cycles *= float64(p.Groups); best == 0 || cycles < least {
-			best, least = t, cycles
-		}
-	}
-	return best, least
-}
-
-// results is how many a convolution makes along an axis.
-func results(p *problem.Problem, a problem.Axis) int {
-	if p.Dir == problem.BackwardData {
-		return a.In
-	}
-	return a.Out
-}
-
-// worthFourier says whether transforms are faster than the implicit product.
-func worthFourier(p *problem.Problem) bool {
-	if !fourier(p) {
-		return false
-	}
-	t, cycles := fftTile(p)
-	if float64(t*t)*float64(p.OC)*float64(p.IC/p.Groups) > fftWeights {
-		return false
-	}
-	products := float64(p.N*p.Groups) * float64(read(p)*((made(p)+15)&^15)) * float64(p.Taps())
-	for _, a := range p.Axes {
-		products *= float64(results(p, a))
-	}
-	return cycles < products/32*igemmLosses
 }

@@ -26,10 +26,10 @@ func fourierGrid() (texts []string) {
 func TestFFTChoice(t *testing.T) {
 	g := choiceGrid{name: "fft", ways: []string{"igemm", "fft t=8", "fft t=16", "fft t=32", "fft t=64"},
 		problems: fourierGrid(), most: 6e8, choose: func(isa simd.ISA, p *problem.Problem) string {
-			if !worthFourier(p) {
+			if !worthFourier(isa, p, choiceProcessors) {
 				return "igemm"
 			}
-			size, _ := fftTile(p)
+			size, _ := fftTile(isa, p, choiceProcessors)
 			return "fft " + fourierText(size)
 		}}
 	g.test(t, 1.05, 1.5)

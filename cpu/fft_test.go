@@ -86,7 +86,7 @@ func TestFFTTiles(t *testing.T) {
 			listed = append(listed, c.Tile)
 		}
 	}
-	own, _ := fftTile(&p)
+	own, _ := fftTile(d.isa, &p, processors())
 	if len(listed) != 3 || listed[0] != "" || slices.Contains(listed, fourierText(own)) {
 		t.Errorf("candidates are %q", listed)
 	}

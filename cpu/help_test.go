@@ -75,7 +75,7 @@ func truthOf(t *testing.T, p problem.Problem, name string, in driver.Operands, o
 	case "winograd":
 		a.Winograd = int(simd.WinogradSizes[slices.Index(winogradSizes(&p), by.Tile)])
 	case "fft":
-		if a.FFT, _ = fftTile(&p); by.Tile != "" {
+		if a.FFT, _ = fftTile(simd.Best(), &p, processors()); by.Tile != "" {
 			a.FFT = fft.Sizes[slices.IndexFunc(fft.Sizes, func(t int) bool { return fourierText(t) == by.Tile })]
 		}
 	}

@@ -132,8 +132,8 @@ func expectedProduct(isa simd.ISA, p *problem.Problem, several int) float64 {
 	c, lanes, out := costsOf[isa], isa.Lanes(), positions(p)
 	images, from, to := float64(p.N*p.Groups), float64(read(p)), made(p)
 	n := images * float64(volume(out))
-	parts := c.step*n*9*from*float64(to)/float64(lanes) +
-		c.patch*images*from*float64((out[1]+2)*vectors(out[2]+2, lanes)) +
+	parts := c.step*n*float64(p.Taps())*from*float64(to)/float64(lanes) +
+		c.patch*images*from*float64((out[1]+p.Axes[1].Extent()-1)*vectors(out[2]+p.Axes[2].Extent()-1, lanes)) +
 		c.store*n*float64(vectors(to, lanes))
 	return c.start + parts/float64(several)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
+	"github.com/gonvolve/gonvolve/engine/problem/problemtest"
 )
 
 // winogradGrid is the problems: channels, and maps of which tiles cover the edges well or badly, of one image and of several.

@@ -10,24 +10,30 @@ type FourierProducts struct {
 	vectors int   // of results
 	block   split // of these into those of a kernel
 	rows    split // of the tiles
+	steps   int
 }
 
 // NewFourierProducts plans products of so many tiles, from and to so many channels.
 func NewFourierProducts(isa ISA, from, to, tiles int) *FourierProducts {
 	k := kernelsOf(isa)
 	p := &FourierProducts{from: from, to: to, tiles: tiles, kern: k, vectors: (to + k.lanes - 1) / k.lanes}
-	least := 0
 	for i, kernels := range k.fourierProduct {
 		block, rows := cut(p.vectors, i+1), cut(tiles, len(kernels))
 		// Two multiply-adds and two loads at a time, and a sum waits for the one before: in half cycles.
 		n, r := block.widest(), rows.widest()
 		took := block.parts * rows.parts * max(4*n*r, 2*n+2*r, 16)
-		if least == 0 || took < least {
-			p.block, p.rows, least = block, rows, took
+		if p.steps == 0 || took < p.steps {
+			p.block, p.rows, p.steps = block, rows, took
 		}
 	}
 	return p
 }
+
+// Steps is how many half cycles a bin's products of a channel should take.
+func (p *FourierProducts) Steps() int { return p.steps }
+
+// Calls is how many calls of kernels a bin takes.
+func (p *FourierProducts) Calls() int { return p.block.parts * p.rows.parts }
 
 // Weights is how many elements packed weights of a bin take.
 func (p *FourierProducts) Weights() int { return 2 * p.from * p.LD() }
