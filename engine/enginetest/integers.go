@@ -24,6 +24,8 @@ func (s *suite) integerExtremes(t *testing.T) {
 		{"conv:s8-s8-s32:g2mb2ic58ih6oc34oh4kh3", -128, 127, 127, -128, 0, -255, 255},
 		{"conv:s8-u8-s32:bias:mb1ic3710ih3oc17oh1kh3", 127, -128, 255, 0, -5, 255, 255},
 		{"conv:u8-s8-s32:bias:g5mb1ic5ih9oc10oh9kh7ph3", 255, 0, -128, 127, -1 << 31, 255, -255},
+		{"conv:u8-u8-s32:g3mb1ic3ih20oc3oh4kh17", 255, 0, 255, 0, 0, 255, 255}, // odd, above 2^24
+		{"conv:s8-s8-s32:bias:mb2ic33ih9oc17oh9kh3ph1", -128, 127, -128, 0, 1, -255, -128},
 	} {
 		p := problemtest.Parse(t, c.text)
 		one, err := verify.NewCase(t.Context(), o, p, verify.Int, verify.DefaultBudget)
