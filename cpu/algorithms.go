@@ -39,6 +39,8 @@ var algorithms = []algorithm{
 		can: implicit, run: runIgemm, build: func(d *Device, p *problem.Problem) *igemm { return newIgemm(d, p, false) }},
 	{name: "igemm", why: "matrix product of quads of bytes or pairs of 16-bit integers, from cached patches",
 		can: integral, run: runIntegers, build: newIntegers},
+	{name: "depthwise", why: "sums of rows of floats, which hold those of so few products of 8-bit integers exactly",
+		can: sumsExactly, run: runIntegers, build: newSmallSums},
 	{name: "winograd", why: "products of transformed tiles: up to 5 times fewer multiplications, larger rounding errors",
 		can: transforms, run: runIgemm, build: newBestTransformed, sized: newSizedTransformed, tiles: winogradSizes, rounds: true},
 	{name: "fft", why: "products of Fourier transforms of tiles: few multiplications however large the kernel, larger rounding errors",
@@ -139,6 +141,9 @@ func candidates(isa simd.ISA, p *problem.Problem) (list []algorithm) {
 	switch {
 	case list[0].name != "igemm":
 	case p.Integer():
+		if worthShifting(p) && !fillsQuads(isa, p) {
+			prefer("depthwise")
+		}
 	case transforms(p) && worthTransforming(isa, p, processors()):
 		prefer("winograd")
 	case p.Dir == problem.BackwardWeights || worthShifting(p):

@@ -23,15 +23,9 @@ type differences interface {
 	run(ctx context.Context, j *job) error
 }
 
-// newIntegers plans an integer convolution.
+// newIntegers plans an integer convolution by products.
 func newIntegers(d *Device, p *problem.Problem) *igemm {
-	n := &integerSums{quads: newQuadProduct(d, p)}
-	if s := newSmallSums(d, p); s != nil {
-		n.other = s
-	} else {
-		n.other = newPairProduct(d, p)
-	}
-	return &igemm{g: newGeometry(p), integers: n}
+	return &igemm{g: newGeometry(p), integers: &integerSums{newQuadProduct(d, p), newPairProduct(d, p)}}
 }
 
 func (n *integerSums) String() string {

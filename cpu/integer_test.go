@@ -64,13 +64,20 @@ func TestIntegers(t *testing.T) {
 			out := p.Outputs()[0]
 			for _, isa := range simd.Supported() {
 				d := &Device{info: info(), isa: isa}
-				want, got := run(t, d, p, "direct", in)[out], run(t, d, p, "igemm", in)[out]
-				if len(want) != len(got) {
-					t.Fatalf("%s on %s: %d elements of %d", text, isa, len(got), len(want))
-				}
-				for i := range want {
-					if math.Float64bits(got[i]) != math.Float64bits(want[i]) {
-						t.Fatalf("%s on %s, multipliers %d: element %d is %v, not %v", text, isa, round, i, got[i], want[i])
+				want := run(t, d, p, "direct", in)[out]
+				for _, a := range candidates(isa, &p) {
+					if a.name != "igemm" && a.name != "depthwise" {
+						continue
+					}
+					got := run(t, d, p, a.name, in)[out]
+					if len(want) != len(got) {
+						t.Fatalf("%s on %s by %s: %d elements of %d", text, isa, a.name, len(got), len(want))
+					}
+					for i := range want {
+						if math.Float64bits(got[i]) != math.Float64bits(want[i]) {
+							t.Fatalf("%s on %s by %s, multipliers %d: element %d is %v, not %v",
+								text, isa, a.name, round, i, got[i], want[i])
+						}
 					}
 				}
 			}

@@ -28,7 +28,7 @@ func TestRefusals(t *testing.T) {
 		{"unpool:indices=plane:mb1ic1ih65536oh131072kh2sh2", "", "indices are s32"},
 		{"mb1ic1oc1iw4kw3", "winograd", "[depthwise igemm gemm direct reference] can"},
 		{"pool:max:mb1ic1iw4kw3", "gemm", "[direct rows reference] can"},
-		{"u8-s8-s32:mb1ic1oc1iw4kw3", "gemm", "[igemm direct reference] can"},
+		{"u8-s8-s32:mb1ic1oc1iw4kw3", "gemm", "[depthwise igemm direct reference] can"},
 		{"then=max(kw2):mb1ic1oc1iw4kw3", "direct", "[conv+pool fused reference] can"},
 	} {
 		p := problemtest.Parse(t, c.text)

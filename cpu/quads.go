@@ -21,22 +21,25 @@ type quadProduct struct {
 	flip byte // s
 }
 
-// newQuadProduct plans a convolution, if quads are what its channels fill better than pairs, and kernels are there for them.
-func newQuadProduct(d *Device, p *problem.Problem) *quadProduct {
+// fillsQuads says whether a convolution's channels fill quads better than pairs, and kernels are there for them.
+func fillsQuads(isa simd.ISA, p *problem.Problem) bool {
 	g := newGeometry(p)
-	quads := (g.wideCG + 3) / 4
-	switch {
-	case !simd.HasQuads(d.isa), p.LayoutOf(problem.Src) != problem.NCHW, p.LayoutOf(problem.Dst) != problem.NCHW:
-		return nil
-	case quads*g.taps >= (g.rows()+1)/2: // words of a sum, and those of pairs
+	return simd.HasQuads(isa) && p.LayoutOf(problem.Src) == problem.NCHW && p.LayoutOf(problem.Dst) == problem.NCHW &&
+		(g.wideCG+3)/4*g.taps < (g.rows()+1)/2 // words of a sum
+}
+
+// newQuadProduct plans a convolution; nil if it does not fill quads.
+func newQuadProduct(d *Device, p *problem.Problem) *quadProduct {
+	if !fillsQuads(d.isa, p) {
 		return nil
 	}
+	g := newGeometry(p)
 	q := &quadProduct{g: g, typ: p.Type}
 	if p.Type.Src == problem.S8 {
 		q.flip = 1 << 7
 	}
 	l := g.gathering()
-	q.tileProduct = &tileProduct{isa: d.isa, pool: workers(), n: g.n, groups: g.groups, from: quads, to: g.narrowCG, place: dense(l),
+	q.tileProduct = &tileProduct{isa: d.isa, pool: workers(), n: g.n, groups: g.groups, from: (g.wideCG + 3) / 4, to: g.narrowCG, place: dense(l),
 		hints: simd.Hints{Quads: true, Bytes: p.Type.Dst.Size() == 1}}
 	q.cut(l, false)
 	return q
@@ -55,15 +58,19 @@ const parameters = 5
 // weights is how many elements the packed weights of all groups take.
 func (q *quadProduct) weights() int { return q.tileProduct.weights() + parameters*q.g.narrowC }
 
-// pack packs the differences of weights and their zero points; nil if not all of them are signed bytes.
+// pack packs the differences of weights and their zero points; nil if not all of them are signed bytes, or the source's zero
+// point is none of its own.
 func (q *quadProduct) pack(wei, bias []int32, by quant) *quadWeights {
+	zero := int32(by.src[0]) + int32(q.flip)
+	if zero != int32(byte(zero)) {
+		return nil
+	}
 	for _, w := range wei {
 		if w != int32(int8(w)) {
 			return nil
 		}
 	}
 	g, n := q.g, q.g.rows()
-	zero := int32(by.src[0]) + int32(q.flip)
 	w := &quadWeights{packed: simd.Aligned(q.tileProduct.weights()), background: byte(zero)}
 	w.quant.Bias = make([]int32, g.narrowC)
 	words := make([]int32, g.narrowCG*len(q.off))

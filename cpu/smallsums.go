@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -19,18 +18,21 @@ type smallSums struct {
 // exactTerms is how many products of differences of bytes, 255² at most, floats sum up exactly, 2^24 at most.
 const exactTerms = (1 << 24) / (255 * 255)
 
-// newSmallSums plans a convolution; nil if sums are of more products, or of groups that tiles are better for.
-func newSmallSums(d *Device, p *problem.Problem) *smallSums {
+// sumsExactly says whether sums of rows of floats compute a convolution of integers.
+func sumsExactly(p *problem.Problem) bool {
+	return integral(p) && made(p) <= 16 && newGeometry(p).rows() <= exactTerms
+}
+
+// newSmallSums plans a convolution.
+func newSmallSums(d *Device, p *problem.Problem) *igemm {
 	floats := *p
 	floats.Type, floats.Bias, floats.Post = problem.Types{}, false, [problem.MaxPost]problem.PostOp{}
 	g := newGeometry(p)
-	if g.rows() > exactTerms || !worthShifting(&floats) {
-		return nil
-	}
-	return &smallSums{sums: newIgemm(d, &floats, true), p: p, high: max(1, edgeChunk/max(1, g.wideSp, g.narrowSp))}
+	s := &smallSums{sums: newIgemm(d, &floats, true), p: p, high: max(1, edgeChunk/max(1, g.wideSp, g.narrowSp))}
+	return &igemm{g: g, integers: &integerSums{other: s}}
 }
 
-func (s *smallSums) String() string { return fmt.Sprintf("exact floats, %s", s.sums) }
+func (s *smallSums) String() string { return s.sums.String() }
 func (s *smallSums) weights() int   { return s.sums.weights() }
 func (s *smallSums) scratch() int   { return s.sums.scratch() }
 
