@@ -93,7 +93,7 @@ const (
 )
 
 // worthRounding is how much less time larger errors have to take: those of plain sums are least, of 6×6 results largest.
-const worthRounding = 0.95
+const worthRounding = 0.94
 
 // bestSize is the size of Winograd's transforms that should be fastest, and how long it should take so many
 // processors.
