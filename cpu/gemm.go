@@ -242,16 +242,30 @@ type finding struct {
 	found uint32
 }
 
-const findingChunk = 1 << 16
+const findingChunk = 1 << 14
 
 var findings = repeated[finding]{do: (*finding).part}
 
+// part looks at eight values before it decides: one added to an exponent of ones alone carries into the sign's place.
 func (f *finding) part(i int) {
-	const exponent = 0x7f800000
-	for _, x := range f.v[i*findingChunk : min(len(f.v), (i+1)*findingChunk)] {
-		if math.Float32bits(x)&exponent == exponent {
-			atomic.StoreUint32(&f.found, 1)
-			return
-		}
+	const magnitude, one, carry = 1<<31 - 1, 1 << 23, 1 << 31
+	v := f.v[i*findingChunk : min(len(f.v), (i+1)*findingChunk)]
+	all := uint32(0)
+	for len(v) >= 8 {
+		w := v[:8:8]
+		a, b := math.Float32bits(w[0])&magnitude+one, math.Float32bits(w[1])&magnitude+one
+		c, d := math.Float32bits(w[2])&magnitude+one, math.Float32bits(w[3])&magnitude+one
+		a |= math.Float32bits(w[4])&magnitude + one
+		b |= math.Float32bits(w[5])&magnitude + one
+		c |= math.Float32bits(w[6])&magnitude + one
+		d |= math.Float32bits(w[7])&magnitude + one
+		all |= a | b | c | d
+		v = v[8:]
+	}
+	for _, x := range v {
+		all |= math.Float32bits(x)&magnitude + one
+	}
+	if all&carry != 0 {
+		atomic.StoreUint32(&f.found, 1)
 	}
 }
