@@ -92,7 +92,7 @@ func newSums(d *Device, p *problem.Problem, by func(l *lattice, n, groups, from,
 	conv := p.Op == problem.Conv
 	switch {
 	case p.Dir == problem.BackwardWeights:
-		if worthDotting(g) {
+		if worthDotting(d.isa, g) {
 			ig.gradient = newRowGradient(d, g)
 		} else {
 			ig.gradient = newGradient(d, g)
