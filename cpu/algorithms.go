@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/driver"
@@ -236,7 +237,11 @@ func (d *Device) Plan(_ context.Context, p problem.Problem, o driver.PlanOptions
 		return pl, nil
 	}
 	if o.Tile != "" {
-		return nil, fmt.Errorf("%w: no tile %q for this on cpu, which has %v", driver.ErrUnsupported, o.Tile, tiles)
+		there := "none"
+		if len(tiles) > 0 {
+			there = strings.Join(tiles, ", ")
+		}
+		return nil, fmt.Errorf("%w: no tile %q for this on cpu: tiles to choose from: %s", driver.ErrUnsupported, o.Tile, there)
 	}
 	return nil, fmt.Errorf("%w: algorithm %q cannot run this problem on cpu; %v can", driver.ErrUnsupported, o.Algorithm,
 		d.Algorithms(p))
