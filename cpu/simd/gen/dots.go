@@ -129,7 +129,29 @@ func (a asm) dot(s isa, mr, n int) {
 	a.MOVQ(at(regTile, tileLdc), regLdc)
 	a.SHLQ(operand.Imm(2), regLdc)
 	for m := range mr {
-		for p := range n {
+		p := 0
+		for ; p+4 <= n; p += 4 {
+			a.pairwise(acc(m, p), acc(m, p+1), x(0))
+			a.pairwise(acc(m, p+2), acc(m, p+3), x(0))
+			a.VUNPCKLPD(acc(m, p+2), acc(m, p), x(0))
+			a.VUNPCKHPD(acc(m, p+2), acc(m, p), acc(m, p))
+			a.VADDPS(x(0), acc(m, p), acc(m, p))
+			a.quarter(s, acc(m, p), x(0))
+			sums := acc(m, p).AsX()
+			a.VADDPS(at(regC, 4*p), sums, sums)
+			a.VMOVUPS(sums, at(regC, 4*p))
+		}
+		for ; p+2 <= n; p += 2 {
+			a.pairwise(acc(m, p), acc(m, p+1), x(0))
+			a.quarter(s, acc(m, p), x(0))
+			sums, t := acc(m, p).AsX(), x(0).AsX()
+			a.VMOVHLPS(sums, sums, t)
+			a.VADDPS(t, sums, sums)
+			a.VMOVSD(at(regC, 4*p), t)
+			a.VADDPS(t, sums, sums)
+			a.VMOVSD(sums, at(regC, 4*p))
+		}
+		if p < n {
 			a.across(s, acc(m, p), x(0))
 			sum := acc(m, p).AsX()
 			a.VADDSS(at(regC, 4*p), sum, sum)
@@ -141,8 +163,15 @@ func (a asm) dot(s isa, mr, n int) {
 	a.RET()
 }
 
-// across adds up the lanes of a vector, in the first of which the sum is then; t is free.
-func (a asm) across(s isa, v, t reg.VecPhysical) {
+// pairwise has v, in each quarter, be two sums of two lanes of v and of w in turns; t is free.
+func (a asm) pairwise(v, w, t reg.VecPhysical) {
+	a.VUNPCKLPS(w, v, t)
+	a.VUNPCKHPS(w, v, v)
+	a.VADDPS(t, v, v)
+}
+
+// quarter adds up the quarters of a vector, or halves of 256 bits, lane by lane, to the first; t is free.
+func (a asm) quarter(s isa, v, t reg.VecPhysical) {
 	x, y := v.AsX(), t.AsX()
 	if s.bits == 512 {
 		a.VEXTRACTF64X4(operand.Imm(1), v, t.AsY())
@@ -152,6 +181,12 @@ func (a asm) across(s isa, v, t reg.VecPhysical) {
 		a.VEXTRACTF128(operand.Imm(1), v, y)
 	}
 	a.VADDPS(y, x, x)
+}
+
+// across adds up the lanes of a vector, in the first of which the sum is then; t is free.
+func (a asm) across(s isa, v, t reg.VecPhysical) {
+	x, y := v.AsX(), t.AsX()
+	a.quarter(s, v, t)
 	a.VMOVHLPS(x, x, y)
 	a.VADDPS(y, x, x)
 	a.VMOVSHDUP(x, y)
