@@ -272,7 +272,9 @@ func (pl *plan) count() {
 	}
 	for _, roles := range [][]problem.Role{p.Inputs(), p.Outputs()} {
 		for _, r := range roles {
-			i.WorkspaceBytes += edgeBytes(p, r)
+			if p.Op != problem.Pool || !pl.igemm.asIs(r) { // a convolution's weights may not be finite
+				i.WorkspaceBytes += edgeBytes(p, r)
+			}
 		}
 	}
 	if pl.igemm != nil {

@@ -66,6 +66,8 @@ var quiet = []string{
 	"deconv:f16:nhwc:mb1ic16ih7oc16kh3ph1sh2",
 	"f16:post=relu:then=max(kh2sh2):mb1ic16ih28oc16kh3ph1",
 	"pool:max:f16:mb1ic16ih28kh3sh2ph1",
+	"pool:avg_np:f16:mb1ic64ih7oh1kh7",
+	"f16:post=relu+add:g32mb1ic32ih28oc32kh3ph1",
 	"pool:avg_np:nhwc:mb1ic16ih28kh3sh2ph1",
 	"pool:max:u8:mb1ic16ih28kh2sh2",
 	"pool:max:indices=plane:mb1ic16ih28kh2sh2",

@@ -26,6 +26,7 @@ type igemm struct {
 	averaged  *averaged // of averages' gradients
 	padsZeros bool      // zeros of the padding are multiplied by weights
 	halves    bool      // the product reads a source of 16-bit floats
+	narrows   bool      // and writes such results
 	transform bool      // sums are of transformed tiles: what is not finite is computed again, by loops
 	tile      string    // names this plan among the algorithm's, if there are several
 	// arithmetic is how the oracle has to bound the sums.
@@ -81,6 +82,9 @@ func newIgemm(d *Device, p *problem.Problem, rows bool) *igemm {
 		return newProduct(d, l, n, groups, from, to, at, rows)
 	})
 	ig.halves = widens
+	if rows {
+		ig.asHalves(p)
+	}
 	return ig
 }
 
@@ -239,7 +243,7 @@ type igemmSums struct {
 	*igemm
 	arena  *arena
 	packed []float32 // nil: weights are not finite
-	halves []uint16  // the source, if the product reads it so
+	halves halfEnds  // what the product reads and writes as it is
 }
 
 func (s *igemmSums) gather(ctx context.Context, from, wei, to []float32, c *chain) error {
@@ -253,8 +257,8 @@ func (s *igemmSums) scatter(ctx context.Context, from, wei, to []float32, c *cha
 // sums runs the products, and plain loops where these cannot be had or went wrong.
 func (s *igemmSums) sums(ctx context.Context, plain func(l loops, ctx context.Context, from, wei, to []float32, c *chain) error,
 	from, wei, to []float32, c *chain) error {
-	if s.halves != nil {
-		return s.products[0].(halved).runHalves(ctx, s.arena, s.halves, s.packed, to, c)
+	if s.halves.stay {
+		return s.runHalves(ctx, to, c)
 	}
 	if s.packed != nil {
 		if err := s.run(ctx, s.arena, from, s.packed, to, c); !errors.Is(err, errNotFinite) {
@@ -262,6 +266,11 @@ func (s *igemmSums) sums(ctx context.Context, plain func(l loops, ctx context.Co
 		}
 	}
 	return plain(loops{s.g}, ctx, from, wei, to, c)
+}
+
+// runHalves runs a product that takes tensors of 16-bit floats as they are.
+func (s *igemmSums) runHalves(ctx context.Context, to []float32, c *chain) error {
+	return s.products[0].(halved).runHalves(ctx, s.arena, s.halves, s.packed, to, c)
 }
 
 // weigh leaves what is not finite to loops, where zeros of the padding would be multiplied by it. It would leave its mark on

@@ -59,6 +59,7 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 	}
 	if w.averagesAll(g.narrowD) {
 		ig.products = []summer{newMeans(d, p, w)}
+		ig.asHalves(p)
 		return ig
 	}
 	l, planes := g.gathering(), p.N*p.IC
@@ -80,6 +81,7 @@ func newRowPool(d *Device, p *problem.Problem) *igemm {
 	}
 	ig.ones = make([]float32, g.taps)
 	fill(ig.ones, 1)
+	ig.asHalves(p)
 	return ig
 }
 
@@ -108,7 +110,9 @@ func slides(p *problem.Problem) bool {
 func newConvPool(d *Device, p *problem.Problem) *igemm {
 	conv, then := *p, p.ThenPool()
 	conv.Then = problem.Fusion{}
+	then.Type = problem.Types{} // of sums that are floats
 	ig := newIgemm(d, &conv, worthShifting(p))
+	ig.narrows = false // as they are pooled
 	ig.made = convElems(p)
 	if sweeps(&then) && (then.Axes[2].Out >= fewColumns || slidesOver(&then)) {
 		ig.pool = newRowPool(d, &then)
@@ -123,5 +127,9 @@ func runRowPool(ctx context.Context, j *job) error {
 	case ig.averaged != nil:
 		return ig.averaged.run(ctx, j.arena, j.t.f[problem.DiffDst], j.t.f[problem.DiffSrc])
 	}
-	return j.igemm.run(ctx, j.arena, j.t.f[problem.Src], j.igemm.ones, j.t.f[problem.Dst], nil)
+	s := igemmSums{j.igemm, j.arena, j.igemm.ones, j.halves()}
+	if s.halves.stay {
+		return s.runHalves(ctx, j.t.f[problem.Dst], nil)
+	}
+	return s.run(ctx, j.arena, j.t.f[problem.Src], s.packed, j.t.f[problem.Dst], nil)
 }

@@ -78,7 +78,7 @@ func (j *job) plainLoops() sums {
 }
 
 func (j *job) planned() sums {
-	j.implicit = igemmSums{j.igemm, j.arena, j.packed, j.t.h}
+	j.implicit = igemmSums{j.igemm, j.arena, j.packed, j.halves()}
 	return &j.implicit
 }
 

@@ -28,6 +28,7 @@ type slidingProduct struct {
 	ahead     int  // rows of results later, for which the source is fetched meanwhile; 0: it is in a near cache
 	past      bool // nor will results be
 	pad       bool
+	together  int // planes of one channel that are widened at a time, if runs may have them as 16-bit floats
 	sweeps    sync.Pool
 }
 
@@ -120,9 +121,15 @@ func (s *slidingProduct) String() string {
 
 func (s *slidingProduct) weights() int      { return s.groups * s.groupWeights() }
 func (s *slidingProduct) groupWeights() int { return s.to * s.from * s.slider.K * s.slider.K }
-func (s *slidingProduct) scratch() int      { return 0 }
 func (s *slidingProduct) interleaves() bool { return false }
 func (s *slidingProduct) pads() bool        { return s.pad }
+
+// scratch is a plane and its results for each worker that has them as 16-bit floats.
+func (s *slidingProduct) scratch() int {
+	return s.pool.Workers() * s.own()
+}
+
+func (s *slidingProduct) own() int { return lines(s.together*s.in) + lines(s.together*s.out) }
 
 // pack copies a group's weights wei[m][c][tap], in the order of rows.
 func (s *slidingProduct) pack(packed, wei []float32, group int) {
@@ -145,33 +152,57 @@ type sliding struct {
 	source, packed []float32
 	target         []float32
 	chain          *chain
+	halves         halfEnds
+	memory         []float32 // of workers that have halves
 }
 
 func (s *slidingProduct) run(ctx context.Context, _ *arena, source, packed, target []float32, c *chain) error {
+	return s.slide(&sliding{s, ctx, source, packed, target, c, halfEnds{}, nil})
+}
+
+// runHalves implements halved.
+func (s *slidingProduct) runHalves(ctx context.Context, a *arena, h halfEnds, packed, target []float32, c *chain) error {
+	memory := a.get(s.scratch())
+	defer a.put(memory)
+	return s.slide(&sliding{s, ctx, nil, packed, target, c, h, memory})
+}
+
+func (s *slidingProduct) slide(of *sliding) error {
 	r, _ := s.sweeps.Get().(*sliding)
 	if r == nil {
 		r = new(sliding)
 	}
-	*r = sliding{s, ctx, source, packed, target, c}
+	*r = *of
 	planes := s.n * s.groups * s.to
 	s.pool.Run((planes+s.planes-1)/s.planes*s.bands, r)
 	*r = sliding{}
 	s.sweeps.Put(r)
-	return ctx.Err()
+	return of.ctx.Err()
 }
 
 // Do implements simd.Task: some planes, or a band of one.
-func (s *sliding) Do(_, part int) {
+func (s *sliding) Do(worker, part int) {
 	if s.ctx.Err() != nil {
 		return
 	}
 	first, band := part/s.bands*s.planes, part%s.bands
+	last := min(first+s.planes, s.n*s.groups*s.to)
 	rows := s.slider.OutH
 	y0, y1 := band*rows/s.bands, (band+1)*rows/s.bands
-	for i := first; i < min(first+s.planes, s.n*s.groups*s.to); i++ {
+	var h halfPlanes
+	for i := first; i < last; i++ {
 		channel := i % (s.groups * s.to)
 		taps := s.slider.K * s.slider.K
-		c := simd.Slide{Dst: s.target[i*s.out:][:s.out], Div: s.divisors, Ahead: s.ahead, Past: s.past}
+		c := simd.Slide{Div: s.divisors}
+		nth := 0 // of several planes
+		if s.halves.stay {
+			if nth = (i - first) % s.together; nth == 0 {
+				h = s.halfPlanes(worker, i, min(s.together, last-i))
+			}
+			c.Src, c.Dst = h.wide[nth*s.in:][:s.in], h.made[nth*s.out:][:s.out]
+		} else {
+			c.Dst, c.Ahead, c.Past = s.target[i*s.out:][:s.out], s.ahead, s.past
+		}
 		biased := s.chain != nil
 		if biased {
 			c.Bias = float32(math.Copysign(0, -1)) // which changes nothing
@@ -179,12 +210,19 @@ func (s *sliding) Do(_, part int) {
 				c.Bias = s.chain.bias[channel]
 			}
 			c.Lo, c.Hi = s.chain.lo, s.chain.hi
-			c.Past = s.past && s.chain.rest == nil
+			c.Past = c.Past && s.chain.rest == nil
 		}
 		for y := y0; y < y1; y += s.rows {
 			end := min(y1, y+s.rows)
 			for k := range s.from {
-				c.Src = s.source[(i/s.to*s.from+k)*s.in:][:s.in]
+				switch w := &s.slider.Windows; {
+				case !s.halves.stay:
+					c.Src = s.source[(i/s.to*s.from+k)*s.in:][:s.in]
+				case s.together == 1:
+					h.widen(s.isa, w.InW, max(0, y*w.Stride-w.Top), min(w.InH, (end-1)*w.Stride-w.Top+w.K))
+				case nth == 0:
+					h.widen(s.isa, 1, 0, len(h.wide))
+				}
 				if s.kind == simd.Weighted {
 					c.Wei = s.packed[(channel*s.from+k)*taps:][:taps]
 				}
@@ -196,11 +234,29 @@ func (s *sliding) Do(_, part int) {
 				at := y * s.slider.OutW
 				s.chain.rest.apply(i/(s.groups*s.to), channel, at, c.Dst[at:end*s.slider.OutW])
 			}
+			switch {
+			case s.together == 1:
+				h.narrow(s.isa, y*s.slider.OutW, end*s.slider.OutW)
+			case nth == s.together-1 || i == last-1:
+				h.narrow(s.isa, 0, len(h.made))
+			}
 		}
 	}
 	if s.past {
 		s.slider.Fence()
 	}
+}
+
+// halfPlanes are n planes from i on of a run on 16-bit floats, for a worker.
+func (s *sliding) halfPlanes(worker, i, n int) halfPlanes {
+	own := s.memory[worker*s.own():][:s.own()]
+	h := halfPlanes{source: s.halves.source[i*s.in:][:n*s.in], wide: own[:n*s.in], made: own[lines(s.together*s.in):][:n*s.out]}
+	if s.halves.target != nil {
+		h.target = s.halves.target[i*s.out:][:n*s.out]
+	} else {
+		h.made = s.target[i*s.out:][:n*s.out]
+	}
+	return h
 }
 
 // meansProduct is averages of whole planes.
@@ -211,7 +267,8 @@ type meansProduct struct {
 	planes int
 	in     int
 	by     float32
-	share  int // planes of a part of the work
+	share  int  // planes of a part of the work
+	widens bool // runs may have them as 16-bit floats
 	sweeps sync.Pool
 }
 
@@ -227,34 +284,76 @@ func (m *meansProduct) String() string {
 }
 
 func (m *meansProduct) weights() int                          { return 0 }
-func (m *meansProduct) scratch() int                          { return 0 }
 func (m *meansProduct) pack(packed, wei []float32, group int) {}
 func (m *meansProduct) interleaves() bool                     { return false }
 func (m *meansProduct) pads() bool                            { return false }
+
+// scratch is some planes and their means for each worker that has them as 16-bit floats.
+func (m *meansProduct) scratch() int {
+	if !m.widens {
+		return 0
+	}
+	return m.pool.Workers() * m.own()
+}
+
+func (m *meansProduct) own() int { return lines(m.together()*m.in) + lines(m.share) }
+
+// together is how many planes are widened at a time.
+func (m *meansProduct) together() int { return min(m.share, max(1, bandElems/max(1, m.in))) }
 
 // averaging is a run.
 type averaging struct {
 	*meansProduct
 	ctx            context.Context
 	source, target []float32
+	halves         halfEnds
+	memory         []float32 // of workers that have halves
 }
 
 func (m *meansProduct) run(ctx context.Context, _ *arena, source, _, target []float32, _ *chain) error {
+	return m.average(&averaging{m, ctx, source, target, halfEnds{}, nil})
+}
+
+// runHalves implements halved.
+func (m *meansProduct) runHalves(ctx context.Context, a *arena, h halfEnds, _, target []float32, _ *chain) error {
+	memory := a.get(m.scratch())
+	defer a.put(memory)
+	return m.average(&averaging{m, ctx, nil, target, h, memory})
+}
+
+func (m *meansProduct) average(of *averaging) error {
 	r, _ := m.sweeps.Get().(*averaging)
 	if r == nil {
 		r = new(averaging)
 	}
-	*r = averaging{m, ctx, source, target}
+	*r = *of
 	m.pool.Run((m.planes+m.share-1)/m.share, r)
 	*r = averaging{}
 	m.sweeps.Put(r)
-	return ctx.Err()
+	return of.ctx.Err()
 }
 
 // Do implements simd.Task.
-func (m *averaging) Do(_, part int) {
-	if m.ctx.Err() == nil {
-		first, end := part*m.share, min(m.planes, (part+1)*m.share)
+func (m *averaging) Do(worker, part int) {
+	if m.ctx.Err() != nil {
+		return
+	}
+	first, end := part*m.share, min(m.planes, (part+1)*m.share)
+	if !m.halves.stay {
 		m.means.Rows(m.target[first:end], m.source[first*m.in:end*m.in], m.by)
+		return
+	}
+	own := m.memory[worker*m.own():][:m.own()]
+	wide, made := own[:m.together()*m.in], own[lines(m.together()*m.in):][:end-first]
+	if m.halves.target == nil {
+		made = m.target[first:end]
+	}
+	for i := first; i < end; i += m.together() {
+		n := min(m.together(), end-i)
+		simd.Widen(m.isa, wide[:n*m.in], m.halves.source[i*m.in:][:n*m.in])
+		m.means.Rows(made[i-first:][:n], wide[:n*m.in], m.by)
+	}
+	if m.halves.target != nil {
+		simd.Narrow(m.isa, m.halves.target[first:end], made)
 	}
 }

@@ -12,7 +12,7 @@ import (
 type tensors struct {
 	f [problem.Roles][]float32
 	i [problem.Roles][]int32
-	h []uint16 // the source, if it stays as it is
+	h [problem.Roles][]uint16 // those that stay as they are
 }
 
 // whole says that the loops see the tensor as s32: indices, and what an integer convolution multiplies and adds.
@@ -89,7 +89,7 @@ func (j *job) load(ctx context.Context, r problem.Role, b *buffer) error {
 		return q.load(ctx, j.t.f[r], view[byte](b, n))
 	}
 	if j.stays(r) {
-		j.t.h = view[uint16](b, n)
+		j.t.h[r] = view[uint16](b, n)
 		return nil
 	}
 	e := edge{isa: j.isa, typ: typ, b: b}
@@ -168,6 +168,8 @@ func direct(p *problem.Problem, r problem.Role) bool {
 func (j *job) prepare(r problem.Role, b *buffer) {
 	n := j.signature.elems[r]
 	switch {
+	case j.stays(r):
+		j.t.h[r] = view[uint16](b, n)
 	case j.quads != nil && j.p.TypeOf(r).Size() == 1:
 		j.bytes = view[byte](b, n)
 	case direct(j.p, r) && whole(j.p, r):
@@ -183,7 +185,7 @@ func (j *job) prepare(r problem.Role, b *buffer) {
 
 // store writes what the loops left in scratch memory to the buffer.
 func (j *job) store(ctx context.Context, r problem.Role, b *buffer) error {
-	if direct(j.p, r) || j.bytes != nil || j.signature.elems[r] == 0 {
+	if direct(j.p, r) || j.bytes != nil || j.stays(r) || j.signature.elems[r] == 0 {
 		return nil
 	}
 	if j.p.LayoutOf(r) == problem.NHWC {
