@@ -122,8 +122,13 @@ func TestHostileCommandLines(t *testing.T) {
 
 func TestBenchRecords(t *testing.T) {
 	code, stdout, stderr := gonvolve(t, t.TempDir(), "bench", "--suite", "smoke", "--min-time", "1ms", "--device", "cpu", "--format", "json")
-	if code != exitDone || stderr != "" {
+	if code != exitDone {
 		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	for line := range strings.Lines(stderr) {
+		if !strings.Contains(line, "its peak had been measured as") { // on a busy machine
+			t.Errorf("on standard error: %s", line)
+		}
 	}
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	if len(lines) < 3 {
