@@ -121,11 +121,7 @@ func (a asm) every(s isa) {
 	a.DECQ(regTmp)
 	a.JNZ(operand.LabelRef("vector"))
 	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	a.eachRow(regK)
 }
 
 // joins writes rows of pairs of elements, of a and of b, whole vectors of them: c[2x] = a[x], c[2x+1] = b[x].
@@ -158,9 +154,5 @@ func (a asm) joins(s isa) {
 	a.JNZ(operand.LabelRef("vector"))
 	a.ADDQ(stride, regA)
 	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	a.eachRow(regK)
 }

@@ -342,11 +342,7 @@ func (a asm) fourierLoad(s isa, columns int) {
 		a.VMOVUPS(s.vec(turned+x), at(regC, x*s.bits/8))
 	}
 	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	a.eachRow(regK)
 }
 
 // square transposes a square of vectors: of 512 bits in place, of 256 bits to the next ones.
@@ -431,11 +427,7 @@ func (a asm) fourierStore(s isa, columns int) {
 	}
 	a.Label("stored")
 	a.ADDQ(regRow, regB)
-	a.nextRow()
-	a.DECQ(rows)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	a.eachRow(rows)
 }
 
 // fourierProduct multiplies tile.k complex numbers of mr tiles with weights of nv vectors of results, and adds up:

@@ -85,6 +85,15 @@ func (a asm) tileFunc(name, doc string) {
 // nextRow moves regC down one row of C; regLdc holds bytes.
 func (a asm) nextRow() { a.ADDQ(regLdc, regC) }
 
+// eachRow ends a function that began with the label "row": it goes there for the next row of C, as often as left says.
+func (a asm) eachRow(left reg.Register) {
+	a.nextRow()
+	a.DECQ(left)
+	a.JNZ(operand.LabelRef("row"))
+	a.VZEROUPPER()
+	a.RET()
+}
+
 // arith is the arithmetic of a micro-kernel.
 type arith struct {
 	name string

@@ -42,10 +42,6 @@ func (a asm) halves(s isa) {
 		a.DECQ(regTmp)
 		a.JNZ(operand.LabelRef("vector"))
 		a.ADDQ(regRow, regB)
-		a.nextRow()
-		a.DECQ(regK)
-		a.JNZ(operand.LabelRef("row"))
-		a.VZEROUPPER()
-		a.RET()
+		a.eachRow(regK)
 	}
 }

@@ -94,11 +94,7 @@ func (a asm) pass(s isa, name string, lane bool, params int, start, body func())
 	a.loadMasked(s, at(regRow, 0), vC)
 	body()
 	a.storeMasked(s, vC, at(regRow, 0))
-	a.nextRow()
-	a.DECQ(regK)
-	a.JNZ(operand.LabelRef("row"))
-	a.VZEROUPPER()
-	a.RET()
+	a.eachRow(regK)
 }
 
 var laneParams = []reg.Register{reg.R8, reg.R12}
