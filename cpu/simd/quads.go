@@ -58,9 +58,12 @@ func (j *job) quantize(r0, rows, x0, nx int, first, last bool) {
 	}
 }
 
-// bytesAt is where bytes begin, as a tile has it.
+// bytesAt is where bytes begin, as a tile has it: an address, of no elements. There may be fewer than four bytes, which is why
+// nobody checks that a float fits.
+//
+//go:nocheckptr
 func bytesAt(v []byte) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(v))), 1)[:0]
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(v))), 0)
 }
 
 // turnBytes writes the lowest bytes of src[r·nr + x] to dst[x·LDC + r], for r < rows and x < cols.
