@@ -73,7 +73,7 @@ func newFFTProduct(d *Device, l *lattice, n, groups, from, to, t int) *fftProduc
 	w.ld = w.products.LD()
 	// An odd number of cache lines apart, the spectrum's numbers do not share a set of the cache. A chunk's are near each
 	// other, as they are all stored for each vector of lanes, in whole vectors.
-	w.part = (w.chunk*w.columns + 15) &^ 15
+	w.part = lines(w.chunk * w.columns)
 	w.bin = 16 * (2*w.part/16 | 1)
 	w.square = 16 * (w.f.Bins()*w.bin/16 | 1)
 	w.sums = 16 * ((2*w.columns*w.ld+15)/16 | 1)
@@ -115,9 +115,9 @@ func (w *fftProduct) pack(packed, wei []float32, group int) {
 // The parts of the memory of a run: what all share, and what each worker takes.
 func (w *fftProduct) transformed() int { return (w.from + w.chunk - 1) / w.chunk * w.square }
 func (w *fftProduct) summed() int      { return w.f.Bins() * w.sums }
-func (w *fftProduct) work() int        { return (w.f.Scratch() + 15) &^ 15 }
+func (w *fftProduct) work() int        { return lines(w.f.Scratch()) }
 func (w *fftProduct) rows() int        { return w.chunk * w.runs * w.f.N * w.line }
-func (w *fftProduct) own() int         { return w.work() + (w.rows()+15)&^15 }
+func (w *fftProduct) own() int         { return w.work() + lines(w.rows()) }
 
 // scratch is how many elements a run takes.
 func (w *fftProduct) scratch() int {
@@ -162,7 +162,7 @@ func (w *fftProduct) run(ctx context.Context, a *arena, source, packed, target [
 	r.spectra, r.sums = rest.take(w.transformed()), rest.take(w.summed())
 	for i := range r.workers {
 		k := &r.workers[i]
-		k.f.Scratch, k.rows = rest.take(w.work()), rest.take((w.rows()+15)&^15)
+		k.f.Scratch, k.rows = rest.take(w.work()), rest.take(lines(w.rows()))
 	}
 	total := w.n * w.tiles[0] * w.tiles[1]
 	vectors := w.ld / w.f.Lanes()
@@ -190,15 +190,15 @@ func (w *fftProduct) newRun() *fftRun {
 	for c := range off {
 		off[c] = c/w.chunk*w.square + c%w.chunk*w.columns
 	}
-	lines := make([]int, w.f.N)
-	for i := range lines {
-		lines[i] = i * w.l.in[2]
+	rows := make([]int, w.f.N)
+	for i := range rows {
+		rows[i] = i * w.l.in[2]
 	}
 	for i := range r.workers {
 		k := &r.workers[i]
 		k.f.Fourier = w.f
 		k.products = w.products.Call(off, w.part, w.columns*w.ld)
-		k.at, k.off, k.lines = make([]int, w.columns), make([]int, w.f.Lanes()), lines
+		k.at, k.off, k.lines = make([]int, w.columns), make([]int, w.f.Lanes()), rows
 	}
 	return r
 }

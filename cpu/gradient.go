@@ -68,12 +68,12 @@ func (r *gradient) patches() int {
 	if r.patch.asIs {
 		return 0
 	}
-	return (r.g.wideC*r.patch.plane + 15) &^ 15
+	return lines(r.g.wideC * r.patch.plane)
 }
 
-func (r *gradient) packedA() int { return (max(r.gemm.PackedA(), r.rest.PackedA()) + 15) &^ 15 }
+func (r *gradient) packedA() int { return lines(max(r.gemm.PackedA(), r.rest.PackedA())) }
 
-func (r *gradient) workspace() int { return (max(r.gemm.Workspace(), r.rest.Workspace()) + 15) &^ 15 }
+func (r *gradient) workspace() int { return lines(max(r.gemm.Workspace(), r.rest.Workspace())) }
 
 // own is what each worker takes: the workspace, and rows to be transposed, as many as a panel is wide.
 func (r *gradient) own() int { return r.workspace() + simd.MaxPanel*turnedAtOnce }

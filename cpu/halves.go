@@ -78,9 +78,6 @@ func (p *patch) fillHalves(dst []float32, src []uint16, n, lo int) {
 	simd.WidenRows(p.isa, dst, p.plane, src[lo:], in, n, min(p.size[2], in-lo))
 }
 
-// lines are whole cache lines of n floats or more.
-func lines(n int) int { return (n + 15) &^ 15 }
-
 // halfPlanes are planes that a worker has as floats, as far as it came.
 type halfPlanes struct {
 	source, target []uint16 // nil: results are floats already

@@ -277,6 +277,23 @@ func (p *patch) skip(lo int) int {
 	return p.at(pos[0], pos[1], pos[2])
 }
 
+// memory is how many elements the copy of a channel takes; none where it is used as it is.
+func (p *patch) memory() int {
+	if p.asIs {
+		return 0
+	}
+	return lines(p.plane)
+}
+
+// band is a channel for the band at lo: as it is, or a copy in memory.
+func (p *patch) band(memory, src []float32, lo int) []float32 {
+	if p.asIs {
+		return src[p.skip(lo):]
+	}
+	p.fill(memory, src, lo)
+	return memory
+}
+
 // fill copies a channel for the band at lo.
 func (p *patch) fill(dst, src []float32, lo int) {
 	base := p.base

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -27,7 +26,7 @@ type maxCells struct {
 	planes   int
 	parts    int // of a plane
 	inner    int // cells of a plane at one position of the patch's axis
-	runs     sync.Pool
+	runs     runs[cellRun, *cellRun]
 }
 
 // cellsByRows says whether maxima's cells are found that way: in a plane whose cells an int32 can count.
@@ -72,14 +71,7 @@ func (m *maxCells) String() string {
 }
 
 // own is what each worker takes: a patch, and a row of cells.
-func (m *maxCells) own() int { return m.patched() + (m.patch.l.out[2]+15)&^15 }
-
-func (m *maxCells) patched() int {
-	if m.patch.asIs {
-		return 0
-	}
-	return (m.patch.plane + 15) &^ 15
-}
+func (m *maxCells) own() int { return m.patch.memory() + lines(m.patch.l.out[2]) }
 
 func (m *maxCells) scratch() int { return m.pool.Workers() * m.own() }
 
@@ -93,15 +85,9 @@ type cellRun struct {
 }
 
 func (m *maxCells) run(ctx context.Context, a *arena, w *windows, t *tensors) error {
-	r, _ := m.runs.Get().(*cellRun)
-	if r == nil {
-		r = new(cellRun)
-	}
-	*r = cellRun{m, ctx, w, t, a.get(m.scratch())}
-	m.pool.Run(m.planes*m.parts, r)
-	a.put(r.memory)
-	*r = cellRun{}
-	m.runs.Put(r)
+	memory := a.get(m.scratch())
+	defer a.put(memory)
+	m.runs.do(m.pool, m.planes*m.parts, cellRun{m, ctx, w, t, memory})
 	return ctx.Err()
 }
 
@@ -122,16 +108,10 @@ func (r *cellRun) Do(worker, i int) {
 		}
 		s.cleared = s.lo
 	}
-	own := r.memory[worker*r.own():][:r.own()]
-	patch, cells := own[:r.patched()], simd.Ints(own[r.patched():])
+	own := scratch(r.memory[worker*r.own():][:r.own()])
+	memory, cells := own.take(r.patch.memory()), simd.Ints(own)
 	for lo := first; lo < end && r.ctx.Err() == nil; lo += r.high {
-		data := s.plane
-		if r.patch.asIs {
-			data = data[r.patch.skip(lo):]
-		} else {
-			r.patch.fill(patch, data, lo)
-			data = patch
-		}
+		data := r.patch.band(memory, s.plane, lo)
 		count := l.out
 		count[axis] = min(r.high, end-lo)
 		for z := range count[0] {

@@ -52,7 +52,7 @@ func newPairProduct(d *Device, p *problem.Problem) *pairProduct {
 // weights is how many elements the packed weights of all groups take, a pair each.
 func (q *pairProduct) weights() int { return q.g.groups * q.groupWeights() }
 
-func (q *pairProduct) groupWeights() int { return (q.gemm.PackedA() + 15) &^ 15 }
+func (q *pairProduct) groupWeights() int { return lines(q.gemm.PackedA()) }
 
 // pack packs the differences of weights and their zero points.
 func (q *pairProduct) pack(_ context.Context, wei []int32) ([]float32, error) {

@@ -118,6 +118,28 @@ func (a *arena) put(b []float32) {
 	}
 }
 
+// runs keep the states of runs that are over, of type T, for others.
+type runs[T any, P interface {
+	*T
+	simd.Task
+}] struct{ states sync.Pool }
+
+// do runs so many parts on a copy of a state.
+func (r *runs[T, P]) do(pool *simd.Pool, parts int, state T) {
+	s, _ := r.states.Get().(*T)
+	if s == nil {
+		s = new(T)
+	}
+	*s = state
+	pool.Run(parts, P(s))
+	var none T
+	*s = none
+	r.states.Put(s)
+}
+
+// lines are whole cache lines of n floats or more.
+func lines(n int) int { return (n + 15) &^ 15 }
+
 // scratch is what is left of memory that a run shares out.
 type scratch []float32
 

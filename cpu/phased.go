@@ -3,7 +3,6 @@ package cpu
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -21,7 +20,7 @@ type phasedRows struct {
 	starts        []int   // of each phase's taps among all
 	patch         *patch  // for the taps of all phases
 	bands, widest int     // and positions of the largest
-	runs          sync.Pool
+	runs          runs[phasedRun, *phasedRun]
 }
 
 // newPhased plans an adjoint that phasedRows are for; nil for others.
@@ -69,20 +68,13 @@ func (r *phasedRows) pack(packed, wei []float32, group int) {
 }
 
 // own is what each worker takes: a patch, and results of two phases.
-func (r *phasedRows) own() int { return r.patched() + 2*r.perBand() }
-
-func (r *phasedRows) patched() int {
-	if r.patch.asIs {
-		return 0
-	}
-	return (r.patch.plane + 15) &^ 15
-}
+func (r *phasedRows) own() int { return r.patch.memory() + 2*r.perBand() }
 
 // perBand is the positions of a phase's rows in a band, of one outermost position or several.
 func (r *phasedRows) perBand() int {
 	out := r.patch.l.out
 	out[r.patch.axis] = r.widest
-	return (out[1]*out[2] + 15) &^ 15
+	return lines(out[1] * out[2])
 }
 
 func (r *phasedRows) scratch() int { return r.pool.Workers() * r.own() }
@@ -96,15 +88,9 @@ type phasedRun struct {
 }
 
 func (r *phasedRows) run(ctx context.Context, a *arena, source, packed, target []float32, _ *chain) error {
-	s, _ := r.runs.Get().(*phasedRun)
-	if s == nil {
-		s = new(phasedRun)
-	}
-	*s = phasedRun{r, ctx, source, packed, target, a.get(r.scratch())}
-	r.pool.Run(r.images*r.bands, s)
-	a.put(s.memory)
-	*s = phasedRun{}
-	r.runs.Put(s)
+	memory := a.get(r.scratch())
+	defer a.put(memory)
+	r.runs.do(r.pool, r.images*r.bands, phasedRun{r, ctx, source, packed, target, memory})
 	return ctx.Err()
 }
 
@@ -118,14 +104,8 @@ func (s *phasedRun) Do(worker, i int) {
 	lo, hi := band*l.out[axis]/s.bands, (band+1)*l.out[axis]/s.bands
 	own := scratch(s.memory[worker*s.own():][:s.own()])
 	data := s.source[image*g.narrowSp:][:g.narrowSp]
-	switch {
-	case len(l.taps) == 0: // nothing is read
-	case s.patch.asIs:
-		data = data[s.patch.skip(lo):]
-	default:
-		patch := own.take(s.patched())
-		s.patch.fill(patch, data, lo)
-		data = patch
+	if memory := own.take(s.patch.memory()); len(l.taps) > 0 { // else nothing is read
+		data = s.patch.band(memory, data, lo)
 	}
 	even, odd := own.take(s.perBand()), own.take(s.perBand())
 	for m := range g.wideCG {

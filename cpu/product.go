@@ -171,7 +171,7 @@ func (p *tileProduct) groupWeights() int {
 	if p.gemm == nil {
 		return p.to * len(p.off)
 	}
-	return (p.gemm.PackedA() + 15) &^ 15 // a whole number of cache lines
+	return lines(p.gemm.PackedA())
 }
 
 // pack packs the matrix wei[m·rowStride + k] of a group.
@@ -194,14 +194,14 @@ func (p *tileProduct) workspace() int {
 	if p.gemm == nil {
 		return 0
 	}
-	return (max(p.gemm.Workspace(), p.rest.Workspace()) + 15) &^ 15
+	return lines(max(p.gemm.Workspace(), p.rest.Workspace()))
 }
 
 func (p *tileProduct) patches() int {
 	if p.patch.asIs {
 		return 0
 	}
-	return (p.from*p.patch.plane + 15) &^ 15
+	return lines(p.from * p.patch.plane)
 }
 
 func (p *tileProduct) results() int {

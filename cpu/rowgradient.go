@@ -105,7 +105,7 @@ func (r *rowGradient) own() int {
 	if r.patch.asIs || r.slider != nil {
 		return 0
 	}
-	return (r.channels*r.patch.plane + 15) &^ 15
+	return lines(r.channels * r.patch.plane)
 }
 
 // apart is the elements of the sums of one share, if there are several.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/gonvolve/gonvolve/cpu/simd"
 	"github.com/gonvolve/gonvolve/engine/problem"
@@ -29,7 +28,7 @@ type slidingProduct struct {
 	past      bool // nor will results be
 	pad       bool
 	together  int // planes of one channel that are widened at a time, if runs may have them as 16-bit floats
-	sweeps    sync.Pool
+	sweeps    runs[sliding, *sliding]
 }
 
 // Planes of more elements than nearPlane are in no near cache. They are read in bands of bandElems or more, the next
@@ -157,27 +156,20 @@ type sliding struct {
 }
 
 func (s *slidingProduct) run(ctx context.Context, _ *arena, source, packed, target []float32, c *chain) error {
-	return s.slide(&sliding{s, ctx, source, packed, target, c, halfEnds{}, nil})
+	return s.slide(sliding{s, ctx, source, packed, target, c, halfEnds{}, nil})
 }
 
 // runHalves implements halved.
 func (s *slidingProduct) runHalves(ctx context.Context, a *arena, h halfEnds, packed, target []float32, c *chain) error {
 	memory := a.get(s.scratch())
 	defer a.put(memory)
-	return s.slide(&sliding{s, ctx, nil, packed, target, c, h, memory})
+	return s.slide(sliding{s, ctx, nil, packed, target, c, h, memory})
 }
 
-func (s *slidingProduct) slide(of *sliding) error {
-	r, _ := s.sweeps.Get().(*sliding)
-	if r == nil {
-		r = new(sliding)
-	}
-	*r = *of
+func (s *slidingProduct) slide(state sliding) error {
 	planes := s.n * s.groups * s.to
-	s.pool.Run((planes+s.planes-1)/s.planes*s.bands, r)
-	*r = sliding{}
-	s.sweeps.Put(r)
-	return of.ctx.Err()
+	s.sweeps.do(s.pool, (planes+s.planes-1)/s.planes*s.bands, state)
+	return state.ctx.Err()
 }
 
 // Do implements simd.Task: some planes, or a band of one.
@@ -269,7 +261,7 @@ type meansProduct struct {
 	by     float32
 	share  int  // planes of a part of the work
 	widens bool // runs may have them as 16-bit floats
-	sweeps sync.Pool
+	sweeps runs[averaging, *averaging]
 }
 
 func newMeans(d *Device, p *problem.Problem, w *windows) *meansProduct {
@@ -311,26 +303,19 @@ type averaging struct {
 }
 
 func (m *meansProduct) run(ctx context.Context, _ *arena, source, _, target []float32, _ *chain) error {
-	return m.average(&averaging{m, ctx, source, target, halfEnds{}, nil})
+	return m.average(averaging{m, ctx, source, target, halfEnds{}, nil})
 }
 
 // runHalves implements halved.
 func (m *meansProduct) runHalves(ctx context.Context, a *arena, h halfEnds, _, target []float32, _ *chain) error {
 	memory := a.get(m.scratch())
 	defer a.put(memory)
-	return m.average(&averaging{m, ctx, nil, target, h, memory})
+	return m.average(averaging{m, ctx, nil, target, h, memory})
 }
 
-func (m *meansProduct) average(of *averaging) error {
-	r, _ := m.sweeps.Get().(*averaging)
-	if r == nil {
-		r = new(averaging)
-	}
-	*r = *of
-	m.pool.Run((m.planes+m.share-1)/m.share, r)
-	*r = averaging{}
-	m.sweeps.Put(r)
-	return of.ctx.Err()
+func (m *meansProduct) average(state averaging) error {
+	m.sweeps.do(m.pool, (m.planes+m.share-1)/m.share, state)
+	return state.ctx.Err()
 }
 
 // Do implements simd.Task.

@@ -91,7 +91,7 @@ func (w *winogradProduct) units() int { return w.groups * w.chunks() * w.strips(
 func (w *winogradProduct) chunks() int { return (w.n + w.together - 1) / w.together }
 
 // ld is from tile to tile of the products, whole vectors of channels.
-func (w *winogradProduct) ld() int { return (w.block + 15) &^ 15 }
+func (w *winogradProduct) ld() int { return lines(w.block) }
 
 func (w *winogradProduct) strips() int { return w.down * w.row / max(1, w.line) * w.parts }
 
@@ -190,7 +190,7 @@ func (w *winogradProduct) transformed() int {
 }
 func (w *winogradProduct) products() int { return w.m.Planes()*w.planes[1] + simd.WinogradSlack }
 func (w *winogradProduct) workspace() int {
-	return (max(w.gemms[0][0].Workspace(), w.gemms[0][1].Workspace(), w.gemms[1][0].Workspace()) + 15) &^ 15
+	return lines(max(w.gemms[0][0].Workspace(), w.gemms[0][1].Workspace(), w.gemms[1][0].Workspace()))
 }
 
 // own is what each worker takes beside a transformed source.

@@ -35,9 +35,9 @@ type bin struct {
 // FourierSizes are the tiles that there are.
 var FourierSizes = []int{8, 16, 32, 64}
 
-// fourierKernels transform lines of tile.k vectors each: rows of a tile in work, in place; its columns 0 and n/2, which are
-// real, and the others between work and bins; load and store are between planes and work. Work is at tile.b, and tile.a has memory for them. Bins are at tile.c, tile.ldb
-// elements apart, and an imaginary part tile.ldc elements after the real one.
+// fourierKernels transform tile.k lines of vectors: rows of a tile in work, in place; its columns 0 and n/2, which are real,
+// and the others between work and bins; load and store are between planes and work. Work is at tile.b, and tile.a has memory
+// for them. Bins are at tile.c, tile.ldb elements apart, and an imaginary part tile.ldc elements after the real one.
 type fourierKernels struct{ rows, rowsBack, real, realBack, columns, columnsBack, load, store kernel }
 
 // complexOrder is the order in which numbers of a transform of n complex numbers are made, and taken back.
