@@ -33,9 +33,10 @@ Without arguments: every device on a small suite of real layers.
   e2e ms     host tensor to host tensor, transfers included
   first ms   plan and first run
   GFLOP/s    the direct algorithm's operations, whatever algorithm ran
-  of peak    the algorithm's own operations, of the multiply-adds that the device
-             does at most (FMA), or GB/s of what it copies at most (more than
-             100 % of that come from caches), whichever is more
+  of peak    the algorithm's own operations, transforms included, of the
+             multiply-adds that the device does at most (FMA), or GB/s of what it
+             copies at most (more than 100 % of that come from caches), whichever
+             is more
   × cpu      wall time of the cpu by this one's
 Times are medians; json and csv have minimum and 95th percentile too. A result
 that fails its check is never timed. With auto among the devices, the one that it

@@ -108,3 +108,42 @@ func Lost(t, channels, taps int, w, d float64) float64 {
 	each := 12*float64(taps)*w + Largest(t, d) + 4
 	return 2*tt*float64(channels)*each + 6*tt
 }
+
+// Operations are the additions and multiplications of the transform of one tile of t×t real cells, there or back, of which so
+// many rows are not all zeros, or are wanted: these rows, two real columns, and those of half as many complex ones.
+func Operations(t, rows int) int {
+	return (rows+2)*realLine(t) + (t/2-1)*complexLine(t)
+}
+
+// twiddled is what a multiplication of complex numbers takes.
+const twiddled = 6
+
+// complexLine are the operations of a transform of n complex numbers: a step of radix 4, a multiplication of each result but
+// those by 1, and four transforms of a quarter.
+func complexLine(n int) int {
+	switch n {
+	case 1:
+		return 0
+	case 2:
+		return 4
+	}
+	q := n / 4
+	return 16*q + 3*(q-1)*twiddled + 4*complexLine(q)
+}
+
+// realLine are those of n real numbers: X[4k] come from real sums, X[4k+1], the conjugates of X[4k+3], from as many complex
+// numbers, and X[4k+2], of which again half are conjugates, from half as many.
+func realLine(n int) int {
+	switch n {
+	case 1:
+		return 0
+	case 2:
+		return 2
+	}
+	q := n / 4
+	sum := 6*q + (q-1)*twiddled + complexLine(q) + realLine(q)
+	if q > 1 {
+		sum += (q/2-1)*twiddled + complexLine(q/2)
+	}
+	return sum
+}

@@ -52,3 +52,16 @@ func TestApplies(t *testing.T) {
 		}
 	}
 }
+
+// The operations are those of cpu/simd's kernels of lines: additions and subtractions, multiplications, and twice those that are
+// fused, of one line of the assembly.
+func TestOperations(t *testing.T) {
+	for n, want := range map[int][2]int{8: {24, 66}, 16: {74, 182}, 32: {214, 518}, 64: {550, 1254}} {
+		if r, c := realLine(n), complexLine(n); r != want[0] || c != want[1] {
+			t.Errorf("%d cells: %d, %d operations, not %v", n, r, c, want)
+		}
+		if got, all := Operations(n, n), (n+2)*want[0]+(n/2-1)*want[1]; got != all {
+			t.Errorf("%d×%[1]d cells: %d operations, not %d", n, got, all)
+		}
+	}
+}

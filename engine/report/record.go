@@ -191,33 +191,6 @@ func (r *Record) Rate(p *problem.Problem) {
 	}
 }
 
-// own is the part of the direct algorithm's operations that the record's algorithm does, its transforms left out.
-func (r *Record) own(p *problem.Problem) float64 {
-	m, part := r.how.Winograd, 1.0
-	if t := r.how.FFT; t > 0 {
-		part = 2 * float64(t*t) // real products of half as many complex numbers
-		for _, a := range p.Axes[1:] {
-			step, counted := t-a.Extent()+1, a.Out
-			if p.Op == problem.Deconv {
-				counted = a.In
-			}
-			tiles := (min(a.In, a.Out) + step - 1) / step // of either direction
-			part *= float64(tiles) / float64(counted*a.Kernel)
-		}
-		return min(part, 1)
-	}
-	if m == 0 {
-		return 1
-	}
-	for _, a := range p.Axes {
-		if a.Kernel > 1 {
-			tiles := (a.Out + m - 1) / m
-			part *= float64(tiles*(m+a.Kernel-1)) / float64(a.Out*a.Kernel)
-		}
-	}
-	return min(part, 1)
-}
-
 // multiplies says whether a problem is judged by a device's peaks of multiply-adds.
 func multiplies(p *problem.Problem) bool {
 	switch p.Op {
@@ -234,14 +207,15 @@ func (r *Record) Surely(p *problem.Problem) float64 {
 	if !multiplies(p) || p.Type.Src != problem.F32 && plain || !r.Verified {
 		return 0
 	}
-	return r.GFLOPS * r.own(p) * p.Inside()
+	return r.GFLOPS * r.products(p) * p.Inside()
 }
 
 // How is the arithmetic of the plan that ran.
 func (r *Record) How() driver.Arithmetic { return r.how }
 
 // Shares fills PeakPct, of f32 and f16 convolutions, and PeakBWPct from the rates and the device's peaks. PeakPct counts the
-// algorithm's own operations, of the peak of its arithmetic; it is never more than 100, as peak.Raise sees to. PeakBWPct can be, of bytes that a cache held.
+// algorithm's own operations, its transforms' among them, of the peak of its arithmetic; it is never more than 100, as peak.Raise
+// sees to. PeakBWPct can be, of bytes that a cache held.
 func (r *Record) Shares(p *problem.Problem, peaks driver.Peaks) {
 	share := func(rate, peak float64) *float64 {
 		if rate <= 0 || peak <= 0 {

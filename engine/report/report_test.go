@@ -318,7 +318,8 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// A share of multiply-adds is of the algorithm's own operations, and never more than all of them.
+// A share of multiply-adds is of the algorithm's own operations, and never more than all of them. Transforms take 228+130
+// operations a channel and tile of Winograd's, 2606+2310 of 16×16 cells.
 func TestOwnShares(t *testing.T) {
 	winograd := driver.Arithmetic{Winograd: 4}
 	for _, c := range []struct {
@@ -329,11 +330,11 @@ func TestOwnShares(t *testing.T) {
 		surely float64
 	}{
 		{"mb1ic4ih8oc4oh8kh3ph1", 99, driver.Arithmetic{}, "99 % FMA", 99 * (22. / 24) * (22. / 24)},
-		{"mb1ic4ih8oc4oh8kh3ph1", 110, driver.Arithmetic{}, "92 % FMA", 110 * (22. / 24) * (22. / 24)},                       // without the padding
-		{"mb1ic4ih8oc4oh8kh3ph1", 200, driver.Arithmetic{}, "2.0 % copy", 200 * (22. / 24) * (22. / 24)},                     // cannot be
-		{"mb1ic4ih8oc4oh8kh3ph1", 200, winograd, "50 % FMA", 50 * (22. / 24) * (22. / 24)},                                   // 6·6 instead of 4·4·9
-		{"mb1ic4ih9oc4oh9kh3ph1", 90, winograd, "40 % FMA", 90 * (18. / 27) * (18. / 27) * (25. / 27) * (25. / 27)},          // tiles overhang
-		{"mb1ic4ih24oc4oh24kh5ph2", 500, driver.Arithmetic{FFT: 16}, "71 % FMA", 500 * 512 * 4 / (120. * 120) * 0.95 * 0.95}, // 2·2 tiles
+		{"mb1ic4ih8oc4oh8kh3ph1", 110, driver.Arithmetic{}, "92 % FMA", 110 * (22. / 24) * (22. / 24)},                         // without the padding
+		{"mb1ic4ih8oc4oh8kh3ph1", 200, driver.Arithmetic{}, "2.0 % copy", 200 * (22. / 24) * (22. / 24)},                       // cannot be
+		{"mb1ic64ih8oc64oh8kh3ph1", 200, winograd, "54 % FMA", 50 * (22. / 24) * (22. / 24)},                                   // 6·6 instead of 4·4·9
+		{"mb1ic64ih9oc64oh9kh3ph1", 90, winograd, "43 % FMA", 90 * (18. / 27) * (18. / 27) * (25. / 27) * (25. / 27)},          // tiles overhang
+		{"mb1ic64ih24oc64oh24kh5ph2", 500, driver.Arithmetic{FFT: 16}, "76 % FMA", 500 * 512 * 4 / (120. * 120) * 0.95 * 0.95}, // 2·2 tiles
 		{"f16:mb1ic4ih8oc4oh8kh3ph1", 500, driver.Arithmetic{}, "2.0 % copy", 0},
 		{"f16:mb1ic4ih8oc4oh8kh3ph1", 180, driver.Arithmetic{Half: 8}, "90 % FMA", 180 * (22. / 24) * (22. / 24)},
 		{"f16:mb1ic4ih8oc4oh8kh3ph1", 180, driver.Arithmetic{Truncates: true}, "2.0 % copy", 180 * (22. / 24) * (22. / 24)}, // no peak

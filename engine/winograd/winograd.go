@@ -156,3 +156,53 @@ func floats(rows [][]*big.Rat) [][]float64 {
 	}
 	return f
 }
+
+// Operations are the additions and multiplications of the transforms of one tile of the source and of one of results, in two
+// dimensions: Bᵀ of T columns and T rows, Aᵀ of T columns and M rows. They are counted as kernels factor the matrices: the rows
+// of Bᵀ for x and −x are an even part plus and minus an odd one, and Aᵀ sees the sum or the difference of two such cells.
+func (t *Transform) Operations() (source, result int) {
+	last := t.T - 1
+	rows, columns := operations(t.BT[0])+operations(t.BT[last]), 0
+	for x := 1; x < last; x += 2 {
+		var parts [2][]*big.Rat
+		for j, c := range t.BT[x] {
+			parts[j%2] = append(parts[j%2], c)
+		}
+		rows += operations(parts[0]) + operations(parts[1]) + 2
+		columns += 2
+	}
+	for _, row := range t.AT {
+		terms := []*big.Rat{row[0], row[last]}
+		for x := 1; x < last; x += 2 {
+			terms = append(terms, row[x])
+		}
+		columns += operations(terms)
+	}
+	return 2 * t.T * rows, (t.T + t.M) * columns
+}
+
+// operations are those of a sum of cells times coefficients, of which a common one is multiplied by last.
+func operations(coefficients []*big.Rat) int {
+	var terms, products, common int
+	var first *big.Rat
+	for _, c := range coefficients {
+		if c.Sign() == 0 {
+			continue
+		}
+		size := new(big.Rat).Abs(c)
+		if first == nil {
+			first = size
+		}
+		terms++
+		if size.Cmp(big.NewRat(1, 1)) != 0 {
+			products++
+		}
+		if size.Cmp(first) == 0 {
+			common++
+		}
+	}
+	if common == terms {
+		products = min(products, 1)
+	}
+	return max(terms-1, 0) + products
+}

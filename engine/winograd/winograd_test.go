@@ -257,3 +257,20 @@ func TestBound(t *testing.T) {
 		}
 	}
 }
+
+// The operations are those of cpu/simd's transforms, counted by hand. Lavin and Gray have 32 and 24 for F(2×2, 3×3).
+func TestOperations(t *testing.T) {
+	for m, want := range map[int][2]int{
+		2: {2 * 4 * 4, (4 + 2) * 4},
+		4: {2 * 6 * 19, (6 + 4) * 13},
+		6: {2 * 8 * 40, (8 + 6) * 30},
+	} {
+		f, err := New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if source, result := f.Operations(); source != want[0] || result != want[1] {
+			t.Errorf("F(%d×%[1]d, 3×3): %d and %d operations, not %v", m, source, result, want)
+		}
+	}
+}
