@@ -89,9 +89,11 @@ func expectedFourier(isa simd.ISA, p *problem.Problem, t, several int) float64 {
 	return float64(p.Groups) * (c.start + parts/float64(several) + c.strip*float64(strips))
 }
 
-// worthFourier says whether transforms should be faster than the implicit product, by so much that it is worth their rounding.
+// worthFourier says whether transforms should be faster than the implicit product, by so much that it is worth their rounding. Of
+// fewer channels they were not, nor of eight by 3×3.
 func worthFourier(isa simd.ISA, p *problem.Problem, several int) bool {
-	if !fourier(p) {
+	const channels, products = 8, 16 * 9
+	if few := min(read(p), made(p)); !fourier(p) || few < channels || int64(few)*p.Taps() < products {
 		return false
 	}
 	t, least := fftTile(isa, p, several)

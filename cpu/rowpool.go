@@ -111,7 +111,7 @@ func newConvPool(d *Device, p *problem.Problem) *igemm {
 	conv, then := *p, p.ThenPool()
 	conv.Then = problem.Fusion{}
 	then.Type = problem.Types{} // of sums that are floats
-	ig := newIgemm(d, &conv, worthShifting(p))
+	ig := newIgemm(d, &conv, worthShifting(d.isa, p))
 	ig.narrows = false // as they are pooled
 	ig.made = convElems(p)
 	if sweeps(&then) && (then.Axes[2].Out >= fewColumns || slidesOver(&then)) {

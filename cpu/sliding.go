@@ -21,7 +21,8 @@ type slidingProduct struct {
 	from, to  int // channels of a group
 	in, out   int // positions of a plane
 	divisors  []float32
-	planes    int  // that a part of the work has
+	block     int  // channels that are made at once: 1, or 4 of each group
+	planes    int  // that a part of the work has, whole blocks
 	bands     int  // or parts of a plane
 	rows      int  // of results at a time
 	ahead     int  // rows of results later, for which the source is fetched meanwhile; 0: it is in a near cache
@@ -80,9 +81,15 @@ func newSliding(d *Device, l *lattice, n, groups, from, to int, kind simd.Window
 		return nil
 	}
 	s.pad = w.Top > 0 || w.Left > 0 || (w.OutH-1)*w.Stride-w.Top+w.K > w.InH || (w.OutW-1)*w.Stride-w.Left+w.K > w.InW
-	s.planes, s.bands = shares(n*groups*to, s.out, w.OutH, s.pool.Workers())
+	if s.block = 1; kind == simd.Weighted && s.slider.Fours() && to%4 == 0 {
+		s.block = 4
+	}
+	s.planes, s.bands = shares(n*groups*to/s.block, s.block*s.out, w.OutH, s.pool.Workers())
+	s.planes *= s.block
 	s.rows = w.OutH
 	switch band := max(1, bandElems/(w.InW*w.Stride)); {
+	case s.in > nearPlane && w.K <= w.Stride:
+		// Each row is read once: down the plane, strip by strip, where the processor itself sees what comes next.
 	case s.in > nearPlane:
 		s.rows = band
 		if w.K > w.Stride { // which reads rows twice
@@ -130,15 +137,18 @@ func (s *slidingProduct) scratch() int {
 
 func (s *slidingProduct) own() int { return lines(s.together*s.in) + lines(s.together*s.out) }
 
-// pack copies a group's weights wei[m][c][tap], in the order of rows.
+// pack copies a group's weights wei[m][c][tap], in the order of rows: to [block of m][c][tap][m in the block].
 func (s *slidingProduct) pack(packed, wei []float32, group int) {
 	to := packed[group*s.groupWeights():][:s.groupWeights()]
-	copy(to, wei)
-	if taps := s.slider.K * s.slider.K; s.reversed {
-		for i := range s.to * s.from {
-			of := to[i*taps:][:taps]
-			for i := range taps / 2 {
-				of[i], of[taps-1-i] = of[taps-1-i], of[i]
+	taps := s.slider.K * s.slider.K
+	for m := range s.to {
+		for c := range s.from {
+			for tap := range taps {
+				at := tap
+				if s.reversed {
+					at = taps - 1 - tap
+				}
+				to[((m/s.block*s.from+c)*taps+at)*s.block+m%s.block] = wei[(m*s.from+c)*taps+tap]
 			}
 		}
 	}
@@ -182,7 +192,7 @@ func (s *sliding) Do(worker, part int) {
 	rows := s.slider.OutH
 	y0, y1 := band*rows/s.bands, (band+1)*rows/s.bands
 	var h halfPlanes
-	for i := first; i < last; i++ {
+	for i := first; i < last; i += s.block {
 		channel := i % (s.groups * s.to)
 		taps := s.slider.K * s.slider.K
 		c := simd.Slide{Div: s.divisors}
@@ -193,38 +203,32 @@ func (s *sliding) Do(worker, part int) {
 			}
 			c.Src, c.Dst = h.wide[nth*s.in:][:s.in], h.made[nth*s.out:][:s.out]
 		} else {
-			c.Dst, c.Ahead, c.Past = s.target[i*s.out:][:s.out], s.ahead, s.past
+			c.Dst, c.Ahead, c.Past = s.target[i*s.out:][:s.block*s.out], s.ahead, s.past
 		}
 		biased := s.chain != nil
+		biases := noBiases
 		if biased {
-			c.Bias = float32(math.Copysign(0, -1)) // which changes nothing
 			if s.chain.bias != nil {
-				c.Bias = s.chain.bias[channel]
+				copy(biases[:s.block], s.chain.bias[channel:])
 			}
-			c.Lo, c.Hi = s.chain.lo, s.chain.hi
+			c.Bias, c.Lo, c.Hi = biases[0], s.chain.lo, s.chain.hi
 			c.Past = c.Past && s.chain.rest == nil
 		}
 		for y := y0; y < y1; y += s.rows {
 			end := min(y1, y+s.rows)
-			for k := range s.from {
-				switch w := &s.slider.Windows; {
-				case !s.halves.stay:
-					c.Src = s.source[(i/s.to*s.from+k)*s.in:][:s.in]
-				case s.together == 1:
-					h.widen(s.isa, w.InW, max(0, y*w.Stride-w.Top), min(w.InH, (end-1)*w.Stride-w.Top+w.K))
-				case nth == 0:
-					h.widen(s.isa, 1, 0, len(h.wide))
-				}
-				if s.kind == simd.Weighted {
-					c.Wei = s.packed[(channel*s.from+k)*taps:][:taps]
-				}
-				complete := k == s.from-1
-				c.Add, c.Biased, c.Clip = k > 0, biased && complete, biased && complete && s.chain.clips
-				s.slider.Rows(&c, y, end)
+			if s.block > 1 {
+				c.Src = s.source[i/s.to*s.from*s.in:][:s.from*s.in]
+				c.Wei = s.packed[channel*s.from*taps:][:s.block*s.from*taps]
+				c.Biased, c.Clip = biased, biased && s.chain.clips
+				s.slider.Four(&c, biases, y, end)
+			} else {
+				s.one(&c, &h, nth, i, biased, y, end)
 			}
 			if biased && s.chain.rest != nil {
-				at := y * s.slider.OutW
-				s.chain.rest.apply(i/(s.groups*s.to), channel, at, c.Dst[at:end*s.slider.OutW])
+				for k := range s.block {
+					at := y * s.slider.OutW
+					s.chain.rest.apply(i/(s.groups*s.to), channel+k, at, c.Dst[k*s.out:][at:end*s.slider.OutW])
+				}
 			}
 			switch {
 			case s.together == 1:
@@ -236,6 +240,35 @@ func (s *sliding) Do(worker, part int) {
 	}
 	if s.past {
 		s.slider.Fence()
+	}
+}
+
+// noBiases change nothing.
+var noBiases = func() (b [4]float32) {
+	for i := range b {
+		b[i] = float32(math.Copysign(0, -1))
+	}
+	return b
+}()
+
+// one computes rows of the results of one channel, source channel by source channel.
+func (s *sliding) one(c *simd.Slide, h *halfPlanes, nth, i int, biased bool, y, end int) {
+	channel, taps := i%(s.groups*s.to), s.slider.K*s.slider.K
+	for k := range s.from {
+		switch w := &s.slider.Windows; {
+		case !s.halves.stay:
+			c.Src = s.source[(i/s.to*s.from+k)*s.in:][:s.in]
+		case s.together == 1:
+			h.widen(s.isa, w.InW, max(0, y*w.Stride-w.Top), min(w.InH, (end-1)*w.Stride-w.Top+w.K))
+		case nth == 0:
+			h.widen(s.isa, 1, 0, len(h.wide))
+		}
+		if s.kind == simd.Weighted {
+			c.Wei = s.packed[(channel*s.from+k)*taps:][:taps]
+		}
+		complete := k == s.from-1
+		c.Add, c.Biased, c.Clip = k > 0, biased && complete, biased && complete && s.chain.clips
+		s.slider.Rows(c, y, end)
 	}
 }
 

@@ -36,6 +36,8 @@ func TestStripLayout(t *testing.T) {
 		"ldDst": {unsafe.Offsetof(x.ldDst), 88}, "finish": {unsafe.Offsetof(x.finish), 96},
 		"bias": {unsafe.Offsetof(x.bias), 104}, "limits": {unsafe.Offsetof(x.limits), 108},
 		"ahead": {unsafe.Offsetof(x.ahead), 120}, "past": {unsafe.Offsetof(x.past), 128},
+		"more": {unsafe.Offsetof(x.more), 136}, "from": {unsafe.Offsetof(x.from), 144}, "srcPlane": {unsafe.Offsetof(x.srcPlane), 152},
+		"dstPlane": {unsafe.Offsetof(x.dstPlane), 160}, "biases": {unsafe.Offsetof(x.biases), 168},
 	} {
 		if o[0] != o[1] {
 			t.Errorf("strip.%s is at %d, the kernels look at %d", name, o[0], o[1])

@@ -30,8 +30,9 @@ type Slider struct {
 	kind    WindowKind
 	live    int // rows of results that a row of the plane can be a part of
 	columns []column
+	fours   []column // of kernels that make four channels; nil: there are none
 	fence   func()
-	kernels []slideKernel
+	shape   slideKernels
 }
 
 // slideKernel computes columns of results. What fills a strip sees to it that all addresses exist.
@@ -42,6 +43,8 @@ type slideKernels struct {
 	kind      WindowKind
 	k, stride int
 	kernels   []slideKernel
+	fours     []slideKernel // of four channels from some
+	all       slideKernel   // for strips of as many vectors as there are kernels, whose cells all exist; nil: none
 }
 
 // strip is what such a kernel works on, see gen/windows.go. Distances are in bytes.
@@ -59,17 +62,24 @@ type strip struct {
 	limits             [2]float32
 	ahead              int // from a row to what is fetched into the cache meanwhile; 0: nothing
 	past               int // 1: whole aligned vectors are stored past the caches
+	more               int // strips to the right of this one, of kernels that know all their cells to exist
+	// Of fours: how many channels of the source there are, from channel to channel on either side, and the four biases.
+	from, srcPlane, dstPlane int
+	biases                   [4]float32
 }
 
 // masks are the lanes of the last vector that are stored, in [0][0], and those that exist of the i-th load of the first and
 // of the last vector, in [i+1]: bits of one word, or words.
 type masks [8][2][8]int32
 
-// column is some vectors of columns.
+// column is some vectors of columns: a strip, and those to the right of it that are as wide, if all their cells exist.
 type column struct {
 	x     int
+	step  int // from a strip to the next
+	more  int // strips
 	run   slideKernel
 	whole bool // vectors
+	all   bool // cells exist
 	masks masks
 }
 
@@ -80,8 +90,11 @@ func NewSlider(isa ISA, kind WindowKind, w Windows) *Slider {
 	k := kernelsOf(isa)
 	for _, s := range k.slides {
 		if s.kind == kind && s.k == w.K && s.stride == w.Stride {
-			out := &Slider{Windows: w, kind: kind, live: (w.K + w.Stride - 1) / w.Stride, kernels: s.kernels, fence: k.fence}
-			out.cut(k)
+			out := &Slider{Windows: w, kind: kind, live: (w.K + w.Stride - 1) / w.Stride, shape: s, fence: k.fence}
+			out.columns = out.cut(k, s.kernels, s.all)
+			if s.fours != nil {
+				out.fours = out.cut(k, s.fours, nil)
+			}
 			return out
 		}
 	}
@@ -100,30 +113,46 @@ func (s *Slider) exists(x, i, lane, lanes int) bool {
 // loads is how many loads a vector of results takes from a row.
 func (s *Slider) loads() int { return (s.K + s.Stride - 1) / s.Stride * s.Stride }
 
-// cut shares the columns out: of all vectors between the first and the last of a strip, every cell exists.
-func (s *Slider) cut(k *kernels) {
+// cut shares the columns out to kernels of more and more vectors: of all vectors between the first and the last of a strip, every
+// cell exists, and of those of the kernel all, if there is one.
+func (s *Slider) cut(k *kernels, kernels []slideKernel, all slideKernel) (columns []column) {
 	for x := 0; x < s.OutW; {
 		n, _ := k.vectors(s.OutW - x)
-		n = min(n, len(s.kernels))
+		n = min(n, len(kernels))
 		for v := 1; v < n-1; v++ {
-			for i := range s.loads() {
-				at := x + v*k.lanes
-				if !s.exists(at, i, 0, k.lanes) || !s.exists(at, i, k.lanes-1, k.lanes) {
-					n = v + 1
-				}
+			if !s.all(x+v*k.lanes, k.lanes) {
+				n = v + 1
 			}
 		}
-		c := column{x: x, run: s.kernels[n-1]}
-		c.whole = x+n*k.lanes <= s.OutW
-		c.masks[0][0] = firstLanes(k, min(k.lanes, s.OutW-x-(n-1)*k.lanes))
+		c := column{x: x, step: n * k.lanes, run: kernels[n-1]}
+		x += c.step
+		c.whole = x <= s.OutW
+		if c.whole && n == len(kernels) && all != nil && s.all(c.x, k.lanes) && s.all(x-k.lanes, k.lanes) {
+			if i := len(columns) - 1; i >= 0 && columns[i].all {
+				columns[i].more++
+				continue
+			}
+			c.run, c.all = all, true
+		}
+		c.masks[0][0] = firstLanes(k, min(k.lanes, s.OutW-x+k.lanes))
 		for i := range s.loads() {
-			for which, v := range []int{0, n - 1} {
-				c.masks[i+1][which] = k.mask(func(lane int) bool { return s.exists(x+v*k.lanes, i, lane, k.lanes) })
+			for which, at := range []int{c.x, x - k.lanes} {
+				c.masks[i+1][which] = k.mask(func(lane int) bool { return s.exists(at, i, lane, k.lanes) })
 			}
 		}
-		s.columns = append(s.columns, c)
-		x += n * k.lanes
+		columns = append(columns, c)
 	}
+	return columns
+}
+
+// all says that the vector at column x has all cells.
+func (s *Slider) all(x, lanes int) bool {
+	for i := range s.loads() {
+		if !s.exists(x, i, 0, lanes) || !s.exists(x, i, lanes-1, lanes) {
+			return false
+		}
+	}
+	return true
 }
 
 // mask is the lanes for which is is true.
@@ -164,47 +193,83 @@ func (s *Slider) Rows(c *Slide, y0, y1 int) {
 	if y0 >= y1 || s.OutW == 0 {
 		return
 	}
-	t := strips.Get().(*strip)
+	t := s.strip(c, y0, y1)
 	src, dst := c.Src[:s.InH*s.InW], c.Dst[:s.OutH*s.OutW]
-	t.ldSrc, t.ldDst = 4*s.InW, 4*s.OutW
-	top := y0*s.Stride - s.Top
 	if len(src) > 0 {
 		t.src = &src[0]
-		t.end = max(0, min(s.InH, (y1-1)*s.Stride-s.Top+s.K))
+	} else {
+		t.end = 0
 	}
 	if s.kind == Weighted || s.kind == Gradient {
 		t.wei = &c.Wei[:s.K*s.K][0]
 	}
-	t.bias, t.limits = c.Bias, [2]float32{c.Lo, c.Hi}
+	t.bias = c.Bias
 	if c.Add {
 		t.finish |= addsUp
 	}
+	for i := range s.columns {
+		at := s.begin(t, c, &s.columns[i], dst, y0, y1)
+		if s.kind == Gradient {
+			t.skip = y1 - y0
+		}
+		if s.kind == Averaged {
+			t.div = &c.Div[:len(dst)][at]
+		}
+		s.columns[i].run(t)
+	}
+	*t = strip{}
+	strips.Put(t)
+}
+
+// Fours says whether Four computes windows.
+func (s *Slider) Fours() bool { return s.fours != nil }
+
+// Four computes rows y0 to y1−1 of the results of four channels, side by side in c.Dst as those of the source are in c.Src: sums
+// over all of these. Wei has the weights of each of them, tap by tap for all four. Of c, Bias and Add are not used.
+func (s *Slider) Four(c *Slide, biases [4]float32, y0, y1 int) {
+	in, out := s.InH*s.InW, s.OutH*s.OutW
+	if y0 >= y1 || s.OutW == 0 || in == 0 {
+		return
+	}
+	t := s.strip(c, y0, y1)
+	t.from, t.srcPlane, t.dstPlane = len(c.Src)/in, 4*in, 4*out
+	t.src, t.wei, t.biases = &c.Src[0], &c.Wei[:t.from*s.K*s.K*4][0], biases
+	for i := range s.fours {
+		s.begin(t, c, &s.fours[i], c.Dst[:4*out], y0, y1)
+		t.past = 0
+		s.fours[i].run(t)
+	}
+	*t = strip{}
+	strips.Put(t)
+}
+
+// strip is one that rows y0 to y1−1 of all columns begin with.
+func (s *Slider) strip(c *Slide, y0, y1 int) *strip {
+	t := strips.Get().(*strip)
+	t.ldSrc, t.ldDst = 4*s.InW, 4*s.OutW
+	t.end = max(0, min(s.InH, (y1-1)*s.Stride-s.Top+s.K))
+	t.ahead, t.limits = c.Ahead*s.Stride*t.ldSrc, [2]float32{c.Lo, c.Hi}
 	if c.Biased || c.Clip {
 		t.finish |= biasByRow
 	}
 	if c.Clip {
 		t.finish |= clipped
 	}
-	for i := range s.columns {
-		col := &s.columns[i]
-		t.start, t.row = 4*(top*s.InW+col.x*s.Stride-s.Left), top
-		t.steps, t.skip = y1-y0+s.live-1, s.live-1
-		if s.kind == Gradient {
-			t.skip = y1 - y0
-		}
-		at := y0*s.OutW + col.x
-		t.dst = &dst[at]
-		if s.kind == Averaged {
-			t.div = &c.Div[:len(dst)][at]
-		}
-		t.masks, t.ahead, t.past = &col.masks, c.Ahead*s.Stride*t.ldSrc, 0
-		if c.Past && col.whole && (t.ldDst|int(uintptr(unsafe.Pointer(t.dst))))%64 == 0 {
-			t.past = 1
-		}
-		col.run(t)
+	return t
+}
+
+// begin sets what is a column's own, and returns where its results begin in dst.
+func (s *Slider) begin(t *strip, c *Slide, col *column, dst []float32, y0, y1 int) (at int) {
+	top := y0*s.Stride - s.Top
+	t.start, t.row = 4*(top*s.InW+col.x*s.Stride-s.Left), top
+	t.steps, t.skip = y1-y0+s.live-1, s.live-1
+	at = y0*s.OutW + col.x
+	t.dst = &dst[at]
+	t.masks, t.past, t.more = &col.masks, 0, col.more
+	if c.Past && col.whole && (t.ldDst|4*col.step|int(uintptr(unsafe.Pointer(t.dst))))%64 == 0 {
+		t.past = 1
 	}
-	*t = strip{}
-	strips.Put(t)
+	return at
 }
 
 // Fence has all goroutines see what Rows stored past the caches, once they see what is stored after Fence.

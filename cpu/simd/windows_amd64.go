@@ -22,6 +22,11 @@ func weigh5123x1x3(t *strip)
 //go:noescape
 func weigh5123x1x4(t *strip)
 
+// weigh5123x1x4all is windows of 3×3, stride 1, on 64 lanes of each strip.
+//
+//go:noescape
+func weigh5123x1x4all(t *strip)
+
 // weigh5125x1x1 is windows of 5×5, stride 1, on up to 16 lanes.
 //
 //go:noescape
@@ -42,6 +47,11 @@ func weigh5125x1x3(t *strip)
 //go:noescape
 func weigh5125x1x4(t *strip)
 
+// weigh5125x1x4all is windows of 5×5, stride 1, on 64 lanes of each strip.
+//
+//go:noescape
+func weigh5125x1x4all(t *strip)
+
 // weigh5127x1x1 is windows of 7×7, stride 1, on up to 16 lanes.
 //
 //go:noescape
@@ -56,6 +66,11 @@ func weigh5127x1x2(t *strip)
 //
 //go:noescape
 func weigh5127x1x3(t *strip)
+
+// weigh5127x1x3all is windows of 7×7, stride 1, on 48 lanes of each strip.
+//
+//go:noescape
+func weigh5127x1x3all(t *strip)
 
 // weigh5123x2x1 is windows of 3×3, stride 2, on up to 16 lanes.
 //
@@ -77,6 +92,11 @@ func weigh5123x2x3(t *strip)
 //go:noescape
 func weigh5123x2x4(t *strip)
 
+// weigh5123x2x4all is windows of 3×3, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func weigh5123x2x4all(t *strip)
+
 // weigh5125x2x1 is windows of 5×5, stride 2, on up to 16 lanes.
 //
 //go:noescape
@@ -96,6 +116,11 @@ func weigh5125x2x3(t *strip)
 //
 //go:noescape
 func weigh5125x2x4(t *strip)
+
+// weigh5125x2x4all is windows of 5×5, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func weigh5125x2x4all(t *strip)
 
 // grad5123x1x1 is windows of 3×3, stride 1, on up to 16 lanes.
 //
@@ -162,6 +187,11 @@ func sum5123x1x3(t *strip)
 //go:noescape
 func sum5123x1x4(t *strip)
 
+// sum5123x1x4all is windows of 3×3, stride 1, on 64 lanes of each strip.
+//
+//go:noescape
+func sum5123x1x4all(t *strip)
+
 // sum5123x2x1 is windows of 3×3, stride 2, on up to 16 lanes.
 //
 //go:noescape
@@ -181,6 +211,11 @@ func sum5123x2x3(t *strip)
 //
 //go:noescape
 func sum5123x2x4(t *strip)
+
+// sum5123x2x4all is windows of 3×3, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func sum5123x2x4all(t *strip)
 
 // sum5122x2x1 is windows of 2×2, stride 2, on up to 16 lanes.
 //
@@ -202,6 +237,11 @@ func sum5122x2x3(t *strip)
 //go:noescape
 func sum5122x2x4(t *strip)
 
+// sum5122x2x4all is windows of 2×2, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func sum5122x2x4all(t *strip)
+
 // most5123x1x1 is windows of 3×3, stride 1, on up to 16 lanes.
 //
 //go:noescape
@@ -221,6 +261,11 @@ func most5123x1x3(t *strip)
 //
 //go:noescape
 func most5123x1x4(t *strip)
+
+// most5123x1x4all is windows of 3×3, stride 1, on 64 lanes of each strip.
+//
+//go:noescape
+func most5123x1x4all(t *strip)
 
 // most5123x2x1 is windows of 3×3, stride 2, on up to 16 lanes.
 //
@@ -242,6 +287,11 @@ func most5123x2x3(t *strip)
 //go:noescape
 func most5123x2x4(t *strip)
 
+// most5123x2x4all is windows of 3×3, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func most5123x2x4all(t *strip)
+
 // most5122x2x1 is windows of 2×2, stride 2, on up to 16 lanes.
 //
 //go:noescape
@@ -261,6 +311,21 @@ func most5122x2x3(t *strip)
 //
 //go:noescape
 func most5122x2x4(t *strip)
+
+// most5122x2x4all is windows of 2×2, stride 2, on 64 lanes of each strip.
+//
+//go:noescape
+func most5122x2x4all(t *strip)
+
+// four5123x1 is windows of 3×3 of some channels, four results of each, on up to 16 lanes.
+//
+//go:noescape
+func four5123x1(t *strip)
+
+// four5123x2 is windows of 3×3 of some channels, four results of each, on up to 32 lanes.
+//
+//go:noescape
+func four5123x2(t *strip)
 
 // rowMeans512 is the sums of rows of any length, each divided by the same.
 //
@@ -282,6 +347,11 @@ func weigh2563x1x2(t *strip)
 //go:noescape
 func weigh2563x1x3(t *strip)
 
+// weigh2563x1x3all is windows of 3×3, stride 1, on 24 lanes of each strip.
+//
+//go:noescape
+func weigh2563x1x3all(t *strip)
+
 // weigh2565x1x1 is windows of 5×5, stride 1, on up to 8 lanes.
 //
 //go:noescape
@@ -292,10 +362,20 @@ func weigh2565x1x1(t *strip)
 //go:noescape
 func weigh2565x1x2(t *strip)
 
+// weigh2565x1x2all is windows of 5×5, stride 1, on 16 lanes of each strip.
+//
+//go:noescape
+func weigh2565x1x2all(t *strip)
+
 // weigh2567x1x1 is windows of 7×7, stride 1, on up to 8 lanes.
 //
 //go:noescape
 func weigh2567x1x1(t *strip)
+
+// weigh2567x1x1all is windows of 7×7, stride 1, on 8 lanes of each strip.
+//
+//go:noescape
+func weigh2567x1x1all(t *strip)
 
 // weigh2563x2x1 is windows of 3×3, stride 2, on up to 8 lanes.
 //
@@ -312,6 +392,11 @@ func weigh2563x2x2(t *strip)
 //go:noescape
 func weigh2563x2x3(t *strip)
 
+// weigh2563x2x3all is windows of 3×3, stride 2, on 24 lanes of each strip.
+//
+//go:noescape
+func weigh2563x2x3all(t *strip)
+
 // weigh2565x2x1 is windows of 5×5, stride 2, on up to 8 lanes.
 //
 //go:noescape
@@ -321,6 +406,11 @@ func weigh2565x2x1(t *strip)
 //
 //go:noescape
 func weigh2565x2x2(t *strip)
+
+// weigh2565x2x2all is windows of 5×5, stride 2, on 16 lanes of each strip.
+//
+//go:noescape
+func weigh2565x2x2all(t *strip)
 
 // grad2563x1x1 is windows of 3×3, stride 1, on up to 8 lanes.
 //
@@ -347,6 +437,11 @@ func sum2563x1x2(t *strip)
 //go:noescape
 func sum2563x1x3(t *strip)
 
+// sum2563x1x3all is windows of 3×3, stride 1, on 24 lanes of each strip.
+//
+//go:noescape
+func sum2563x1x3all(t *strip)
+
 // sum2563x2x1 is windows of 3×3, stride 2, on up to 8 lanes.
 //
 //go:noescape
@@ -361,6 +456,11 @@ func sum2563x2x2(t *strip)
 //
 //go:noescape
 func sum2563x2x3(t *strip)
+
+// sum2563x2x3all is windows of 3×3, stride 2, on 24 lanes of each strip.
+//
+//go:noescape
+func sum2563x2x3all(t *strip)
 
 // sum2562x2x1 is windows of 2×2, stride 2, on up to 8 lanes.
 //
@@ -377,6 +477,11 @@ func sum2562x2x2(t *strip)
 //go:noescape
 func sum2562x2x3(t *strip)
 
+// sum2562x2x3all is windows of 2×2, stride 2, on 24 lanes of each strip.
+//
+//go:noescape
+func sum2562x2x3all(t *strip)
+
 // most2563x1x1 is windows of 3×3, stride 1, on up to 8 lanes.
 //
 //go:noescape
@@ -391,6 +496,11 @@ func most2563x1x2(t *strip)
 //
 //go:noescape
 func most2563x1x3(t *strip)
+
+// most2563x1x3all is windows of 3×3, stride 1, on 24 lanes of each strip.
+//
+//go:noescape
+func most2563x1x3all(t *strip)
 
 // most2563x2x1 is windows of 3×3, stride 2, on up to 8 lanes.
 //
@@ -407,6 +517,11 @@ func most2563x2x2(t *strip)
 //go:noescape
 func most2563x2x3(t *strip)
 
+// most2563x2x3all is windows of 3×3, stride 2, on 24 lanes of each strip.
+//
+//go:noescape
+func most2563x2x3all(t *strip)
+
 // most2562x2x1 is windows of 2×2, stride 2, on up to 8 lanes.
 //
 //go:noescape
@@ -421,6 +536,16 @@ func most2562x2x2(t *strip)
 //
 //go:noescape
 func most2562x2x3(t *strip)
+
+// most2562x2x3all is windows of 2×2, stride 2, on 24 lanes of each strip.
+//
+//go:noescape
+func most2562x2x3all(t *strip)
+
+// four2563x1 is windows of 3×3 of some channels, four results of each, on up to 8 lanes.
+//
+//go:noescape
+func four2563x1(t *strip)
 
 // rowMeans256 is the sums of rows of any length, each divided by the same.
 //

@@ -55,11 +55,14 @@ func TestSliders(t *testing.T) {
 		return v
 	}
 	for _, isa := range Supported() {
-		ran := map[string]bool{}
+		ran, follow := map[string]bool{}, map[string]bool{}
 		for range 4000 {
 			w := Windows{K: []int{2, 3, 5, 7}[r.IntN(4)], Stride: 1 + r.IntN(2), InH: 1 + r.IntN(20), InW: 1 + r.IntN(90)}
-			if r.IntN(4) == 0 {
+			switch r.IntN(8) {
+			case 0, 1:
 				w.InW = 128 // rows of whole cache lines
+			case 2:
+				w.InW = 300 + r.IntN(300) // several strips
 			}
 			w.Top, w.Left = r.IntN(w.K)-r.IntN(2), r.IntN(w.K)-r.IntN(2)
 			w.OutH = max(1, (w.InH+w.Top+r.IntN(w.K)-w.K)/w.Stride+1)
@@ -69,7 +72,11 @@ func TestSliders(t *testing.T) {
 			if s == nil {
 				continue
 			}
-			ran[fmt.Sprint(kind, w.K, w.Stride)] = true
+			shape := fmt.Sprint(kind, w.K, w.Stride)
+			ran[shape] = true
+			for _, c := range s.columns {
+				follow[shape] = follow[shape] || c.more > 0
+			}
 			c := &Slide{Src: small(w.InH * w.InW), Wei: small(w.K * w.K), Div: small(w.OutH * w.OutW), Bias: 1, Lo: -4, Hi: float32(5 + 77*r.IntN(2)),
 				Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0, Add: r.IntN(3) == 0,
 				Ahead: r.IntN(2), Past: r.IntN(2) == 0}
@@ -106,6 +113,11 @@ func TestSliders(t *testing.T) {
 		if want := len(kernelsOf(isa).slides); len(ran) != want {
 			t.Errorf("%s: %d of %d kinds of windows ran", isa, len(ran), want)
 		}
+		for _, k := range kernelsOf(isa).slides {
+			if shape := fmt.Sprint(k.kind, k.k, k.stride); (k.all != nil) != follow[shape] {
+				t.Errorf("%s %s: strips after strips: %v, a kernel for them: %v", isa, shape, follow[shape], k.all != nil)
+			}
+		}
 	}
 }
 
@@ -136,6 +148,65 @@ func checkGradient(t *testing.T, isa ISA, s *Slider, c *Slide, diff []float32, y
 func fillWith(v []float32, x float32) {
 	for i := range v {
 		v[i] = x
+	}
+}
+
+// Four is the sum of what Rows makes of each channel of the source.
+func TestFour(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	small := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.IntN(7) - 3)
+		}
+		return v
+	}
+	for _, isa := range Supported() {
+		ran := 0
+		for range 1000 {
+			w := Windows{K: 3, Stride: 1, Top: r.IntN(4) - 1, Left: r.IntN(4) - 1, InH: 1 + r.IntN(12), InW: 1 + r.IntN(90)}
+			w.OutH, w.OutW = max(1, w.InH+w.Top+r.IntN(3)-2), max(1, w.InW+w.Left+r.IntN(3)-2)
+			s := NewSlider(isa, Weighted, w)
+			if s == nil || !s.Fours() {
+				continue
+			}
+			ran++
+			in, out, from := w.InH*w.InW, w.OutH*w.OutW, 1+r.IntN(5)
+			c := &Slide{Src: small(from * in), Wei: small(from * 9 * 4), Biased: r.IntN(2) == 0, Clip: r.IntN(3) == 0, Lo: -20, Hi: 20, Ahead: r.IntN(2)}
+			biases := [4]float32{1, -2, 3, -4}
+			y0 := r.IntN(w.OutH)
+			y1 := y0 + 1 + r.IntN(w.OutH-y0)
+			const guard = 40
+			c.Dst = make([]float32, 4*out+guard)
+			fillWith(c.Dst, 77)
+			s.Four(c, biases, y0, y1)
+			for i, got := range c.Dst {
+				o, y, x := i/out, i%out/w.OutW, i%w.OutW
+				want := float32(77)
+				if o < 4 && y >= y0 && y < y1 {
+					want = 0
+					for k := range from {
+						one := &Slide{Src: c.Src[k*in:][:in], Wei: make([]float32, 9)}
+						for tap := range one.Wei {
+							one.Wei[tap] = c.Wei[(k*9+tap)*4+o]
+						}
+						want += naive(&w, Weighted, one, y, x)
+					}
+					if c.Biased || c.Clip {
+						want += biases[o]
+					}
+					if c.Clip {
+						want = limit(want, c.Lo, c.Hi)
+					}
+				}
+				if got != want {
+					t.Fatalf("%s %+v rows %d to %d, %d channels: (%d, %d, %d) is %v, not %v", isa, w, y0, y1, from, o, y, x, got, want)
+				}
+			}
+		}
+		if fast := kernelsOf(isa).slides != nil; fast != (ran > 0) {
+			t.Errorf("%s: %d ran", isa, ran)
+		}
 	}
 }
 

@@ -27,6 +27,12 @@ const (
 	stripLimit = 108
 	stripAhead = 120
 	stripPast  = 128
+	stripMore  = 136
+	// of fours
+	stripFrom     = 144
+	stripSrcPlane = 152
+	stripDstPlane = 160
+	stripBiases   = 168
 )
 
 // registers of the kernels of windows.
@@ -78,9 +84,13 @@ func slides(a asm) {
 				most = w.thin
 			}
 			for nv := 1; nv <= most; nv++ {
-				a.slide(s, w, nv)
+				a.slide(s, w, nv, false)
+			}
+			if most > 0 && w.kind != "grad" {
+				a.slide(s, w, most, true)
 			}
 		}
+		a.fours(s, map[int]int{512: 2, 256: 1}[s.bits])
 		a.rowMeans(s)
 	}
 	a.Function("storeFence")
@@ -97,8 +107,9 @@ type slide struct {
 	isa
 	window
 	nv   int
-	live int // rows of results that a row of the source can be a part of
-	free int // the first vector register that is not used
+	all  bool // all columns exist, and those of the strips to the right that follow
+	live int  // rows of results that a row of the source can be a part of
+	free int  // the first vector register that is not used
 	// Vector registers: single ones, and lists of nv.
 	even, odd, low, w, mask, nan, x, y, h int
 	xs, odds                              int
@@ -118,24 +129,24 @@ func (a asm) stripFunc(name, doc string) {
 	a.Load(a.Param("t"), winStrip)
 }
 
-func (a asm) slide(s isa, w window, nv int) {
-	k := &slide{asm: a, isa: s, window: w, nv: nv, live: (w.kh + w.stride - 1) / w.stride, weights: -1}
+func (a asm) slide(s isa, w window, nv int, all bool) {
+	k := &slide{asm: a, isa: s, window: w, nv: nv, all: all, live: (w.kh + w.stride - 1) / w.stride, weights: -1}
 	name := fmt.Sprintf("%s%d%dx%dx%d", w.kind, s.bits, w.kh, w.stride, nv)
-	a.stripFunc(name, fmt.Sprintf("%s is windows of %d×%d, stride %d, on up to %d lanes.", name, w.kh, w.kw, w.stride, nv*s.lanes))
-	for _, f := range []struct {
-		to   reg.Register
-		from int
-	}{
-		{winAt, stripSrc}, {winDst, stripDst}, {winWei, stripWei}, {winDiv, stripDiv}, {winMasks, stripMasks},
-		{winRow, stripRow}, {winEnd, stripEnd}, {winSteps, stripSteps}, {winLdSrc, stripLdSrc}, {winLdDst, stripLdDst},
-	} {
-		a.MOVQ(at(winStrip, f.from), f.to)
+	lanes := fmt.Sprintf("on up to %d lanes", nv*s.lanes)
+	if all {
+		name, lanes = name+"all", fmt.Sprintf("on %d lanes of each strip", nv*s.lanes)
 	}
-	a.ADDQ(at(winStrip, stripStart), winAt)
+	a.stripFunc(name, fmt.Sprintf("%s is windows of %d×%d, stride %d, %s.", name, w.kh, w.kw, w.stride, lanes))
+	k.loadFields(stripField{winWei, stripWei}, stripField{winMasks, stripMasks}, stripField{winEnd, stripEnd},
+		stripField{winLdSrc, stripLdSrc}, stripField{winLdDst, stripLdDst})
 	k.registers()
 	if s.bits == 256 && k.free > 16 || k.free > 32 {
 		panic(name + " needs more registers than there are")
 	}
+	a.Label("strip")
+	k.loadFields(stripField{winAt, stripSrc}, stripField{winDst, stripDst}, stripField{winDiv, stripDiv}, stripField{winRow, stripRow},
+		stripField{winSteps, stripSteps})
+	a.ADDQ(at(winStrip, stripStart), winAt)
 	for m := range k.live {
 		k.clear(m)
 	}
@@ -176,8 +187,39 @@ func (a asm) slide(s isa, w window, nv int) {
 	if w.kind == "grad" {
 		k.addWeights()
 	}
+	if k.all {
+		k.nextStrip()
+	}
 	a.VZEROUPPER()
 	a.RET()
+}
+
+// stripField is a field of the strip that a register is to have.
+type stripField struct {
+	to   reg.Register
+	from int
+}
+
+func (k *slide) loadFields(fields ...stripField) {
+	for _, f := range fields {
+		k.MOVQ(at(winStrip, f.from), f.to)
+	}
+}
+
+// nextStrip goes on with the strip to the right, if there are more.
+func (k *slide) nextStrip() {
+	k.SUBQ(operand.Imm(1), at(winStrip, stripMore))
+	k.JL(operand.LabelRef("done"))
+	wide := uint64(k.nv * k.bits / 8)
+	k.MOVQ(at(winStrip, stripSteps), reg.RAX)
+	k.ADDQ(reg.RAX, at(winStrip, stripSkip)) // which has counted down
+	k.ADDQ(operand.U32(uint64(k.stride)*wide), at(winStrip, stripStart))
+	k.ADDQ(operand.U32(wide), at(winStrip, stripDst))
+	if k.kind == "sum" {
+		k.ADDQ(operand.U32(wide), at(winStrip, stripDiv))
+	}
+	k.JMP(operand.LabelRef("strip"))
+	k.Label("done")
 }
 
 // loadRow loads the next row of dst, of as many as skip says.
@@ -270,13 +312,16 @@ func (k *slide) clear(m int) {
 
 // load is element n·lanes of the v-th vector, from the current row's column on; where it does not exist, 0 or −∞. Whether
 // all do not is known of the first and the last vector only.
-func (k *slide) load(v, half, column, to int) {
+func (k *slide) load(v, half, column, to int) { k.loadAt(winAt, v, half, column, to) }
+
+// loadAt is load from a row that is elsewhere.
+func (k *slide) loadAt(row reg.Register, v, half, column, to int) {
 	bytes := k.bits / 8
-	m := at(winAt, (k.stride*v+half)*bytes+4*column)
+	m := at(row, (k.stride*v+half)*bytes+4*column)
 	which := 0
 	switch {
-	case v == 0:
-	case v == k.nv-1:
+	case v == 0 && !k.all:
+	case v == k.nv-1 && !k.all:
 		which = 1
 	default:
 		k.VMOVUPS(m, k.vec(to))
@@ -451,7 +496,7 @@ func (k *slide) finish() {
 func (k *slide) loadStored(base reg.Register, v, to int) {
 	m := at(base, v*k.bits/8)
 	switch {
-	case v < k.nv-1:
+	case v < k.nv-1 || k.all:
 		k.VMOVUPS(m, k.vec(to))
 	case k.bits == 512:
 		k.KMOVW(at(winMasks, 0), reg.K1)
@@ -470,7 +515,7 @@ func (k *slide) store() {
 	for v := range k.nv {
 		c, m := k.acc(last, v), at(winDst, v*k.bits/8)
 		switch {
-		case v < k.nv-1:
+		case v < k.nv-1 || k.all:
 			k.VMOVUPS(c, m)
 		case k.bits == 512:
 			k.KMOVW(at(winMasks, 0), reg.K1)
