@@ -3,7 +3,9 @@
 // [Cut] divides a problem into tiles: problems of their own, each with the boxes of the whole's tensors that it reads and
 // writes. It cuts along batch, groups (channels, where there are no weights), output channels and space. A tile's source
 // has the halo that its windows reach, and paddings of its own, such that every window covers the cells it covers in the
-// whole. Where the whole sums over what is cut (batch and space of a gradient of weights, and, where nothing else is left
+// whole. Gradients of poolings, and those by a source whose padding is made of its own cells, are computed on whole windows, and a
+// part of them is kept. A part of an unpooling's plane has the windows that reach it: an index that points elsewhere is refused.
+// Where the whole sums over what is cut (batch and space of a gradient of weights, and, where nothing else is left
 // to cut, input channels) tiles are partial sums: the host adds them in f32 (integers: s32) in the order of the tiles,
 // and rounds f16 results once, at the end. In exact mode a tiled result is the whole's, bit for bit.
 //

@@ -28,7 +28,7 @@ func runs(first, n, size int, mode problem.PadMode) []run {
 		case mode == problem.Replicate:
 			x = min(max(x, 0), size-1)
 		case mode == problem.Circular:
-			x = (x + size) % size
+			x = (x%size + size) % size
 		}
 		if last := len(list) - 1; last >= 0 && list[last].from+list[last].size == x {
 			list[last].size++

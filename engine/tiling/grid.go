@@ -56,7 +56,7 @@ func gathers(p *problem.Problem) bool {
 	switch p.Op {
 	case problem.Deconv:
 		return backward || p.Dir == problem.BackwardWeights
-	case problem.Col2im:
+	case problem.Col2im, problem.Unpool:
 		return backward
 	}
 	return !backward
@@ -92,7 +92,7 @@ func newGrid(p problem.Problem) *grid {
 		if p.Fused() {
 			e.size = p.Then.Axes[i].Out
 		}
-		e.cut = g.spatial(i)
+		e.cut, e.late = g.spatial(i), p.Op == problem.Unpool // whose indices may point anywhere in a plane
 		e.sum = toWeights
 		if p.Adaptive { // windows are the whole's again where a tile begins with the same remainder, which is 0
 			e.unit = e.size / gcd(p.Axes[i].In, p.Axes[i].Out)
@@ -121,10 +121,10 @@ func newGrid(p problem.Problem) *grid {
 func (g *grid) spatial(i int) bool {
 	p := &g.p
 	switch {
-	case i < 3-p.Rank || p.Op == problem.Unpool: // an index may point anywhere
+	case i < 3-p.Rank:
 		return false
-	case p.PadMode != problem.Zeros && p.Dir == problem.BackwardData: // what lies outside adds to far away cells
-		return false
+	case p.PadMode == problem.Circular && p.Dir == problem.BackwardData: // what lies outside adds to far away cells
+		return g.windows(i).round()
 	case p.Op == problem.Im2col || p.Op == problem.Col2im: // a column's positions are one run of memory
 		return i == 3-p.Rank
 	}
@@ -143,7 +143,7 @@ func (g *grid) windows(i int) windows {
 
 // padded says whether tiles read a source that has its padding already, because a padding mode's cells lie elsewhere.
 func (g *grid) padded() bool {
-	if g.p.PadMode == problem.Zeros {
+	if g.p.PadMode == problem.Zeros || g.folds() {
 		return false
 	}
 	for _, e := range g.of[axis0:] {
@@ -152,6 +152,11 @@ func (g *grid) padded() bool {
 		}
 	}
 	return false
+}
+
+// folds says whether what the padding's cells would get is added to the cells that they are made of.
+func (g *grid) folds() bool {
+	return g.p.PadMode != problem.Zeros && g.p.Dir == problem.BackwardData
 }
 
 // place is an axis of a tile.
@@ -194,6 +199,10 @@ func (g *grid) axis(i int, s span) place {
 		if x = w.reach(o); p.Op == problem.Deform { // offsets lead anywhere
 			x = span{0, w.image}
 		}
+	case g.folds():
+		o, x = w.folded(s, p.PadMode)
+	case p.Op == problem.Unpool:
+		o, x = w.landing(s), s
 	default:
 		o, x = w.touching(s), s
 		if p.Op == problem.Pool { // whole windows, for their divisors and their greatest cells
@@ -201,7 +210,9 @@ func (g *grid) axis(i int, s span) place {
 			x = span{min(x.from, r.from), max(x.to, r.to)}
 		}
 	}
-	pl.axis = w.part(o, x)
+	if pl.axis = w.part(o, x); g.folds() {
+		pl.axis.PadR = max(0, pl.axis.PadR) // cells after the last window are no negative padding, which goes with zeros only
+	}
 	pl.in, pl.out, pl.keep = x, o, s
 	if w.swapped {
 		pl.in, pl.out = o, x

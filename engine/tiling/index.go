@@ -15,6 +15,14 @@ type reindex struct {
 	n, c           int   // the tile's first image and channel
 	plane          int64 // cells of the whole's planes
 	layout         problem.Layout
+	own            []ownWindows // of unpooling
+}
+
+// ownWindows are the windows that an unpooling's indices point from, along an axis that is cut.
+type ownWindows struct {
+	windows
+	first int // the tile's
+	cut   bool
 }
 
 func newReindex(p *problem.Problem, t *Tile) *reindex {
@@ -22,6 +30,7 @@ func newReindex(p *problem.Problem, t *Tile) *reindex {
 	for i, a := range p.Spatial() {
 		b, pl := t.Problem.Spatial()[i], t.places[3-p.Rank+i]
 		if p.Op == problem.Unpool { // its large side is dst
+			x.own = append(x.own, ownWindows{axisOf(p.Op, a), pl.in.from, b.In != a.In || b.Out != a.Out})
 			x.wholeIn, x.local, x.from = append(x.wholeIn, a.Out), append(x.local, b.Out), append(x.from, pl.out.from)
 			x.plane *= int64(a.Out)
 			continue
@@ -76,9 +85,25 @@ func (x *reindex) toWhole(ind []int32, size []int) {
 	}
 }
 
-// toTile translates what the tile reads. Those that point outside of the tile become −1, which kernels ignore: to a
-// pooling's gradient they say that their window's cell is another tile's. Unpooling may not meet any, as only the planes
-// are cut.
+// points says whether an unpooling's element i points into its own window along the axes that are cut, as tiles have what their windows
+// reach: what a pooling wrote does.
+func (x *reindex) points(i int, size, cell []int) bool {
+	if x.layout == problem.NHWC {
+		i /= size[len(size)-1]
+	}
+	for k := len(x.own) - 1; k >= 0; k-- {
+		w, n := x.own[k], x.tile.Spatial()[k].In
+		o := w.first + i%n
+		if w.cut && (cell[k] < w.start(o) || cell[k] >= w.end(o)) {
+			return false
+		}
+		i /= n
+	}
+	return true
+}
+
+// toTile translates what the tile reads. Those that point outside of the tile become −1, which kernels ignore: they say that their
+// window's cell is another tile's.
 func (x *reindex) toTile(ind []int32, size []int) error {
 	cell := make([]int, len(x.local))
 	most := x.plane
@@ -110,6 +135,9 @@ func (x *reindex) toTile(ind []int32, size []int) error {
 				cell[k] = int(at % int64(x.wholeIn[k]))
 				at /= int64(x.wholeIn[k])
 			}
+		}
+		if x.own != nil && !x.points(i, size, cell) {
+			return fmt.Errorf("%w: index %d does not point into its own window, as tiles of a plane need it: whole planes need more memory", driver.ErrUnsupported, v)
 		}
 		local, inside := 0, true
 		for k := range cell {

@@ -12,10 +12,10 @@ type Tile struct {
 	Index   int
 	Problem problem.Problem // of the part
 	// Boxes are the parts of the whole's tensors that are the tile's, by role. Those of constants and inputs have the shape
-	// of Problem's tensors. With a padding mode the source's may reach beyond its tensor: those cells are the mode's.
+	// of Problem's tensors. With a padding mode an input's may reach beyond its tensor: those cells are the mode's.
 	Boxes [problem.Roles]Box
-	// Keep is the cell of Problem's first output at which its Boxes begins. Gradients of poolings are computed on whole
-	// windows, and a part of them is kept.
+	// Keep is the cell of Problem's first output at which its Boxes begins. Gradients of poolings, and by sources whose padding
+	// has a mode, are computed on whole windows, and a part of them is kept.
 	Keep []int
 	// Part and Parts number partial sums: Parts of them make one box.
 	Part, Parts int
@@ -240,13 +240,13 @@ func (g *grid) shifted(at []int) []int {
 	return at
 }
 
-// keep narrows the box of a pooling's gradient to what the tile is for.
+// keep narrows the box of a gradient on whole windows to what the tile is for.
 func (g *grid) keep(t *Tile) {
 	p := &g.p
 	r := p.Outputs()[0]
 	box := &t.Boxes[r]
 	t.Keep = make([]int, len(box.Size))
-	if p.Op != problem.Pool || p.Dir != problem.BackwardData {
+	if (p.Op != problem.Pool || p.Dir != problem.BackwardData) && !g.folds() {
 		return
 	}
 	first := 2

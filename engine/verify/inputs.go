@@ -73,21 +73,46 @@ func spread(typ problem.DataType, values []float32, fill Fill) {
 	}
 }
 
-// unpoolIndices are valid, and some of them meet.
+// unpoolIndices point into their own windows, as those that a pooling wrote do; −1 where a window has no cell. Some of them meet.
 func unpoolIndices(p *problem.Problem, ind []int32) {
-	planes := max(1, p.N*p.IC)
-	plane := problem.Elems(p.Shape(problem.Dst)) / int64(planes)
-	each := len(ind) / planes
+	small, large := problem.Elems(p.Shape(problem.Src))/max(1, int64(p.N)*int64(p.IC)), int64(1)
+	for _, a := range p.Spatial() {
+		large *= int64(a.Out)
+	}
+	cell := make([]int64, p.Rank)
 	for i := range ind {
-		cell := int64(mix(seeds[problem.Ind]+uint64(i)*golden) % uint64(plane))
-		if p.Indices != problem.Plane {
-			n := i / max(1, each)
-			if p.SrcLayout == problem.NHWC { // element i is of channel i mod C
-				n = i/max(1, each*p.IC)*p.IC + i%p.IC
-			}
-			cell += int64(n) * plane
+		plane, at := int64(i)/small, int64(i)%small
+		if p.SrcLayout == problem.NHWC { // channels are next to each other
+			channels := int64(p.IC)
+			pixel := int64(i) / channels
+			plane, at = pixel/small*channels+int64(i)%channels, pixel%small
 		}
-		ind[i] = int32(cell)
+		random, exists := mix(seeds[problem.Ind]+uint64(i)*golden), true
+		for k := p.Rank - 1; k >= 0; k-- {
+			a := p.Spatial()[k]
+			start := at%int64(a.In)*int64(a.Stride) - int64(a.PadL)
+			end := min(start+int64(a.Extent()), int64(a.Out))
+			tap := int64(random % uint64(a.Kernel))
+			at, random = at/int64(a.In), random/uint64(a.Kernel)
+			exists = exists && max(start, 0) < end
+			cell[k] = min(max(start+tap*int64(a.Dilation), 0), end-1)
+		}
+		ind[i] = -1
+		if !exists {
+			continue
+		}
+		to := int64(0)
+		for k, a := range p.Spatial() {
+			if p.Indices == problem.Column { // the first dimension is the fastest
+				k = p.Rank - 1 - k
+				a = p.Spatial()[k]
+			}
+			to = to*int64(a.Out) + cell[k]
+		}
+		if p.Indices != problem.Plane {
+			to += plane * large
+		}
+		ind[i] = int32(to)
 	}
 }
 
