@@ -46,6 +46,9 @@ type journal struct {
 	wake    chan struct{}
 }
 
+// errEnded says that a journal's run, of which an input has changed since, came to have all results.
+var errEnded = errors.New("its results were all there")
+
 // openJournal reads a journal, if there is one and it is not to be forgotten.
 func openJournal(path string, id identity, restart bool) (*journal, error) {
 	j := &journal{path: path, head: head{Gonvolve: journalVersion, ID: id}, wake: make(chan struct{}, 1)}
@@ -122,9 +125,6 @@ func (j *journal) read(id identity) error {
 	if err := json.Unmarshal(line, &h); err != nil || h.Gonvolve != journalVersion {
 		return errors.New("not a journal of this version")
 	}
-	if err := h.ID.differs(id); err != nil {
-		return err
-	}
 	if h.Steps == nil {
 		return errors.New("it does not say how the problem was cut")
 	}
@@ -136,6 +136,11 @@ func (j *journal) read(id identity) error {
 			break
 		}
 		good, rest = good+len(entry)+1, more
+	}
+	if err := h.ID.differs(id); j.complete && err != nil {
+		return fmt.Errorf("%w: %w", errEnded, err)
+	} else if err != nil {
+		return err
 	}
 	j.head, j.found = h, true
 	if err := j.f.Truncate(int64(good)); err != nil {

@@ -1,10 +1,12 @@
 package outofcore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +143,63 @@ func TestInterruptedAtTheEnd(t *testing.T) {
 		}
 		b.check(fmt.Sprintf("%v were renamed", renamed))
 	}
+}
+
+// A result over its own source is not taken for a source where a run was killed after it had got its name.
+func TestInterruptedOverItsSource(t *testing.T) {
+	for _, text := range []string{"conv:mb1ic3ih40oc3kh3ph1", "conv:mb1ic3ih40oc4kh3"} {
+		o := Options{Tiling: tiling.Options{MemLimit: 30 << 10}}
+		b := newBench(t, open(t), problemtest.Parse(t, text))
+		b.over = true
+		var head string
+		broken := o
+		broken.faults.sync = func() error {
+			all, err := os.ReadFile(b.path(problem.Dst) + journalSuffix)
+			head, _, _ = strings.Cut(string(all), "\n")
+			return err
+		}
+		if _, _, err := b.run(t.Context(), broken); err != nil {
+			t.Fatal(err)
+		}
+		b.check(text)
+		j := &journal{key: crc32.ChecksumIEEE([]byte(head))}
+		put(t, b.path(problem.Dst)+journalSuffix, head+"\n"+j.line("complete"))
+		if _, _, err := b.run(t.Context(), o); !errors.Is(err, ErrInterrupted) || !strings.Contains(err.Error(), "nothing is left to do") {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err := os.Remove(b.path(problem.Dst) + journalSuffix); err != nil { // as it says
+			t.Fatal(err)
+		}
+		b.check(text + " again")
+	}
+}
+
+// A source stays until every other result has its name: a run that cannot give it one goes on from there.
+func TestSourceIsReplacedLast(t *testing.T) {
+	o := Options{Tiling: tiling.Options{MemLimit: 30 << 10}}
+	b := newBench(t, open(t), problemtest.Parse(t, "pool:max:indices=flat:mb2ic6ih20kh3ph1"))
+	b.over = true
+	before, err := os.ReadFile(b.path(problem.Src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked := o
+	blocked.faults.sync = func() error { // a folder cannot be replaced by a file
+		return os.MkdirAll(filepath.Join(b.path(problem.Ind), "in the way"), 0o777)
+	}
+	if _, _, err := b.run(t.Context(), blocked); err == nil {
+		t.Fatal("a result got a folder's name")
+	}
+	if after, err := os.ReadFile(b.path(problem.Src)); err != nil || !bytes.Equal(after, before) {
+		t.Fatalf("the source was replaced (%v)", err)
+	}
+	if err := os.RemoveAll(b.path(problem.Ind)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	b.check("after a name that was taken")
 }
 
 // Two processes do not work on one result.

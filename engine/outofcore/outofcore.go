@@ -96,7 +96,11 @@ func Prepare(ctx context.Context, dev *engine.Device, p problem.Problem, files F
 	if err != nil {
 		return nil, err
 	}
-	if r.journal, err = openJournal(files.Out[r.outputs[0]]+journalSuffix, id, o.Restart); err != nil {
+	journal := files.Out[r.outputs[0]] + journalSuffix
+	if r.journal, err = openJournal(journal, id, o.Restart); errors.Is(err, errEnded) && r.over() {
+		return nil, fmt.Errorf("%w: %s is its result already, over its own source: nothing is left to do; remove %s before another run",
+			ErrInterrupted, files.Out[r.outputs[0]], journal)
+	} else if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -165,6 +169,32 @@ func (r *Run) writable() error {
 	return nil
 }
 
+// over says that the results have their names, one of them that of an input.
+func (r *Run) over() bool {
+	for _, role := range r.outputs {
+		if _, err := os.Stat(r.files.Out[role] + partialSuffix); !errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(r.outputs, r.replaces)
+}
+
+// replaces says that a result has the name of an input.
+func (r *Run) replaces(role problem.Role) bool {
+	result, err := os.Stat(r.files.Out[role])
+	if err != nil {
+		return false
+	}
+	for _, in := range r.files.In {
+		if a, ok := in.(*tensorio.Array); ok {
+			if source, err := a.Stat(); err == nil && os.SameFile(source, result) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // takeSums takes up the sums of results that are not finished.
 func (r *Run) takeSums() (err error) {
 	h := r.journal.head
@@ -209,7 +239,9 @@ func (r *Run) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, role := range r.outputs {
+	over := slices.DeleteFunc(slices.Clone(r.outputs), func(role problem.Role) bool { return !r.replaces(role) })
+	others := slices.DeleteFunc(slices.Clone(r.outputs), r.replaces)
+	for _, role := range append(others, over...) { // an input is there until the results that are not in its place are complete
 		if err := r.complete(role); err != nil {
 			return err
 		}

@@ -37,6 +37,7 @@ type bench struct {
 	dir  string
 	in   engine.Operands
 	want engine.Operands
+	over bool // the destination is the source's file
 }
 
 func newBench(t *testing.T, dev *engine.Device, p problem.Problem) *bench {
@@ -57,7 +58,12 @@ func newBench(t *testing.T, dev *engine.Device, p problem.Problem) *bench {
 	return b
 }
 
-func (b *bench) path(r problem.Role) string { return filepath.Join(b.dir, r.String()+".npy") }
+func (b *bench) path(r problem.Role) string {
+	if b.over && r == problem.Dst {
+		r = problem.Src
+	}
+	return filepath.Join(b.dir, r.String()+".npy")
+}
 
 func (b *bench) write(r problem.Role) {
 	b.t.Helper()
@@ -213,6 +219,8 @@ func TestResumedAtEveryTile(t *testing.T) {
 		{"pool:max:u8:nhwc:mb1ic8ih40kh3sh2", 8 << 10},
 		{"pool:avg_np:BWD_D:mb2ic4ih20kh3sh2ph1", 12 << 10},
 		{"unpool:indices=plane:mb2ic6ih8kh2sh2", 8 << 10},
+		{"unpool:indices=plane:mb1ic1ih20oh60kh3sh3", 6 << 10},
+		{"conv:BWD_D:pad=reflect:mb1ic2ih40oc2kh5ph2", 16 << 10},
 	} {
 		b := newBench(t, dev, problemtest.Parse(t, c.text))
 		o := Options{Tiling: tiling.Options{MemLimit: c.limit}}
