@@ -24,6 +24,7 @@ type fake struct {
 	loopLimit int64                   // loops that cost more come out wrong; 0: none do
 	wrong     string                  // kernel whose first word comes out wrong
 	strays    bool                    // what queues for transfers copy does not arrive
+	balks     error                   // of queues for transfers, whatever is submitted
 	flushes   int32                   // native conversions of halves that lose subnormals, as bits of NativeHalf
 	fail      func(call string) error // asked before each call that can fail
 
@@ -281,6 +282,9 @@ func (q *fakeQueue) Submit(cmds []hal.Command) (hal.Fence, error) {
 		return nil, err
 	}
 	f := q.f
+	if q.transfer && f.balks != nil && !slices.ContainsFunc(cmds, func(c hal.Command) bool { return c.Op == hal.Dispatch }) {
+		return nil, f.balks
+	}
 	f.count("fences", 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -68,18 +68,25 @@ func TestSelfTestRefuses(t *testing.T) {
 	}
 }
 
-// Queues for transfers that copy right are used; others are not, and that is told.
+// Queues for transfers that copy right are used; others, and those that fail, are not, and that is told.
 func TestSelfTestOfTransferQueues(t *testing.T) {
-	for _, strays := range []bool{false, true} {
+	for name, spoil := range map[string]func(*fake){
+		"right":  func(*fake) {},
+		"stray":  func(f *fake) { f.strays = true },
+		"balk":   func(f *fake) { f.balks = errors.New("no submission") },
+		"memory": func(f *fake) { f.balks = driver.ErrOutOfMemory },
+	} {
 		f := newFake()
-		f.info.Unified, f.info.TransferQueues, f.strays = false, 2, strays
+		f.info.Unified, f.info.TransferQueues = false, 2
+		spoil(f)
 		d := f.open(t)
+		right := name == "right"
 		at := slices.IndexFunc(d.SelfTest(), func(c driver.Check) bool { return c.Name == "transfer queues" })
-		if at < 0 || d.SelfTest()[at].Passed == strays || d.proof.Transfers == strays {
-			t.Fatalf("strays: %t, checks %+v", strays, d.SelfTest())
+		if at < 0 || d.SelfTest()[at].Passed != right || d.proof.Transfers != right {
+			t.Fatalf("%s: checks %+v", name, d.SelfTest())
 		}
-		if f.alone != strays || (d.limits.TransferQueues == 0) != strays || (len(d.Info().Limits) == 1) != strays {
-			t.Errorf("strays: %t, told as %v; in use %d", strays, d.Info().Limits, d.limits.TransferQueues)
+		if f.alone == right || (d.limits.TransferQueues > 0) != right || (len(d.Info().Limits) == 0) != right {
+			t.Errorf("%s: told as %v; in use %d", name, d.Info().Limits, d.limits.TransferQueues)
 		}
 		// What follows is right either way, also where a stream goes from transfers to a kernel.
 		s, err := d.newStream(false)
@@ -88,10 +95,36 @@ func TestSelfTestOfTransferQueues(t *testing.T) {
 		}
 		c := tester{dev: d, ctx: t.Context()}
 		if at, err := c.transfer(s, s, s, 100, 1); at >= 0 || err != nil {
-			t.Errorf("strays: %t, then word %d is wrong (%v)", strays, at, err)
+			t.Errorf("%s: then word %d is wrong (%v)", name, at, err)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// That queues for transfers failed for lack of memory is not held against them when the device is opened again; that they copied
+// wrong is.
+func TestSelfTestOfTransferQueuesAgain(t *testing.T) {
+	for name, strays := range map[string]bool{"out of memory": false, "strayed": true} {
+		t.Setenv("GONVOLVE_CACHE", t.TempDir())
+		for i, spoiled := range []bool{true, false} {
+			f := newFake()
+			f.info.Unified, f.info.TransferQueues = false, 2
+			if f.strays = spoiled && strays; spoiled && !strays {
+				f.balks = driver.ErrOutOfMemory
+			}
+			d, err := NewDriver(f).Open(t.Context(), 0, driver.Options{Staged: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if used := d.(*Device).limits.TransferQueues > 0; used != (i == 1 && !strays) {
+				t.Errorf("%s, opened %d times: in use: %t", name, i+1, used)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+			f.finished(t)
 		}
 	}
 }

@@ -4,19 +4,31 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
 )
 
 // transferWords are the sizes of the self-test's transfers: less than copy engines like, odd ones, and more than a staging slot.
 var transferWords = []int{1, 2, 3, 4, 5, 1023, 4096, stagingBytes/4 + 3}
 
-// transfers: what goes up by a queue for transfers is what a kernel sees, and what that leaves comes down by one; a stream that
-// moves from transfers to a kernel stays in order. Other values each time go through memory that was used before.
-func (t *tester) transfers() (err error) {
-	queues := t.dev.limits.TransferQueues
-	if queues == 0 {
+// transfers sees whether queues for transfers can be used. One that fails goes no further than to say so, unless the device is gone.
+func (t *tester) transfers() error {
+	if t.dev.limits.TransferQueues == 0 {
 		return nil
 	}
+	err := t.tryTransfers()
+	if err == nil || t.ctx.Err() != nil || errors.Is(err, driver.ErrDeviceLost) {
+		return err
+	}
+	t.proof.Transfers, t.passing = false, errors.Is(err, driver.ErrOutOfMemory)
+	t.report("transfer queues", false, "%v: transfers go where kernels go", err)
+	return nil
+}
+
+// tryTransfers: what goes up by a queue for transfers is what a kernel sees, and what that leaves comes down by one; a stream that
+// moves from transfers to a kernel stays in order. Other values each time go through memory that was used before.
+func (t *tester) tryTransfers() (err error) {
+	queues := t.dev.limits.TransferQueues
 	var opened []*stream
 	defer func() {
 		for _, s := range opened {
