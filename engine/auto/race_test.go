@@ -103,8 +103,17 @@ func TestRace(t *testing.T) {
 	}
 }
 
-// In turns the median decides, not a stray run.
-func TestRaceMedian(t *testing.T) {
+// In turns the lower quartile decides: neither a stray run, nor what disturbs more than half of them.
+func TestRaceQuartile(t *testing.T) {
+	disturbed := &runner{}
+	for i := range 100 {
+		disturbed.times = append(disturbed.times, []time.Duration{8 * ms, 16 * ms, 16 * ms}[i%3])
+	}
+	if winner, results, err := Race(t.Context(), []Contender{
+		contender("a", &runner{times: []time.Duration{10 * ms}}, 0), contender("b", disturbed, 0),
+	}); winner != 1 || err != nil {
+		t.Errorf("disturbed: %d wins: %+v, %v", winner, results, err)
+	}
 	steady := &runner{times: []time.Duration{10 * ms}}
 	lucky := &runner{times: []time.Duration{10 * ms, 8 * ms, 8 * ms, 12 * ms}}
 	if winner, results, err := Race(t.Context(), []Contender{contender("a", lucky, 0), contender("b", steady, 0)}); winner != 1 || err != nil {
