@@ -256,14 +256,14 @@ func benchmark(b *testing.B, dev *engine.Device, p problem.Problem) {
 // What a device cannot hold is measured in tiles, from host to host, and the record says so.
 func TestMeasureInTiles(t *testing.T) {
 	c := newCase(t, "mb2ic8ih24oc8oh24kh3ph1")
-	cpu, err := engine.Open(t.Context(), "cpu", engine.WithMemLimit(80<<10))
+	cpu, err := engine.Open(t.Context(), "cpu", engine.WithMemLimit(64<<10))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cpu.Close()
 	for _, mode := range []Mode{Both, E2E} {
 		r := Measure(t.Context(), cpu, c, Options{Mode: mode})
-		if r.Status != report.Passed || r.Tiles < 2 || !strings.Contains(r.TilesWhy, "the memory limit is 81920") || !strings.Contains(r.Tile, " tiles: ") {
+		if r.Status != report.Passed || r.Tiles < 2 || !strings.Contains(r.TilesWhy, "the memory limit is 65536") || !strings.Contains(r.Tile, " tiles: ") {
 			t.Errorf("mode %s: %+v", mode, r)
 		}
 		if r.WallMS != nil || r.DeviceMS != nil || r.GFLOPS != 0 || !timed(r.E2EMS) || r.Runs < 3 || r.FirstMS <= 0 {

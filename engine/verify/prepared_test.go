@@ -22,9 +22,9 @@ func TestCheckInTiles(t *testing.T) {
 			if r.Status != report.Passed || r.Tiles < 2 || !strings.Contains(r.TilesWhy, "the fake refuses") || r.Fallback != nil {
 				t.Errorf("%s: %+v", text, r)
 			}
-			limited := open(t, "cpu", engine.WithMemLimit(96<<10))
+			limited := open(t, "cpu", engine.WithMemLimit(32<<10))
 			if r = c.Check(t.Context(), limited, ""); r.Status != report.Passed || r.Tiles < 2 ||
-				!strings.Contains(r.TilesWhy, "the memory limit is 98304") || !strings.Contains(r.Repro, "--mem-limit 98304") {
+				!strings.Contains(r.TilesWhy, "the memory limit is 32768") || !strings.Contains(r.Repro, "--mem-limit 32768") {
 				t.Errorf("%s with a limit: %+v", text, r)
 			}
 			if r = c.Check(t.Context(), open(t, "littlelazy"), ""); r.Status != report.Failed {
