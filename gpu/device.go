@@ -45,6 +45,18 @@ func describe(a *hal.Info) driver.Info {
 // Open implements driver.Driver. The device proves itself first: a device that fails what every kernel relies on is
 // refused.
 func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Device, error) {
+	dev, err := d.open(ctx, i, o, nil)
+	if errors.Is(err, errTransfers) && ctx.Err() == nil {
+		dev, err = d.open(ctx, i, o, err) // with the device's other queues
+	}
+	if err != nil {
+		return nil, err
+	}
+	return dev, nil
+}
+
+// open opens a device; without its queues for transfers, where lost says how it was lost by them.
+func (d *Driver) open(ctx context.Context, i int, o driver.Options, lost error) (*Device, error) {
 	var kept *cache.Cache
 	if !o.NoCache {
 		kept = cache.Open()
@@ -79,7 +91,7 @@ func (d *Driver) Open(ctx context.Context, i int, o driver.Options) (driver.Devi
 		turns:   make(chan struct{}, compilations),
 	}
 	dev.open, dev.shut = context.WithCancel(context.WithoutCancel(ctx))
-	if err := dev.prove(ctx, kept); err != nil {
+	if err := dev.prove(ctx, kept, lost); err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}
 	if o.MaxBinding > 0 {

@@ -42,14 +42,14 @@ var tests = []string{"copy", "barrier_reduce", "loop_count", "fma_check", "index
 	"half_load.half", "half_store.half", "conv_coopmat.matrix", "dot_check", "dot_check.dot", "hvec_check.packed"}
 
 // prove runs the self-test, or takes its result from the cache, where it is kept under the device, its driver's version
-// and that of its kernels.
-func (d *Device) prove(ctx context.Context, kept *cache.Cache) error {
+// and that of its kernels. lost is how the device was lost by its queues for transfers, if it was.
+func (d *Device) prove(ctx context.Context, kept *cache.Cache, lost error) error {
 	key := "selftest " + d.api + " " + d.info.ID + " " + d.versions(slices.Clone(tests)...)
 	if n := d.limits.TransferQueues; n > 0 {
 		key += fmt.Sprintf(" %d transfer queues", n)
 	}
 	if json.Unmarshal(kept.Get(key), &d.proof) != nil || d.proof.LoopLimit == 0 {
-		t := tester{dev: d, ctx: ctx}
+		t := tester{dev: d, ctx: ctx, lost: lost}
 		if err := t.run(); err != nil {
 			return err
 		}
@@ -80,6 +80,7 @@ type tester struct {
 	ctx    context.Context
 	stream *stream
 	proof  proof
+	lost   error // how the device was lost by queues for transfers; nil: it was not
 	// passing: it is for lack of memory that something failed, which may not be so the next time: the proof is not kept.
 	passing bool
 }

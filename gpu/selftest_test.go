@@ -75,6 +75,7 @@ func TestSelfTestOfTransferQueues(t *testing.T) {
 		"stray":  func(f *fake) { f.strays = true },
 		"balk":   func(f *fake) { f.balks = errors.New("no submission") },
 		"memory": func(f *fake) { f.balks = driver.ErrOutOfMemory },
+		"lost":   func(f *fake) { f.balks = driver.ErrDeviceLost },
 	} {
 		f := newFake()
 		f.info.Unified, f.info.TransferQueues = false, 2

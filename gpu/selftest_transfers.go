@@ -3,6 +3,7 @@ package gpu
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/gonvolve/gonvolve/engine/driver"
 	"github.com/gonvolve/gonvolve/gpu/hal"
@@ -11,14 +12,23 @@ import (
 // transferWords are the sizes of the self-test's transfers: less than copy engines like, odd ones, and more than a staging slot.
 var transferWords = []int{1, 2, 3, 4, 5, 1023, 4096, stagingBytes/4 + 3}
 
-// transfers sees whether queues for transfers can be used. One that fails goes no further than to say so, unless the device is gone.
+// errTransfers says that a device was lost by its queues for transfers: opened again, it does without.
+var errTransfers = errors.New("self-test of transfer queues")
+
+// transfers sees whether queues for transfers can be used. One that fails goes no further than to say so.
 func (t *tester) transfers() error {
 	if t.dev.limits.TransferQueues == 0 {
 		return nil
 	}
-	err := t.tryTransfers()
-	if err == nil || t.ctx.Err() != nil || errors.Is(err, driver.ErrDeviceLost) {
-		return err
+	err := t.lost
+	if err == nil {
+		err = t.tryTransfers()
+		switch {
+		case err == nil || t.ctx.Err() != nil:
+			return err
+		case errors.Is(err, driver.ErrDeviceLost):
+			return fmt.Errorf("%w: %w", errTransfers, err)
+		}
 	}
 	t.proof.Transfers, t.passing = false, errors.Is(err, driver.ErrOutOfMemory)
 	t.report("transfer queues", false, "%v: transfers go where kernels go", err)

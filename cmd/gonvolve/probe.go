@@ -16,10 +16,22 @@ import (
 )
 
 const (
-	probeVar   = "GONVOLVE_PROBE" // 1: probe before every command; 0: not even for `gonvolve devices`
-	probeLimit = 2 * time.Minute  // for all devices of a driver to prove themselves, cold
-	probeEnd   = "probed"         // what a child says last
+	probeVar = "GONVOLVE_PROBE"   // 1: probe before every command; 0: not even for `gonvolve devices`
+	probeEnd = "gonvolve: probed" // the line that a child says when it is done
 )
+
+// probeLimit is for all devices of a driver to prove themselves, cold.
+var probeLimit = 2 * time.Minute
+
+// talk is the end of what a child says, which may be any amount: drivers print what they like.
+type talk []byte
+
+func (t *talk) Write(p []byte) (int, error) {
+	const most = 64 << 10
+	*t = append(*t, p[max(0, len(p)-most):]...)
+	*t = append((*t)[:0], (*t)[max(0, len(*t)-most):]...)
+	return len(p), nil
+}
 
 // newProbeCommand is what runs in a child process: a driver that ends its process, ends the child.
 func newProbeCommand() *cobra.Command {
@@ -40,7 +52,7 @@ func newProbeCommand() *cobra.Command {
 					}
 				}
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), probeEnd)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", probeEnd)
 			return err
 		},
 	}
@@ -81,12 +93,12 @@ func probeDriver(ctx context.Context, self, name string) error {
 	// The other drivers are no concern of this child.
 	child.Env = append(os.Environ(), probeVar+"=0", "GONVOLVE_WITHOUT="+strings.Join(others(name), ","))
 	child.WaitDelay = time.Second
-	var out, said strings.Builder
+	var out, said talk
 	child.Stdout, child.Stderr = &out, &said
 	err := child.Run()
 	switch {
-	case strings.HasSuffix(strings.TrimSpace(out.String()), probeEnd):
-		return nil
+	case strings.Contains("\n"+string(out), "\n"+probeEnd+"\n"):
+		return nil // however it ended
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("it hung in a probe of %v", probeLimit)
 	case ctx.Err() != nil:
@@ -96,7 +108,7 @@ func probeDriver(ctx context.Context, self, name string) error {
 	default:
 		err = fmt.Errorf("it crashed in a probe (%w)", err)
 	}
-	if line := lastLine(said.String()); line != "" {
+	if line := lastLine(string(said)); line != "" {
 		err = fmt.Errorf("%w, saying %q", err, line)
 	}
 	return fmt.Errorf("%w; repair or remove it, or set GONVOLVE_WITHOUT=%s", err, name)

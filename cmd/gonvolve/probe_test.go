@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gonvolve/gonvolve/cpu"
 	"github.com/gonvolve/gonvolve/engine"
@@ -46,6 +47,12 @@ func (c crashing) Open(ctx context.Context, i int, o driver.Options) (driver.Dev
 		abort()
 	case "exit":
 		os.Exit(0)
+	case "hang":
+		time.Sleep(time.Hour)
+	case "chat":
+		for range 100 {
+			os.Stdout.WriteString(strings.Repeat("all is well, ", 10000))
+		}
 	case "fail":
 		return nil, errors.New("does not open")
 	}
@@ -63,11 +70,19 @@ func abort() {
 func TestACrashingDriverIsLeftOut(t *testing.T) {
 	for crash, says := range map[string]string{
 		"list": `, saying "some sources are missing"`, "open": "it crashed in a probe (",
-		"exit": "it ended the process in a probe", "fail": "does not open", "none": "",
+		"exit": "it ended the process in a probe", "hang": "it hung in a probe of 1", "fail": "does not open", "chat": "", "none": "",
 	} {
 		t.Run(crash, func(t *testing.T) {
+			if crash == "hang" {
+				defer func(was time.Duration) { probeLimit = was }(probeLimit)
+				probeLimit = time.Second
+			}
 			t.Setenv(crashVar, crash)
-			t.Cleanup(func() { engine.LeaveOut("crashing", nil) })
+			t.Cleanup(func() {
+				for _, d := range engine.Drivers() { // others may hang as long
+					engine.LeaveOut(d, nil)
+				}
+			})
 			code, out, errs := gonvolve(t, t.TempDir(), "devices", "--format", "json")
 			rows := map[string]deviceRow{}
 			for in := json.NewDecoder(strings.NewReader(out)); in.More(); {
@@ -81,7 +96,7 @@ func TestACrashingDriverIsLeftOut(t *testing.T) {
 			if !left {
 				r = rows["crashing:0"]
 			}
-			if crashed := crash != "fail" && crash != "none"; crashed != left || crashed && !strings.Contains(r.Reason, "set GONVOLVE_WITHOUT=crashing") {
+			if crashed := crash != "fail" && crash != "chat" && crash != "none"; crashed != left || crashed && !strings.Contains(r.Reason, "set GONVOLVE_WITHOUT=crashing") {
 				t.Errorf("the row is %+v", r)
 			}
 			if code != exitDone || !strings.Contains(r.Reason, says) || rows["cpu"].Name == "" || rows["cpu"].Reason != "" {
