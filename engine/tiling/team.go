@@ -144,18 +144,14 @@ func newTeam(ctx context.Context, devs []*engine.Device, p problem.Problem, o Op
 			tiles = shared(tiles, l, shareResults*len(devs))
 		}
 		j := &Job{Tiles: tiles, o: o, dev: devs[0], team: &team{}}
-		over := int64(0)
-		for i, d := range devs {
-			m := &mate{Job: &Job{Tiles: tiles, o: j.mateOptions(d), dev: d, whole: j}}
-			j.team.mates = append(j.team.mates, m)
-			takes, err := m.compile(ctx, limit)
-			if err != nil {
-				return nil, i, errors.Join(err, j.Close())
-			}
-			if over = max(over, takes); i == 0 {
-				j.info, j.most = m.info, m.most
-			}
+		for _, d := range devs {
+			j.team.mates = append(j.team.mates, &mate{Job: &Job{Tiles: tiles, o: j.mateOptions(d), dev: d, whole: j}})
 		}
+		over, bad, err := j.team.compile(ctx, limit)
+		if err != nil {
+			return nil, bad, errors.Join(err, j.Close())
+		}
+		j.info, j.most = j.team.mates[0].info, j.team.mates[0].most
 		if over == 0 {
 			return j, -1, nil
 		}
@@ -168,6 +164,21 @@ func newTeam(ctx context.Context, devs []*engine.Device, p problem.Problem, o Op
 		l.MemoryBytes = int64(float64(tiles.Footprint().Total()) * min(0.9, float64(limit)/float64(over)))
 	}
 	return nil, -1, fmt.Errorf("%w: %s: no tiles found that keep to %d bytes on each of %s", driver.ErrUnsupported, p.String(), limit, specs(devs))
+}
+
+// compile compiles for all devices at once: drivers take seconds. over is what the largest footprint is if it is above the limit, and
+// bad the first device that failed, or -1.
+func (t *team) compile(ctx context.Context, limit int64) (over int64, bad int, err error) {
+	takes, errs := make([]int64, len(t.mates)), make([]error, len(t.mates))
+	var wg sync.WaitGroup
+	for i, m := range t.mates {
+		wg.Go(func() { takes[i], errs[i] = m.compile(ctx, limit) })
+	}
+	wg.Wait()
+	if bad = slices.IndexFunc(errs, func(err error) bool { return err != nil }); bad >= 0 {
+		return 0, bad, errs[bad]
+	}
+	return slices.Max(takes), -1, nil
 }
 
 // mateOptions are the job's for one of its devices, whose stages are named after it.
