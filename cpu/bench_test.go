@@ -50,14 +50,53 @@ func BenchmarkAlgorithms(b *testing.B) {
 	}
 }
 
-func benchmark(b *testing.B, d *Device, s driver.Stream, p problem.Problem, name string) {
+// BenchmarkPack measures what a plan makes of its weights before the first run.
+func BenchmarkPack(b *testing.B) {
+	d := &Device{info: info(), isa: simd.Best()}
+	s, err := d.NewStream()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, text := range []string{"mb1ic64ih256oc64kh3ph1", "mb1ic512ih28oc512kh3ph1", "g8mb1ic256ih28oc256kh3ph1"} {
+		p, err := problem.Parse(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, name := range []string{"igemm", "winograd", "fft"} {
+			b.Run(name+"/"+text, func(b *testing.B) {
+				j := newBenched(b, d, s, p, name)
+				for b.Loop() {
+					w, e, err := j.plan.Pack(b.Context(), s, j.constants)
+					if err == nil {
+						err = e.Wait(b.Context())
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+					w.Free()
+				}
+			})
+		}
+	}
+}
+
+// benched is a plan with its tensors.
+type benched struct {
+	plan      driver.Plan
+	constants driver.Buffers
+	args      driver.Args
+}
+
+func newBenched(b *testing.B, d *Device, s driver.Stream, p problem.Problem, name string) (j benched) {
+	b.Helper()
 	check := func(err error) {
 		if err != nil {
 			b.Fatal(err)
 		}
 	}
 	ctx := b.Context()
-	pl, err := d.Plan(ctx, p, wayOf(name).Options())
+	var err error
+	j.plan, err = d.Plan(ctx, p, wayOf(name).Options())
 	check(err)
 	r := rand.New(rand.NewPCG(1, 2))
 	fill := func(roles []problem.Role) (buffers driver.Buffers) {
@@ -70,16 +109,26 @@ func benchmark(b *testing.B, d *Device, s driver.Stream, p problem.Problem, name
 		}
 		return buffers
 	}
-	args := driver.Args{Buffers: fill(append(p.Inputs(), p.Outputs()...))}
+	j.args = driver.Args{Buffers: fill(append(p.Inputs(), p.Outputs()...))}
 	if len(p.Constants()) > 0 {
-		args.Weights, _, err = pl.Pack(ctx, s, fill(p.Constants()))
+		j.constants = fill(p.Constants())
+		j.args.Weights, _, err = j.plan.Pack(ctx, s, j.constants)
 		check(err)
 	}
+	return j
+}
+
+func benchmark(b *testing.B, d *Device, s driver.Stream, p problem.Problem, name string) {
+	j := newBenched(b, d, s, p, name)
 	b.ReportAllocs()
 	for b.Loop() {
-		e, err := pl.Run(ctx, s, args)
-		check(err)
-		check(e.Wait(ctx))
+		e, err := j.plan.Run(b.Context(), s, j.args)
+		if err == nil {
+			err = e.Wait(b.Context())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 	b.ReportMetric(p.FLOPs()*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

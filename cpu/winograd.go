@@ -155,24 +155,25 @@ func (w *winogradProduct) groupWeights() int {
 func (w *winogradProduct) pack(packed, wei []float32, group int) {
 	packed = packed[group*w.groupWeights():][:w.groupWeights()]
 	planes := w.m.Planes()
-	plane, u := make([]float32, w.block*w.from*planes), make([]float32, planes)
+	plane := 16 * (lines(w.block*w.from)/16 | 1) // an odd number of cache lines: elements of all planes are stored in turn
+	u := make([]float32, planes*plane)
+	ctx := context.Background() // to the end: half of the weights are none
 	for first := 0; first < w.to; first += w.block {
 		m := min(w.block, w.to-first)
-		for i := range m * w.from {
-			var taps [9]float32
-			for cell, tap := range w.order {
-				taps[cell] = wei[(first*w.from+i)*9+tap]
-			}
-			w.m.Wei(u, &taps)
-			for p, v := range u {
-				plane[p*m*w.from+i] = v
-			}
-		}
 		gemm := w.gemms[w.short(m)][0]
-		for p := range planes {
-			gemm.PackA(packed[:gemm.PackedA()], plane[p*m*w.from:][:m*w.from], w.from, 1)
-			packed = packed[gemm.PackedA():]
-		}
+		_ = parallel(ctx, m, 1, func(row int) {
+			for c := range w.from {
+				var taps [9]float32
+				for cell, tap := range w.order {
+					taps[cell] = wei[((first+row)*w.from+c)*9+tap]
+				}
+				w.m.Wei(u[row*w.from+c:], plane, &taps)
+			}
+		})
+		_ = parallel(ctx, planes, 1, func(p int) {
+			gemm.PackA(packed[p*gemm.PackedA():][:gemm.PackedA()], u[p*plane:][:m*w.from], w.from, 1)
+		})
+		packed = packed[planes*gemm.PackedA():]
 	}
 }
 

@@ -49,31 +49,47 @@ func (m Winograd) inSource() int { return m.Planes() + int(m) + 3 }
 // Scratch is how many elements of scratch memory the transforms take.
 func (m Winograd) Scratch() int { return m.inResults(16) * 16 }
 
-// Wei is G wei Gᵀ of one channel's weights, in float64 and rounded once.
-func (m Winograd) Wei(dst []float32, wei *[9]float32) {
-	points := [...]float64{0, 1, -1, 2, -2, 0.5, -0.5}
-	n := m.Cells()
-	apply := func(to []float64, a, b, c float64) {
-		for i, x := range points[:n-1] {
-			d := 1.0 // of Π (s − y) in x
-			for j, y := range points[:n-1] {
+// winogradPoints are those of the largest transform; the others begin with them.
+var winogradPoints = [...]float64{0, 1, -1, 2, -2, 0.5, -0.5}
+
+// winogradFactors are, for each m, 1/Π (x − y) of each of its points x over its other points y.
+var winogradFactors = func() (all [7][len(winogradPoints)]float64) {
+	for _, m := range WinogradSizes {
+		points := winogradPoints[:m.Cells()-1]
+		for i, x := range points {
+			d := 1.0
+			for j, y := range points {
 				if j != i {
 					d *= x - y
 				}
 			}
-			to[i] = (a + x*(b+x*c)) / d
+			all[m][i] = 1 / d
+		}
+	}
+	return all
+}()
+
+// Wei is G wei Gᵀ of one channel's weights, computed in float64 and rounded once. Its elements go to planes that are so far apart:
+// dst[p·plane].
+func (m Winograd) Wei(dst []float32, plane int, wei *[9]float32) {
+	n := m.Cells()
+	factors := winogradFactors[m][:n-1]
+	apply := func(to *[8]float64, a, b, c float64) {
+		for i, f := range factors {
+			x := winogradPoints[i]
+			to[i] = (a + x*(b+x*c)) * f
 		}
 		to[n-1] = c
 	}
 	var half [3][8]float64
 	for i := range half {
-		apply(half[i][:], float64(wei[3*i]), float64(wei[3*i+1]), float64(wei[3*i+2]))
+		apply(&half[i], float64(wei[3*i]), float64(wei[3*i+1]), float64(wei[3*i+2]))
 	}
 	for j := range n {
 		var column [8]float64
-		apply(column[:], half[0][j], half[1][j], half[2][j])
-		for i := range n {
-			dst[n*i+j] = float32(column[i])
+		apply(&column, half[0][j], half[1][j], half[2][j])
+		for i, v := range column[:n] {
+			dst[(n*i+j)*plane] = float32(v)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func testWinograd(t *testing.T, isa ISA, s WinogradSrc) {
 			weights[c][i] = wholeWeights[s.M] * v
 		}
 		u := make([]float32, planes)
-		s.M.Wei(u, &weights[c])
+		s.M.Wei(u, 1, &weights[c])
 		for p, f := range u {
 			if m < 6 && f != float32(math.Round(float64(f))) {
 				t.Fatalf("plane %d of the weights: %v", p, f)
