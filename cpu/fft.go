@@ -99,14 +99,19 @@ func (w *fftProduct) numberWeights() int { return w.products.Weights() }
 // pack transforms a group's weights wei[m][c][tap] and packs those of each number of the spectrum.
 func (w *fftProduct) pack(packed, wei []float32, group int) {
 	packed = packed[group*w.groupWeights():][:w.groupWeights()]
-	taps, each := len(w.taps), w.numberWeights()
+	taps, each, lanes := len(w.taps), w.numberWeights(), w.f.Lanes()
 	_ = parallel(context.Background(), w.from, 1, func(c int) { // to the end: half of the weights are none
-		v := make([]float32, 2*w.f.Bins())
-		for m := range w.to {
-			w.f.Weights(v, w.taps, wei[(m*w.from+c)*taps:][:taps])
-			re, im := w.products.Place(m, c)
+		t := w.f.NewWeights(w.taps)
+		v := make([]float32, 2*lanes*w.f.Bins()) // of so many channels, which are packed side by side
+		for first := 0; first < w.to; first += lanes {
+			n := min(lanes, w.to-first)
+			for m := range n {
+				t.Transform(v[m:], 2*lanes, lanes, wei[((first+m)*w.from+c)*taps:][:taps])
+			}
+			re, im := w.products.Place(first, c)
 			for b := range w.f.Bins() {
-				packed[b*each+re], packed[b*each+im] = v[2*b], v[2*b+1]
+				copy(packed[b*each+re:][:n], v[2*b*lanes:])
+				copy(packed[b*each+im:][:n], v[(2*b+1)*lanes:])
 			}
 		}
 	})

@@ -119,42 +119,59 @@ func (f *Fourier) Scratch() int { return f.work() + (2*f.N+3)*f.kern.lanes }
 
 func (f *Fourier) work() int { return f.N * f.pitch * f.kern.lanes }
 
-// Weights writes the V of weights w[i] at offsets at[i] = (u, v), real and imaginary part of each bin, in float64 and
-// rounded once.
-func (f *Fourier) Weights(dst []float32, at [][2]int, w []float32) {
-	cos, sin := make([]float64, f.N), make([]float64, f.N)
-	for j := range cos {
-		sin[j], cos[j] = math.Sincos(2 * math.Pi * float64(j) / float64(f.N))
+// FourierWeights transforms weights at some offsets of the window. It is for one goroutine at a time.
+type FourierWeights struct {
+	*Fourier
+	at       [][2]int
+	height   int       // of the window
+	cos, sin []float64 // of 2π j/N
+	rows     []float64 // transforms of the window's rows
+}
+
+// NewWeights returns what transforms weights w[i] at offsets at[i] = (u, v).
+func (f *Fourier) NewWeights(at [][2]int) *FourierWeights {
+	t := &FourierWeights{Fourier: f, at: at, cos: make([]float64, f.N), sin: make([]float64, f.N)}
+	for j := range t.cos {
+		t.sin[j], t.cos[j] = math.Sincos(2 * math.Pi * float64(j) / float64(f.N))
 	}
-	height := 0
 	for _, p := range at {
-		height = max(height, p[0]+1)
+		t.height = max(t.height, p[0]+1)
 	}
-	columns := f.N/2 + 1
-	rows := make([]float64, 2*height*columns) // transforms of rows
-	for i, p := range at {
+	t.rows = make([]float64, t.height*2*(f.N/2+1))
+	return t
+}
+
+// Transform writes the V of weights, computed in float64 and rounded once: of bin i the real part to dst[i·bin], and the imaginary
+// one to dst[i·bin + part].
+func (t *FourierWeights) Transform(dst []float32, bin, part int, w []float32) {
+	columns, rows := t.N/2+1, t.rows
+	around := t.N - 1 // N is a power of two
+	clear(rows)
+	for i, p := range t.at {
+		row, w := rows[2*p[0]*columns:][:2*columns], float64(w[i])
 		for x := range columns {
-			j, k := p[1]*x%f.N, 2*(p[0]*columns+x)
-			rows[k] += float64(w[i]) * cos[j]
-			rows[k+1] += float64(w[i]) * sin[j]
+			j := p[1] * x & around
+			row[2*x] += w * t.cos[j]
+			row[2*x+1] += w * t.sin[j]
 		}
 	}
-	for i, b := range f.bins {
-		column := min(b.x, f.N-b.x) // the rows' transform has conjugates in the others
+	for i, b := range t.bins {
+		column := min(b.x, t.N-b.x) // the rows' transform has conjugates in the others
 		sign := 1.
 		if column != b.x {
 			sign = -1
 		}
 		re, im := 0.0, 0.0
-		for u := range height {
-			j, k := u*b.y%f.N, 2*(u*columns+column)
-			re += rows[k]*cos[j] - sign*rows[k+1]*sin[j]
-			im += rows[k]*sin[j] + sign*rows[k+1]*cos[j]
+		for u := range t.height {
+			j, k := u*b.y&around, 2*(u*columns+column)
+			x, y := rows[k], sign*rows[k+1]
+			re += x*t.cos[j] - y*t.sin[j]
+			im += x*t.sin[j] + y*t.cos[j]
 		}
 		if b.real {
 			im = 0
 		}
-		dst[2*i], dst[2*i+1] = float32(re*b.scale), float32(im*b.scale)
+		dst[i*bin], dst[i*bin+part] = float32(re*b.scale), float32(im*b.scale)
 	}
 }
 

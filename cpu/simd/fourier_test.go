@@ -37,7 +37,7 @@ func (c fourierCase) test(t *testing.T, isa ISA) {
 		}
 	}
 	wei := make([]float32, 2*f.Bins())
-	f.Weights(wei, at, w)
+	f.NewWeights(at).Transform(wei, 2, 1, w)
 	lanes := f.Lanes()
 	off := make([]int, lanes)
 	for i := range off {
