@@ -6555,13 +6555,32 @@ loop:
 	PCALIGN $0x20
 
 masked:
-	MOVQ       (R8), AX
-	VMASKMOVPS (DX)(AX*4), Y15, Y0
-	VMASKMOVPS Y0, Y15, (R9)
-	ADDQ       R10, R9
-	ADDQ       $0x08, R8
-	DECQ       CX
-	JNZ        masked
+	MOVQ         (R8), AX
+	VMASKMOVPS   (DX)(AX*4), Y15, Y0
+	LEAQ         (R9), R11
+	TESTL        $0x00000004, 112(DI)
+	JZ           pieceTwo
+	VMOVUPS      X0, (R11)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, R11
+
+pieceTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       pieceOne
+	VMOVLPS  X0, (R11)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, R11
+
+pieceOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     pieceNone
+	VMOVSS X0, (R11)
+
+pieceNone:
+	ADDQ R10, R9
+	ADDQ $0x08, R8
+	DECQ CX
+	JNZ  masked
 
 done:
 	VZEROUPPER
@@ -6602,15 +6621,34 @@ loop:
 	PCALIGN $0x20
 
 masked:
-	MOVQ       (R8), AX
-	VMOVUPS    (DX)(AX*4), Y0
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS 32(DX)(AX*4), Y15, Y1
-	VMASKMOVPS Y1, Y15, 32(R9)
-	ADDQ       R10, R9
-	ADDQ       $0x08, R8
-	DECQ       CX
-	JNZ        masked
+	MOVQ         (R8), AX
+	VMOVUPS      (DX)(AX*4), Y0
+	VMOVUPS      Y0, (R9)
+	VMASKMOVPS   32(DX)(AX*4), Y15, Y1
+	LEAQ         32(R9), R11
+	TESTL        $0x00000004, 112(DI)
+	JZ           pieceTwo
+	VMOVUPS      X1, (R11)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, R11
+
+pieceTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       pieceOne
+	VMOVLPS  X1, (R11)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, R11
+
+pieceOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     pieceNone
+	VMOVSS X1, (R11)
+
+pieceNone:
+	ADDQ R10, R9
+	ADDQ $0x08, R8
+	DECQ CX
+	JNZ  masked
 
 done:
 	VZEROUPPER
@@ -6786,44 +6824,247 @@ loaded:
 	RET
 
 partStore:
-	MOVQ       R9, AX
-	MOVQ       96(DI), R11
-	NEGQ       R11
-	LEAQ       laneMask<>+32(SB), R9
-	VMOVUPS    (R9)(R11*4), Y0
-	MOVQ       112(DI), CX
-	CMPQ       CX, $0x00
-	JLE        stored
-	VMASKMOVPS Y8, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x01
-	JLE        stored
-	VMASKMOVPS Y9, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x02
-	JLE        stored
-	VMASKMOVPS Y10, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x03
-	JLE        stored
-	VMASKMOVPS Y11, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x04
-	JLE        stored
-	VMASKMOVPS Y12, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x05
-	JLE        stored
-	VMASKMOVPS Y13, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x06
-	JLE        stored
-	VMASKMOVPS Y14, Y0, (AX)
-	ADDQ       R10, AX
-	CMPQ       CX, $0x07
-	JLE        stored
-	VMASKMOVPS Y15, Y0, (AX)
-	ADDQ       R10, AX
+	MOVQ    112(DI), CX
+	CMPQ    CX, $0x00
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row0Part
+	VMOVUPS Y8, (R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row0Two
+	VMOVUPS      X8, (AX)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row0One
+	VMOVLPS  X8, (AX)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row0None
+	VMOVSS X8, (AX)
+
+row0None:
+row0Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x01
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row1Part
+	VMOVUPS Y9, (R9)
+	JMP     row1Done
+
+row1Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row1Two
+	VMOVUPS      X9, (AX)
+	VEXTRACTF128 $0x01, Y9, X9
+	ADDQ         $0x10, AX
+
+row1Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row1One
+	VMOVLPS  X9, (AX)
+	VMOVHLPS X9, X9, X9
+	ADDQ     $0x08, AX
+
+row1One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row1None
+	VMOVSS X9, (AX)
+
+row1None:
+row1Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x02
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row2Part
+	VMOVUPS Y10, (R9)
+	JMP     row2Done
+
+row2Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row2Two
+	VMOVUPS      X10, (AX)
+	VEXTRACTF128 $0x01, Y10, X10
+	ADDQ         $0x10, AX
+
+row2Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row2One
+	VMOVLPS  X10, (AX)
+	VMOVHLPS X10, X10, X10
+	ADDQ     $0x08, AX
+
+row2One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row2None
+	VMOVSS X10, (AX)
+
+row2None:
+row2Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x03
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row3Part
+	VMOVUPS Y11, (R9)
+	JMP     row3Done
+
+row3Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row3Two
+	VMOVUPS      X11, (AX)
+	VEXTRACTF128 $0x01, Y11, X11
+	ADDQ         $0x10, AX
+
+row3Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row3One
+	VMOVLPS  X11, (AX)
+	VMOVHLPS X11, X11, X11
+	ADDQ     $0x08, AX
+
+row3One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row3None
+	VMOVSS X11, (AX)
+
+row3None:
+row3Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x04
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row4Part
+	VMOVUPS Y12, (R9)
+	JMP     row4Done
+
+row4Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row4Two
+	VMOVUPS      X12, (AX)
+	VEXTRACTF128 $0x01, Y12, X12
+	ADDQ         $0x10, AX
+
+row4Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row4One
+	VMOVLPS  X12, (AX)
+	VMOVHLPS X12, X12, X12
+	ADDQ     $0x08, AX
+
+row4One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row4None
+	VMOVSS X12, (AX)
+
+row4None:
+row4Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x05
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row5Part
+	VMOVUPS Y13, (R9)
+	JMP     row5Done
+
+row5Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row5Two
+	VMOVUPS      X13, (AX)
+	VEXTRACTF128 $0x01, Y13, X13
+	ADDQ         $0x10, AX
+
+row5Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row5One
+	VMOVLPS  X13, (AX)
+	VMOVHLPS X13, X13, X13
+	ADDQ     $0x08, AX
+
+row5One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row5None
+	VMOVSS X13, (AX)
+
+row5None:
+row5Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x06
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row6Part
+	VMOVUPS Y14, (R9)
+	JMP     row6Done
+
+row6Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row6Two
+	VMOVUPS      X14, (AX)
+	VEXTRACTF128 $0x01, Y14, X14
+	ADDQ         $0x10, AX
+
+row6Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row6One
+	VMOVLPS  X14, (AX)
+	VMOVHLPS X14, X14, X14
+	ADDQ     $0x08, AX
+
+row6One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row6None
+	VMOVSS X14, (AX)
+
+row6None:
+row6Done:
+	ADDQ    R10, R9
+	CMPQ    CX, $0x07
+	JLE     stored
+	TESTL   $0x00000008, 96(DI)
+	JZ      row7Part
+	VMOVUPS Y15, (R9)
+	JMP     row7Done
+
+row7Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 96(DI)
+	JZ           row7Two
+	VMOVUPS      X15, (AX)
+	VEXTRACTF128 $0x01, Y15, X15
+	ADDQ         $0x10, AX
+
+row7Two:
+	TESTL    $0x00000002, 96(DI)
+	JZ       row7One
+	VMOVLPS  X15, (AX)
+	VMOVHLPS X15, X15, X15
+	ADDQ     $0x08, AX
+
+row7One:
+	TESTL  $0x00000001, 96(DI)
+	JZ     row7None
+	VMOVSS X15, (AX)
+
+row7None:
+row7Done:
+	ADDQ R10, R9
 
 stored:
 	VZEROUPPER
@@ -7552,7 +7793,33 @@ store:
 	VADDPS     Y4, Y0, Y0
 
 put:
-	VMASKMOVPS Y0, Y6, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      lastPart
+	VMOVUPS Y0, (R9)
+	JMP     lastDone
+
+lastPart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X0, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 
@@ -7629,12 +7896,38 @@ far:
 	JNZ        far
 
 store:
-	MOVQ       112(DI), R11
-	NEGQ       R11
-	LEAQ       laneMask<>+32(SB), R9
-	VMOVUPS    (R9)(R11*4), Y6
-	MOVQ       72(DI), R9
-	VMASKMOVPS Y0, Y6, (R9)
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y6
+	MOVQ    72(DI), R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      lastPart
+	VMOVUPS Y0, (R9)
+	JMP     lastDone
+
+lastPart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X0, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 
@@ -7680,8 +7973,34 @@ store:
 	ADDQ       R10, R11
 
 put:
-	VMASKMOVPS Y0, Y3, (R9)
-	ADDQ       R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y0, (R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X0, (AX)
+
+row0None:
+row0Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -7716,13 +8035,39 @@ loop:
 	ADDQ       $0x08, R8
 
 test:
-	DECQ       CX
-	JNZ        loop
-	MOVQ       72(DI), R9
-	MOVQ       104(DI), R10
-	SHLQ       $0x02, R10
-	VMASKMOVPS Y0, Y2, (R9)
-	ADDQ       R10, R9
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y0, (R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X0, (AX)
+
+row0None:
+row0Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -7789,14 +8134,118 @@ store:
 	ADDQ       R10, R11
 
 put:
-	VMASKMOVPS Y0, Y6, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y1, Y6, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y2, Y6, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y3, Y6, (R9)
-	ADDQ       R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y0, (R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X0, (AX)
+
+row0None:
+row0Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row1Part
+	VMOVUPS Y1, (R9)
+	JMP     row1Done
+
+row1Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row1Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row1Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row1One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row1One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row1None
+	VMOVSS X1, (AX)
+
+row1None:
+row1Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row2Part
+	VMOVUPS Y2, (R9)
+	JMP     row2Done
+
+row2Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row2Two
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+row2Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row2One
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+row2One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row2None
+	VMOVSS X2, (AX)
+
+row2None:
+row2Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row3Part
+	VMOVUPS Y3, (R9)
+	JMP     row3Done
+
+row3Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row3Two
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+row3Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row3One
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+row3One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row3None
+	VMOVSS X3, (AX)
+
+row3None:
+row3Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -7852,19 +8301,123 @@ loop:
 	ADDQ       $0x08, R8
 
 test:
-	DECQ       CX
-	JNZ        loop
-	MOVQ       72(DI), R9
-	MOVQ       104(DI), R10
-	SHLQ       $0x02, R10
-	VMASKMOVPS Y0, Y5, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y1, Y5, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y2, Y5, (R9)
-	ADDQ       R10, R9
-	VMASKMOVPS Y3, Y5, (R9)
-	ADDQ       R10, R9
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y0, (R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X0, (AX)
+
+row0None:
+row0Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row1Part
+	VMOVUPS Y1, (R9)
+	JMP     row1Done
+
+row1Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row1Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row1Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row1One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row1One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row1None
+	VMOVSS X1, (AX)
+
+row1None:
+row1Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row2Part
+	VMOVUPS Y2, (R9)
+	JMP     row2Done
+
+row2Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row2Two
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+row2Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row2One
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+row2One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row2None
+	VMOVSS X2, (AX)
+
+row2None:
+row2Done:
+	ADDQ    R10, R9
+	TESTL   $0x00000008, 112(DI)
+	JZ      row3Part
+	VMOVUPS Y3, (R9)
+	JMP     row3Done
+
+row3Part:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row3Two
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+row3Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row3One
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+row3One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row3None
+	VMOVSS X3, (AX)
+
+row3None:
+row3Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -7956,8 +8509,34 @@ store:
 	VADDPS     Y5, Y1, Y1
 
 put:
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y7, 32(R9)
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      lastPart
+	VMOVUPS Y1, 32(R9)
+	JMP     lastDone
+
+lastPart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X1, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 
@@ -8056,13 +8635,39 @@ far:
 	JNZ        far
 
 store:
-	MOVQ       112(DI), R11
-	NEGQ       R11
-	LEAQ       laneMask<>+32(SB), R9
-	VMOVUPS    (R9)(R11*4), Y7
-	MOVQ       72(DI), R9
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y7, 32(R9)
+	MOVQ    112(DI), R11
+	NEGQ    R11
+	LEAQ    laneMask<>+32(SB), R9
+	VMOVUPS (R9)(R11*4), Y7
+	MOVQ    72(DI), R9
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      lastPart
+	VMOVUPS Y1, 32(R9)
+	JMP     lastDone
+
+lastPart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X1, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 
@@ -8111,9 +8716,35 @@ store:
 	ADDQ       R10, R11
 
 put:
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y4, 32(R9)
-	ADDQ       R10, R9
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y1, 32(R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X1, (AX)
+
+row0None:
+row0Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -8153,14 +8784,40 @@ loop:
 	ADDQ       $0x08, R8
 
 test:
-	DECQ       CX
-	JNZ        loop
-	MOVQ       72(DI), R9
-	MOVQ       104(DI), R10
-	SHLQ       $0x02, R10
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y3, 32(R9)
-	ADDQ       R10, R9
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y1, 32(R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X1, (AX)
+
+row0None:
+row0Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -8239,18 +8896,122 @@ store:
 	ADDQ       R10, R11
 
 put:
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y10, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y2, (R9)
-	VMASKMOVPS Y3, Y10, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y4, (R9)
-	VMASKMOVPS Y5, Y10, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y6, (R9)
-	VMASKMOVPS Y7, Y10, 32(R9)
-	ADDQ       R10, R9
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y1, 32(R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X1, (AX)
+
+row0None:
+row0Done:
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row1Part
+	VMOVUPS Y3, 32(R9)
+	JMP     row1Done
+
+row1Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row1Two
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+row1Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row1One
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+row1One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row1None
+	VMOVSS X3, (AX)
+
+row1None:
+row1Done:
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row2Part
+	VMOVUPS Y5, 32(R9)
+	JMP     row2Done
+
+row2Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row2Two
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+row2Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row2One
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+row2One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row2None
+	VMOVSS X5, (AX)
+
+row2None:
+row2Done:
+	ADDQ    R10, R9
+	VMOVUPS Y6, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row3Part
+	VMOVUPS Y7, 32(R9)
+	JMP     row3Done
+
+row3Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row3Two
+	VMOVUPS      X7, (AX)
+	VEXTRACTF128 $0x01, Y7, X7
+	ADDQ         $0x10, AX
+
+row3Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row3One
+	VMOVLPS  X7, (AX)
+	VMOVHLPS X7, X7, X7
+	ADDQ     $0x08, AX
+
+row3One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row3None
+	VMOVSS X7, (AX)
+
+row3None:
+row3Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -8326,23 +9087,127 @@ loop:
 	ADDQ       $0x08, R8
 
 test:
-	DECQ       CX
-	JNZ        loop
-	MOVQ       72(DI), R9
-	MOVQ       104(DI), R10
-	SHLQ       $0x02, R10
-	VMOVUPS    Y0, (R9)
-	VMASKMOVPS Y1, Y9, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y2, (R9)
-	VMASKMOVPS Y3, Y9, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y4, (R9)
-	VMASKMOVPS Y5, Y9, 32(R9)
-	ADDQ       R10, R9
-	VMOVUPS    Y6, (R9)
-	VMASKMOVPS Y7, Y9, 32(R9)
-	ADDQ       R10, R9
+	DECQ    CX
+	JNZ     loop
+	MOVQ    72(DI), R9
+	MOVQ    104(DI), R10
+	SHLQ    $0x02, R10
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row0Part
+	VMOVUPS Y1, 32(R9)
+	JMP     row0Done
+
+row0Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row0Two
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+row0Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row0One
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+row0One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row0None
+	VMOVSS X1, (AX)
+
+row0None:
+row0Done:
+	ADDQ    R10, R9
+	VMOVUPS Y2, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row1Part
+	VMOVUPS Y3, 32(R9)
+	JMP     row1Done
+
+row1Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row1Two
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+row1Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row1One
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+row1One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row1None
+	VMOVSS X3, (AX)
+
+row1None:
+row1Done:
+	ADDQ    R10, R9
+	VMOVUPS Y4, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row2Part
+	VMOVUPS Y5, 32(R9)
+	JMP     row2Done
+
+row2Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row2Two
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+row2Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row2One
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+row2One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row2None
+	VMOVSS X5, (AX)
+
+row2None:
+row2Done:
+	ADDQ    R10, R9
+	VMOVUPS Y6, (R9)
+	TESTL   $0x00000008, 112(DI)
+	JZ      row3Part
+	VMOVUPS Y7, 32(R9)
+	JMP     row3Done
+
+row3Part:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           row3Two
+	VMOVUPS      X7, (AX)
+	VEXTRACTF128 $0x01, Y7, X7
+	ADDQ         $0x10, AX
+
+row3Two:
+	TESTL    $0x00000002, 112(DI)
+	JZ       row3One
+	VMOVLPS  X7, (AX)
+	VMOVHLPS X7, X7, X7
+	ADDQ     $0x08, AX
+
+row3One:
+	TESTL  $0x00000001, 112(DI)
+	JZ     row3None
+	VMOVSS X7, (AX)
+
+row3None:
+row3Done:
+	ADDQ R10, R9
 	VZEROUPPER
 	RET
 
@@ -8379,7 +9244,33 @@ loop:
 	DECQ         CX
 	JNZ          loop
 	MOVQ         72(DI), R9
-	VMASKMOVPS   Y1, Y6, (R9)
+	TESTL        $0x00000008, 112(DI)
+	JZ           lastPart
+	VMOVUPS      Y1, (R9)
+	JMP          lastDone
+
+lastPart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X1, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 
@@ -8425,7 +9316,33 @@ loop:
 	JNZ          loop
 	MOVQ         72(DI), R9
 	VMOVUPS      Y2, (R9)
-	VMASKMOVPS   Y3, Y8, 32(R9)
+	TESTL        $0x00000008, 112(DI)
+	JZ           lastPart
+	VMOVUPS      Y3, 32(R9)
+	JMP          lastDone
+
+lastPart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 112(DI)
+	JZ           lastTwo
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+lastTwo:
+	TESTL    $0x00000002, 112(DI)
+	JZ       lastOne
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+lastOne:
+	TESTL  $0x00000001, 112(DI)
+	JZ     lastNone
+	VMOVSS X3, (AX)
+
+lastNone:
+lastDone:
 	VZEROUPPER
 	RET
 

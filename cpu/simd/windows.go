@@ -68,8 +68,8 @@ type strip struct {
 	biases                   [4]float32
 }
 
-// masks are the lanes of the last vector that are stored, in [0][0], and those that exist of the i-th load of the first and
-// of the last vector, in [i+1]: bits of one word, or words.
+// masks are the lanes of the last vector that are stored, in [0][0], how many these are, in [0][1][0], and those that exist of the
+// i-th load of the first and of the last vector, in [i+1]: bits of one word, or words.
 type masks [8][2][8]int32
 
 // column is some vectors of columns: a strip, and those to the right of it that are as wide, if all their cells exist.
@@ -134,7 +134,8 @@ func (s *Slider) cut(k *kernels, kernels []slideKernel, all slideKernel) (column
 			}
 			c.run, c.all = all, true
 		}
-		c.masks[0][0] = firstLanes(k, min(k.lanes, s.OutW-x+k.lanes))
+		stored := min(k.lanes, s.OutW-x+k.lanes)
+		c.masks[0] = [2][8]int32{firstLanes(k, stored), {int32(stored)}}
 		for i := range s.loads() {
 			for which, at := range []int{c.x, x - k.lanes} {
 				c.masks[i+1][which] = k.mask(func(lane int) bool { return s.exists(at, i, lane, k.lanes) })

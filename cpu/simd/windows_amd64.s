@@ -13408,11 +13408,36 @@ bias:
 	VMINPS       Y2, Y4, Y2
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, (R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y2, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -13534,12 +13559,37 @@ bias:
 	VMINPS       Y5, Y7, Y5
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y4, (R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 32(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y4, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y5, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y4, (R9)
@@ -13686,13 +13736,38 @@ bias:
 	VMINPS       Y8, Y10, Y8
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y6, (R9)
-	VMOVUPS    Y7, 32(R9)
-	VMOVUPS    (R8), Y9
-	VMASKMOVPS Y8, Y9, 64(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y8, 64(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X8, (AX)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X8, (AX)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X8, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y6, (R9)
@@ -13997,11 +14072,36 @@ bias:
 	VMINPS       Y4, Y6, Y4
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y5
-	VMASKMOVPS Y4, Y5, (R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y4, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X4, (AX)
+	VEXTRACTF128 $0x01, Y4, X4
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X4, (AX)
+	VMOVHLPS X4, X4, X4
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X4, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y4, (R9)
@@ -14185,12 +14285,37 @@ bias:
 	VMINPS       Y9, Y11, Y9
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y8, (R9)
-	VMOVUPS    (R8), Y10
-	VMASKMOVPS Y9, Y10, 32(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y8, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y9, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X9, (AX)
+	VEXTRACTF128 $0x01, Y9, X9
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X9, (AX)
+	VMOVHLPS X9, X9, X9
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X9, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y8, (R9)
@@ -14583,11 +14708,36 @@ bias:
 	VMINPS       Y6, Y8, Y6
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y7
-	VMASKMOVPS Y6, Y7, (R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y6, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X6, (AX)
+	VEXTRACTF128 $0x01, Y6, X6
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X6, (AX)
+	VMOVHLPS X6, X6, X6
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X6, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y6, (R9)
@@ -14925,11 +15075,36 @@ bias:
 	VMINPS       Y1, Y3, Y1
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y2
-	VMASKMOVPS Y1, Y2, (R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y1, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X1, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y1, (R9)
@@ -15107,12 +15282,37 @@ bias:
 	VMINPS       Y3, Y5, Y3
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y2, (R9)
-	VMOVUPS    (R8), Y4
-	VMASKMOVPS Y3, Y4, 32(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y2, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y3, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X3, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -15331,13 +15531,38 @@ bias:
 	VMINPS       Y5, Y7, Y5
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y3, (R9)
-	VMOVUPS    Y4, 32(R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 64(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y3, (R9)
+	VMOVUPS Y4, 32(R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y5, 64(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y3, (R9)
@@ -15745,11 +15970,36 @@ bias:
 	VMINPS       Y2, Y4, Y2
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, (R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y2, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -16010,12 +16260,37 @@ bias:
 	VMINPS       Y5, Y7, Y5
 
 store:
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y4, (R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 32(R9)
-	JMP        stored
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y4, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y5, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y4, (R9)
@@ -16667,9 +16942,34 @@ skip0:
 	ADDQ       R10, R13
 	CMPQ       128(DI), $0x00
 	JNE        past
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, (R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y2, (R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -16756,9 +17056,34 @@ skip0:
 	CMPQ       128(DI), $0x00
 	JNE        past
 	VMOVUPS    Y4, (R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 32(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y5, 32(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y4, (R9)
@@ -16864,9 +17189,34 @@ skip0:
 	JNE        past
 	VMOVUPS    Y6, (R9)
 	VMOVUPS    Y7, 32(R9)
-	VMOVUPS    (R8), Y9
-	VMASKMOVPS Y8, Y9, 64(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y8, 64(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X8, (AX)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X8, (AX)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X8, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y6, (R9)
@@ -17096,9 +17446,34 @@ skip1:
 	ADDQ       R10, R13
 	CMPQ       128(DI), $0x00
 	JNE        past
-	VMOVUPS    (R8), Y2
-	VMASKMOVPS Y1, Y2, (R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y1, (R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X1, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y1, (R9)
@@ -17245,9 +17620,34 @@ skip1:
 	CMPQ       128(DI), $0x00
 	JNE        past
 	VMOVUPS    Y2, (R9)
-	VMOVUPS    (R8), Y4
-	VMASKMOVPS Y3, Y4, 32(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y3, 32(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X3, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -17431,9 +17831,34 @@ skip1:
 	JNE        past
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y4, 32(R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 64(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y5, 64(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y3, (R9)
@@ -17711,9 +18136,34 @@ skip1:
 	ADDQ       R10, R13
 	CMPQ       128(DI), $0x00
 	JNE        past
-	VMOVUPS    (R8), Y1
-	VMASKMOVPS Y0, Y1, (R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y0, (R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X0, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -17827,9 +18277,34 @@ skip1:
 	CMPQ       128(DI), $0x00
 	JNE        past
 	VMOVUPS    Y0, (R9)
-	VMOVUPS    (R8), Y2
-	VMASKMOVPS Y1, Y2, 32(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y1, 32(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X1, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -17967,9 +18442,34 @@ skip1:
 	JNE        past
 	VMOVUPS    Y0, (R9)
 	VMOVUPS    Y1, 32(R9)
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, 64(R9)
-	JMP        stored
+	TESTL      $0x00000008, 32(R8)
+	JZ         storePart
+	VMOVUPS    Y2, 64(R9)
+	JMP        storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -18191,15 +18691,40 @@ near0:
 	VBLENDVPS  Y9, Y6, Y2, Y2
 
 skip0:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, (R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y2, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -18302,16 +18827,41 @@ near0:
 	VBLENDVPS  Y12, Y9, Y5, Y5
 
 skip0:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y4, (R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 32(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y4, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y5, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y4, (R9)
@@ -18440,17 +18990,42 @@ near0:
 	VBLENDVPS  Y15, Y12, Y8, Y8
 
 skip0:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y6, (R9)
-	VMOVUPS    Y7, 32(R9)
-	VMOVUPS    (R8), Y9
-	VMASKMOVPS Y8, Y9, 64(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y8, 64(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X8, (AX)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X8, (AX)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X8, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y6, (R9)
@@ -18720,15 +19295,40 @@ near1:
 	VBLENDVPS  Y8, Y5, Y0, Y0
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y2
-	VMASKMOVPS Y1, Y2, (R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y1, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X1, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y1, (R9)
@@ -18909,16 +19509,41 @@ near1:
 	VBLENDVPS  Y10, Y7, Y1, Y1
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y2, (R9)
-	VMOVUPS    (R8), Y4
-	VMASKMOVPS Y3, Y4, 32(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y2, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y3, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X3, (AX)
+	VEXTRACTF128 $0x01, Y3, X3
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X3, (AX)
+	VMOVHLPS X3, X3, X3
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X3, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y2, (R9)
@@ -19147,17 +19772,42 @@ near1:
 	VBLENDVPS  Y12, Y9, Y2, Y2
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y3, (R9)
-	VMOVUPS    Y4, 32(R9)
-	VMOVUPS    (R8), Y6
-	VMASKMOVPS Y5, Y6, 64(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y3, (R9)
+	VMOVUPS Y4, 32(R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y5, 64(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X5, (AX)
+	VEXTRACTF128 $0x01, Y5, X5
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X5, (AX)
+	VMOVHLPS X5, X5, X5
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X5, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y3, (R9)
@@ -19477,15 +20127,40 @@ near1:
 	VBLENDVPS  Y7, Y4, Y0, Y0
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    (R8), Y1
-	VMASKMOVPS Y0, Y1, (R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y0, (R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         (R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X0, (AX)
+	VEXTRACTF128 $0x01, Y0, X0
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X0, (AX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X0, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -19613,16 +20288,41 @@ near1:
 	VBLENDVPS  Y8, Y5, Y1, Y1
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y0, (R9)
-	VMOVUPS    (R8), Y2
-	VMASKMOVPS Y1, Y2, 32(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y0, (R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y1, 32(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         32(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y1, X1
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X1, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -19779,17 +20479,42 @@ near1:
 	VBLENDVPS  Y9, Y6, Y2, Y2
 
 skip1:
-	INCQ       R11
-	ADDQ       R12, DX
-	SUBQ       $0x01, 72(DI)
-	JGE        next
-	CMPQ       128(DI), $0x00
-	JNE        past
-	VMOVUPS    Y0, (R9)
-	VMOVUPS    Y1, 32(R9)
-	VMOVUPS    (R8), Y3
-	VMASKMOVPS Y2, Y3, 64(R9)
-	JMP        stored
+	INCQ    R11
+	ADDQ    R12, DX
+	SUBQ    $0x01, 72(DI)
+	JGE     next
+	CMPQ    128(DI), $0x00
+	JNE     past
+	VMOVUPS Y0, (R9)
+	VMOVUPS Y1, 32(R9)
+	TESTL   $0x00000008, 32(R8)
+	JZ      storePart
+	VMOVUPS Y2, 64(R9)
+	JMP     storeDone
+
+storePart:
+	LEAQ         64(R9), AX
+	TESTL        $0x00000004, 32(R8)
+	JZ           storeTwo
+	VMOVUPS      X2, (AX)
+	VEXTRACTF128 $0x01, Y2, X2
+	ADDQ         $0x10, AX
+
+storeTwo:
+	TESTL    $0x00000002, 32(R8)
+	JZ       storeOne
+	VMOVLPS  X2, (AX)
+	VMOVHLPS X2, X2, X2
+	ADDQ     $0x08, AX
+
+storeOne:
+	TESTL  $0x00000001, 32(R8)
+	JZ     storeNone
+	VMOVSS X2, (AX)
+
+storeNone:
+storeDone:
+	JMP stored
 
 past:
 	VMOVNTPS Y0, (R9)
@@ -20126,16 +20851,119 @@ skip:
 	VMINPS       Y11, Y14, Y11
 
 store:
-	MOVQ       R9, AX
-	VMOVUPS    (R8), Y12
-	VMASKMOVPS Y8, Y12, (AX)
-	ADDQ       160(DI), AX
-	VMASKMOVPS Y9, Y12, (AX)
-	ADDQ       160(DI), AX
-	VMASKMOVPS Y10, Y12, (AX)
-	ADDQ       160(DI), AX
-	VMASKMOVPS Y11, Y12, (AX)
-	ADDQ       R10, R9
+	MOVQ    R9, AX
+	TESTL   $0x00000008, 32(R8)
+	JZ      store0Part
+	VMOVUPS Y8, (AX)
+	JMP     store0Done
+
+store0Part:
+	LEAQ         (AX), R13
+	TESTL        $0x00000004, 32(R8)
+	JZ           store0Two
+	VMOVUPS      X8, (R13)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, R13
+
+store0Two:
+	TESTL    $0x00000002, 32(R8)
+	JZ       store0One
+	VMOVLPS  X8, (R13)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, R13
+
+store0One:
+	TESTL  $0x00000001, 32(R8)
+	JZ     store0None
+	VMOVSS X8, (R13)
+
+store0None:
+store0Done:
+	ADDQ    160(DI), AX
+	TESTL   $0x00000008, 32(R8)
+	JZ      store1Part
+	VMOVUPS Y9, (AX)
+	JMP     store1Done
+
+store1Part:
+	LEAQ         (AX), R13
+	TESTL        $0x00000004, 32(R8)
+	JZ           store1Two
+	VMOVUPS      X9, (R13)
+	VEXTRACTF128 $0x01, Y9, X9
+	ADDQ         $0x10, R13
+
+store1Two:
+	TESTL    $0x00000002, 32(R8)
+	JZ       store1One
+	VMOVLPS  X9, (R13)
+	VMOVHLPS X9, X9, X9
+	ADDQ     $0x08, R13
+
+store1One:
+	TESTL  $0x00000001, 32(R8)
+	JZ     store1None
+	VMOVSS X9, (R13)
+
+store1None:
+store1Done:
+	ADDQ    160(DI), AX
+	TESTL   $0x00000008, 32(R8)
+	JZ      store2Part
+	VMOVUPS Y10, (AX)
+	JMP     store2Done
+
+store2Part:
+	LEAQ         (AX), R13
+	TESTL        $0x00000004, 32(R8)
+	JZ           store2Two
+	VMOVUPS      X10, (R13)
+	VEXTRACTF128 $0x01, Y10, X10
+	ADDQ         $0x10, R13
+
+store2Two:
+	TESTL    $0x00000002, 32(R8)
+	JZ       store2One
+	VMOVLPS  X10, (R13)
+	VMOVHLPS X10, X10, X10
+	ADDQ     $0x08, R13
+
+store2One:
+	TESTL  $0x00000001, 32(R8)
+	JZ     store2None
+	VMOVSS X10, (R13)
+
+store2None:
+store2Done:
+	ADDQ    160(DI), AX
+	TESTL   $0x00000008, 32(R8)
+	JZ      store3Part
+	VMOVUPS Y11, (AX)
+	JMP     store3Done
+
+store3Part:
+	LEAQ         (AX), R13
+	TESTL        $0x00000004, 32(R8)
+	JZ           store3Two
+	VMOVUPS      X11, (R13)
+	VEXTRACTF128 $0x01, Y11, X11
+	ADDQ         $0x10, R13
+
+store3Two:
+	TESTL    $0x00000002, 32(R8)
+	JZ       store3One
+	VMOVLPS  X11, (R13)
+	VMOVHLPS X11, X11, X11
+	ADDQ     $0x08, R13
+
+store3One:
+	TESTL  $0x00000001, 32(R8)
+	JZ     store3None
+	VMOVSS X11, (R13)
+
+store3None:
+store3Done:
+	ADDQ R10, R9
 
 next:
 	VMOVAPS Y4, Y8

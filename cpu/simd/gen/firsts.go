@@ -84,7 +84,7 @@ func (a asm) first(s isa, nv int) {
 		case s.bits == 512:
 			a.VMOVUPS(which(v), reg.K1, m)
 		default:
-			a.VMASKMOVPS(which(v), mask, m)
+			a.storeFirst("last", which(v).(reg.VecPhysical), m, at(regTile, tileLanes), regTmp)
 		}
 	}
 	a.VZEROUPPER()

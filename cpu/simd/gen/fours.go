@@ -139,8 +139,6 @@ func (k four) complete() {
 	k.MOVQ(winDst, to)
 	if k.bits == 512 {
 		k.KMOVW(at(winMasks, 0), reg.K1)
-	} else {
-		k.VMOVUPS(at(winMasks, 0), k.vec(k.mask))
 	}
 	for o := range fourOuts {
 		for v := range k.nv {
@@ -151,7 +149,7 @@ func (k four) complete() {
 			case k.bits == 512:
 				k.VMOVUPS(c, reg.K1, m)
 			default:
-				k.VMASKMOVPS(c, k.vec(k.mask), m)
+				k.storeFirst(fmt.Sprint("store", o), c, m, at(winMasks, masksStored), finish)
 			}
 		}
 		if o < fourOuts-1 {

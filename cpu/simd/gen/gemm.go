@@ -453,6 +453,41 @@ func (a asm) mask8(lanes operand.Mem, mask reg.Register) {
 	a.VMOVUPS(row(regC, regRow, 0), mask)
 }
 
+// storeFirst stores the first lanes of a vector of 8, as many as n says, to m: a whole vector as such, others in pieces, see
+// storePieces.
+func (a asm) storeFirst(label string, v reg.VecPhysical, m, n operand.Mem, to reg.Register) {
+	a.TESTL(operand.U32(8), n)
+	a.JZ(operand.LabelRef(label + "Part"))
+	a.VMOVUPS(v, m)
+	a.JMP(operand.LabelRef(label + "Done"))
+	a.Label(label + "Part")
+	a.storePieces(label, v, m, n, to)
+	a.Label(label + "Done")
+}
+
+// storePieces stores the first 1 to 7 lanes of a vector, as many as n says, in pieces of 4, 2 and 1: a masked store takes 13 cycles on
+// AMD's processors, and holds up those that follow. It uses to, and the vector.
+func (a asm) storePieces(label string, v reg.VecPhysical, m, n operand.Mem, to reg.Register) {
+	x := v.AsX().(reg.VecPhysical)
+	a.LEAQ(m, to)
+	a.TESTL(operand.U32(4), n)
+	a.JZ(operand.LabelRef(label + "Two"))
+	a.VMOVUPS(x, at(to, 0))
+	a.VEXTRACTF128(operand.Imm(1), v, x)
+	a.ADDQ(operand.Imm(16), to)
+	a.Label(label + "Two")
+	a.TESTL(operand.U32(2), n)
+	a.JZ(operand.LabelRef(label + "One"))
+	a.VMOVLPS(x, at(to, 0))
+	a.VMOVHLPS(x, x, x)
+	a.ADDQ(operand.Imm(8), to)
+	a.Label(label + "One")
+	a.TESTL(operand.U32(1), n)
+	a.JZ(operand.LabelRef(label + "None"))
+	a.VMOVSS(x, at(to, 0))
+	a.Label(label + "None")
+}
+
 const maskName = "laneMask"
 
 // laneMasks is the table that mask8 reads: eight lanes of ones, then eight of zeros.

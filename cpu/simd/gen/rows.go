@@ -59,7 +59,7 @@ func (a asm) copy256() {
 				from, to := row(regB, regTmp, 32*v), at(regC, 32*v)
 				if v == nv-1 && loop == "masked" {
 					a.VMASKMOVPS(from, reg.Y15, ymm(v))
-					a.VMASKMOVPS(ymm(v), reg.Y15, to)
+					a.storePieces("piece", ymm(v), to, at(regTile, tileLanes), regRow)
 				} else {
 					a.VMOVUPS(from, ymm(v))
 					a.VMOVUPS(ymm(v), to)

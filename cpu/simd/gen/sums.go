@@ -93,7 +93,7 @@ func (a asm) most(s isa, rows, nv int) {
 		if s.bits == 512 {
 			a.VMOVUPS(acc(r, nv-1), reg.K1, at(regC, (nv-1)*s.bits/8))
 		} else {
-			a.VMASKMOVPS(acc(r, nv-1), mask, at(regC, (nv-1)*s.bits/8))
+			a.storeFirst(fmt.Sprint("row", r), acc(r, nv-1), at(regC, (nv-1)*s.bits/8), at(regTile, tileLanes), regTmp)
 		}
 		a.nextRow()
 	}
@@ -171,7 +171,7 @@ func (a asm) sum(s isa, rows, nv int) {
 		if s.bits == 512 {
 			a.VMOVUPS(acc(r, nv-1), reg.K1, at(regC, (nv-1)*s.bits/8))
 		} else {
-			a.VMASKMOVPS(acc(r, nv-1), s.vec(mask), at(regC, (nv-1)*s.bits/8))
+			a.storeFirst(fmt.Sprint("row", r), acc(r, nv-1), at(regC, (nv-1)*s.bits/8), at(regTile, tileLanes), regTmp)
 		}
 		a.nextRow()
 	}
@@ -319,7 +319,7 @@ func (a asm) strided(s isa, nv int, greatest bool) {
 		case s.bits == 512:
 			a.VMOVUPS(s.vec(v), reg.K1, m)
 		default:
-			a.VMASKMOVPS(s.vec(v), s.vec(masks[0]), m)
+			a.storeFirst("last", s.vec(v), m, at(regTile, tileLanes), regTmp)
 		}
 	}
 	a.VZEROUPPER()

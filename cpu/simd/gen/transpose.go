@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -137,14 +139,12 @@ func (a asm) transpose256() {
 	a.VZEROUPPER()
 	a.RET()
 	a.Label("partStore")
-	a.MOVQ(regC, regTmp) // mask8 takes regC
-	a.mask8(at(regTile, tileK), reg.Y0)
 	a.MOVQ(at(regTile, tileLanes), regK)
 	for x := range 8 {
 		a.CMPQ(regK, operand.Imm(uint64(x)))
 		a.JLE(operand.LabelRef("stored"))
-		a.VMASKMOVPS(ymm(8+x), reg.Y0, at(regTmp, 0))
-		a.ADDQ(regLdc, regTmp)
+		a.storeFirst(fmt.Sprint("row", x), ymm(8+x), at(regC, 0), at(regTile, tileK), regTmp)
+		a.nextRow()
 	}
 	a.Label("stored")
 	a.VZEROUPPER()

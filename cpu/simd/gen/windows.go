@@ -35,6 +35,9 @@ const (
 	stripBiases   = 168
 )
 
+// masksStored is where the masks of 256 bits say how many lanes of the last vector are stored.
+const masksStored = 32
+
 // registers of the kernels of windows.
 var (
 	winStrip = reg.RDI
@@ -521,8 +524,7 @@ func (k *slide) store() {
 			k.KMOVW(at(winMasks, 0), reg.K1)
 			k.VMOVUPS(c, reg.K1, m)
 		default:
-			k.VMOVUPS(at(winMasks, 0), k.vec(k.mask))
-			k.VMASKMOVPS(c, k.vec(k.mask), m)
+			k.storeFirst("store", c, m, at(winMasks, masksStored), reg.RAX)
 		}
 	}
 	k.JMP(operand.LabelRef("stored"))
