@@ -26515,11 +26515,6 @@ TEXT ·fourierStore256x8(SB), NOSPLIT, $0-8
 	VMOVUPS    (R9)(R11*4), Y1
 	VMASKMOVPS (AX), Y1, Y0
 	VMOVUPS    Y0, 32(SI)
-	MOVQ       8(R8), R11
-	NEGQ       R11
-	LEAQ       laneMask<>+32(SB), R9
-	VMOVUPS    (R9)(R11*4), Y0
-	VMOVUPS    Y0, 64(SI)
 	MOVQ       (R8), BX
 	SHLQ       $0x02, BX
 	MOVQ       72(DI), R9
@@ -26601,38 +26596,245 @@ row:
 	VPERM2F128   $0x31, Y6, Y2, Y14
 	VPERM2F128   $0x20, Y7, Y3, Y11
 	VPERM2F128   $0x31, Y7, Y3, Y15
-	VMOVUPS      64(SI), Y0
 	MOVQ         R9, AX
-	VMASKMOVPS   Y8, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x01
-	JLE          stored
-	VMASKMOVPS   Y9, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x02
-	JLE          stored
-	VMASKMOVPS   Y10, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x03
-	JLE          stored
-	VMASKMOVPS   Y11, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x04
-	JLE          stored
-	VMASKMOVPS   Y12, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x05
-	JLE          stored
-	VMASKMOVPS   Y13, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x06
-	JLE          stored
-	VMASKMOVPS   Y14, Y0, (AX)
-	ADDQ         BX, AX
-	CMPQ         R12, $0x07
-	JLE          stored
-	VMASKMOVPS   Y15, Y0, (AX)
-	ADDQ         BX, AX
+	TESTL        $0x00000008, 8(R8)
+	JZ           channel0Part
+	VMOVUPS      Y8, (AX)
+	JMP          channel0Done
+
+channel0Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel0Two
+	VMOVUPS      X8, (CX)
+	VEXTRACTF128 $0x01, Y8, X8
+	ADDQ         $0x10, CX
+
+channel0Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel0One
+	VMOVLPS  X8, (CX)
+	VMOVHLPS X8, X8, X8
+	ADDQ     $0x08, CX
+
+channel0One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel0None
+	VMOVSS X8, (CX)
+
+channel0None:
+channel0Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x01
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel1Part
+	VMOVUPS Y9, (AX)
+	JMP     channel1Done
+
+channel1Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel1Two
+	VMOVUPS      X9, (CX)
+	VEXTRACTF128 $0x01, Y9, X9
+	ADDQ         $0x10, CX
+
+channel1Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel1One
+	VMOVLPS  X9, (CX)
+	VMOVHLPS X9, X9, X9
+	ADDQ     $0x08, CX
+
+channel1One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel1None
+	VMOVSS X9, (CX)
+
+channel1None:
+channel1Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x02
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel2Part
+	VMOVUPS Y10, (AX)
+	JMP     channel2Done
+
+channel2Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel2Two
+	VMOVUPS      X10, (CX)
+	VEXTRACTF128 $0x01, Y10, X10
+	ADDQ         $0x10, CX
+
+channel2Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel2One
+	VMOVLPS  X10, (CX)
+	VMOVHLPS X10, X10, X10
+	ADDQ     $0x08, CX
+
+channel2One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel2None
+	VMOVSS X10, (CX)
+
+channel2None:
+channel2Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x03
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel3Part
+	VMOVUPS Y11, (AX)
+	JMP     channel3Done
+
+channel3Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel3Two
+	VMOVUPS      X11, (CX)
+	VEXTRACTF128 $0x01, Y11, X11
+	ADDQ         $0x10, CX
+
+channel3Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel3One
+	VMOVLPS  X11, (CX)
+	VMOVHLPS X11, X11, X11
+	ADDQ     $0x08, CX
+
+channel3One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel3None
+	VMOVSS X11, (CX)
+
+channel3None:
+channel3Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x04
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel4Part
+	VMOVUPS Y12, (AX)
+	JMP     channel4Done
+
+channel4Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel4Two
+	VMOVUPS      X12, (CX)
+	VEXTRACTF128 $0x01, Y12, X12
+	ADDQ         $0x10, CX
+
+channel4Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel4One
+	VMOVLPS  X12, (CX)
+	VMOVHLPS X12, X12, X12
+	ADDQ     $0x08, CX
+
+channel4One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel4None
+	VMOVSS X12, (CX)
+
+channel4None:
+channel4Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x05
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel5Part
+	VMOVUPS Y13, (AX)
+	JMP     channel5Done
+
+channel5Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel5Two
+	VMOVUPS      X13, (CX)
+	VEXTRACTF128 $0x01, Y13, X13
+	ADDQ         $0x10, CX
+
+channel5Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel5One
+	VMOVLPS  X13, (CX)
+	VMOVHLPS X13, X13, X13
+	ADDQ     $0x08, CX
+
+channel5One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel5None
+	VMOVSS X13, (CX)
+
+channel5None:
+channel5Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x06
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel6Part
+	VMOVUPS Y14, (AX)
+	JMP     channel6Done
+
+channel6Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel6Two
+	VMOVUPS      X14, (CX)
+	VEXTRACTF128 $0x01, Y14, X14
+	ADDQ         $0x10, CX
+
+channel6Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel6One
+	VMOVLPS  X14, (CX)
+	VMOVHLPS X14, X14, X14
+	ADDQ     $0x08, CX
+
+channel6One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel6None
+	VMOVSS X14, (CX)
+
+channel6None:
+channel6Done:
+	ADDQ    BX, AX
+	CMPQ    R12, $0x07
+	JLE     stored
+	TESTL   $0x00000008, 8(R8)
+	JZ      channel7Part
+	VMOVUPS Y15, (AX)
+	JMP     channel7Done
+
+channel7Part:
+	LEAQ         (AX), CX
+	TESTL        $0x00000004, 8(R8)
+	JZ           channel7Two
+	VMOVUPS      X15, (CX)
+	VEXTRACTF128 $0x01, Y15, X15
+	ADDQ         $0x10, CX
+
+channel7Two:
+	TESTL    $0x00000002, 8(R8)
+	JZ       channel7One
+	VMOVLPS  X15, (CX)
+	VMOVHLPS X15, X15, X15
+	ADDQ     $0x08, CX
+
+channel7One:
+	TESTL  $0x00000001, 8(R8)
+	JZ     channel7None
+	VMOVSS X15, (CX)
+
+channel7None:
+channel7Done:
+	ADDQ BX, AX
 
 stored:
 	ADDQ R11, DX

@@ -376,10 +376,6 @@ func (a asm) fourierStore(s isa, columns int) {
 	}
 	a.VMOVUPS(s.vec(0), bias)
 	channels, rows, channel, to := reg.R12, reg.R13, reg.RBX, regTmp
-	if s.bits == 256 {
-		a.mask8(at(regOff, 8), s.vec(0))
-		a.VMOVUPS(s.vec(0), at(regA, 2*bytes))
-	}
 	a.MOVQ(at(regOff, 0), channel)
 	a.SHLQ(operand.Imm(2), channel)
 	a.strides()
@@ -409,9 +405,6 @@ func (a asm) fourierStore(s isa, columns int) {
 		}
 	}
 	a.square(s)
-	if s.bits == 256 {
-		a.VMOVUPS(at(regA, 2*bytes), v(0))
-	}
 	a.MOVQ(regC, to)
 	for i := range s.lanes {
 		if i > 0 {
@@ -421,7 +414,7 @@ func (a asm) fourierStore(s isa, columns int) {
 		if s.bits == 512 {
 			a.VMOVUPS(v(turned+i), reg.K2, at(to, 0))
 		} else {
-			a.VMASKMOVPS(v(turned+i), v(0), at(to, 0))
+			a.storeFirst(fmt.Sprint("channel", i), v(turned+i), at(to, 0), at(regOff, 8), regK)
 		}
 		a.ADDQ(channel, to)
 	}
